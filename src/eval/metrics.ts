@@ -1,0 +1,133 @@
+/**
+ * Numbers over a score matrix R[i][j]: the score of topic j after learning topics 0..i, one after another.
+ * Frameworks disagree about these definitions, so every formula is written here and printed beside the number.
+ * All are pure functions of a readonly matrix. T is the number of rows (topics learned so far).
+ * A cell that was not evaluated is null, and a number that would need it is null as well, never a guess.
+ */
+import { internal } from "../errors.ts";
+
+/** Which way a score improves. */
+export type Direction = "higher" | "lower";
+export type Cell = number | null;
+
+export interface ScoreMatrix {
+  /** R[i][j], one row per learned topic, one column per topic of the stream; null where it was not evaluated. */
+  readonly R: readonly (readonly Cell[])[];
+  /** R[-1][j]: the scores before anything was learned. */
+  readonly baseline: readonly Cell[] | null;
+  readonly direction: Direction;
+  /** Such as "bits per byte". */
+  readonly unit: string;
+  /** Column names, in the order of the stream. */
+  readonly topics: readonly string[];
+}
+
+export interface Metrics {
+  readonly acc: number | null;
+  readonly bwt: number | null;
+  readonly forgetting: number | null;
+  readonly fwt: number | null;
+  /** Forgetting of each learned topic; the mean above leaves the last one out. */
+  readonly forgettingPerTopic: readonly Cell[];
+}
+
+/** The formulas as they are shown beside the numbers; `forgetting` depends on the direction. */
+export const formulas = {
+  acc: "ACC = mean over j of R[T-1][j]",
+  bwt: "BWT = mean over j < T-1 of R[T-1][j] - R[j][j]",
+  forgetting: {
+    higher: "F = mean over j < T-1 of (max over i < T-1 of R[i][j]) - R[T-1][j]",
+    lower: "F = mean over j < T-1 of R[T-1][j] - (min over k of R[k][j])",
+  },
+  fwt: "FWT = mean over j >= 1 of R[j-1][j] - R[-1][j]",
+} as const;
+
+/** Mean, or null when there is nothing to average or a value is missing. */
+function mean(values: readonly Cell[]): Cell {
+  if (values.length === 0) return null;
+  let sum = 0;
+  for (const value of values) {
+    if (value === null) return null;
+    sum += value;
+  }
+  return sum / values.length;
+}
+
+const difference = (a: Cell, b: Cell): Cell => (a === null || b === null ? null : a - b);
+
+function present(values: readonly Cell[]): number[] {
+  return values.filter((value) => value !== null);
+}
+
+function checked(R: ScoreMatrix["R"]): ScoreMatrix["R"] {
+  const columns = R[0]?.length ?? 0;
+  for (const row of R) {
+    if (row.length !== columns) internal(`metrics: rows of ${columns} and ${row.length} columns in one matrix`);
+  }
+  if (R.length > columns) internal(`metrics: ${R.length} rows but ${columns} columns`);
+  return R;
+}
+
+/**
+ * ACC = mean over j < T of R[T-1][j]: the mean score of all learned topics at the end.
+ * In the unit of the scores; for a "lower" matrix a small ACC is good.
+ */
+export function averageScore(R: ScoreMatrix["R"]): Cell {
+  const rows = checked(R);
+  return rows.length === 0 ? null : mean(rows[rows.length - 1].slice(0, rows.length));
+}
+
+/**
+ * BWT = mean over j < T-1 of R[T-1][j] - R[j][j] (GEM, Lopez-Paz & Ranzato 2017).
+ * The difference is not turned around for "lower" matrices: there a positive BWT means that old topics got worse.
+ */
+export function backwardTransfer(R: ScoreMatrix["R"]): Cell {
+  const rows = checked(R);
+  const last = rows[rows.length - 1] ?? [];
+  return mean(rows.slice(0, -1).map((row, j) => difference(last[j], row[j])));
+}
+
+/**
+ * Forgetting of each learned topic j < T; positive means forgotten.
+ * "higher" (Chaudhry et al. 2018): max over i < T-1 of R[i][j], minus R[T-1][j]; negative when the end is the best.
+ * "lower": R[T-1][j] - min over k of R[k][j]; the minimum includes the last row, so it is never negative.
+ */
+export function forgettingPerTopic(R: ScoreMatrix["R"], direction: Direction): Cell[] {
+  const rows = checked(R);
+  const last = rows[rows.length - 1] ?? [];
+  return rows.map((_, j) => {
+    const compared = direction === "higher" ? rows.slice(0, -1) : rows;
+    const column = present(compared.map((row) => row[j]));
+    if (column.length === 0 || last[j] === null) return null;
+    return direction === "higher" ? Math.max(...column) - last[j] : last[j] - Math.min(...column);
+  });
+}
+
+/**
+ * Forgetting = mean over j < T-1 of the forgetting of topic j (see `forgettingPerTopic`).
+ * The topic learned last is left out: nothing came after it.
+ */
+export function forgetting(R: ScoreMatrix["R"], direction: Direction): Cell {
+  return mean(forgettingPerTopic(R, direction).slice(0, -1));
+}
+
+/**
+ * FWT = mean over 1 <= j < T of R[j-1][j] - R[-1][j] (GEM): what earlier topics did for a topic before it was learned.
+ * Not turned around for "lower" matrices: there a negative FWT is the good one. Null without a baseline row.
+ */
+export function forwardTransfer(R: ScoreMatrix["R"], baseline: readonly Cell[] | null): Cell {
+  const rows = checked(R);
+  if (baseline === null) return null;
+  return mean(rows.slice(1).map((_, i) => difference(rows[i][i + 1], baseline[i + 1] ?? null)));
+}
+
+/** All of the above for one matrix. */
+export function metricsOf({ R, baseline, direction }: ScoreMatrix): Metrics {
+  return {
+    acc: averageScore(R),
+    bwt: backwardTransfer(R),
+    forgetting: forgetting(R, direction),
+    fwt: forwardTransfer(R, baseline),
+    forgettingPerTopic: forgettingPerTopic(R, direction),
+  };
+}

@@ -1,0 +1,132 @@
+/**
+ * Line charts as inline SVG, drawn on a small canvas (420 x 250) so that their text stays readable on a phone.
+ * Lines differ in colour, dash and marker, so colour alone never carries the meaning.
+ */
+import { truncate } from "./format.ts";
+import { escape } from "./report-html.ts";
+import { lines } from "./report-style.ts";
+
+export interface Series {
+  readonly name: string;
+  /** A null breaks the line. */
+  readonly points: readonly ({ readonly x: number; readonly y: number } | null)[];
+  /** Position in `points` that is emphasised. */
+  readonly emphasis?: number;
+}
+
+export interface Chart {
+  /** What a screen reader says. */
+  readonly label: string;
+  readonly series: readonly Series[];
+  readonly xTicks: readonly { readonly x: number; readonly label: string }[];
+  readonly yLabel: string;
+  /** Shaded spans of x with a name, such as the topic that was being learned. */
+  readonly bands?: readonly { readonly from: number; readonly to: number; readonly label: string }[];
+  /** Draw a marker at each point. */
+  readonly markers?: boolean;
+}
+
+const canvas = { width: 420, height: 250, left: 46, right: 10, top: 24, bottom: 26 } as const;
+const dashes = ["", "6 3", "2 3", "8 3 2 3", "4 2", "1 2", "10 4"];
+
+/** About `count` round numbers that enclose [low, high]. */
+export function niceTicks(low: number, high: number, count = 5): number[] {
+  const span = high - low || Math.abs(high) || 1;
+  const raw = span / Math.max(1, count - 1);
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = power * ([1, 2, 2.5, 5].find((factor) => factor * power >= raw * 0.999) ?? 10);
+  const first = Math.floor(low / step + 1e-9);
+  const last = Math.max(first + 1, Math.ceil(high / step - 1e-9));
+  return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
+}
+
+const round = (value: number): string => String(Math.round(value * 100) / 100);
+
+/** The marker of series `index` around (x, y): circle, square, triangle, diamond and so on. */
+function marker(index: number, x: number, y: number, radius: number): string {
+  const fill = `fill="var(--l${index % lines.light.length})"`;
+  const polygon = (corners: readonly (readonly [number, number])[]) =>
+    `<polygon ${fill} points="${corners.map(([dx, dy]) => `${round(x + dx * radius)},${round(y + dy * radius)}`).join(" ")}"/>`;
+  const shapes = [
+    () => `<circle ${fill} cx="${round(x)}" cy="${round(y)}" r="${round(radius)}"/>`,
+    () => polygon([[-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]]),
+    () => polygon([[0, -1.15], [1.1, 0.9], [-1.1, 0.9]]),
+    () => polygon([[0, -1.25], [1.25, 0], [0, 1.25], [-1.25, 0]]),
+    () => polygon([[0, 1.15], [1.1, -0.9], [-1.1, -0.9]]),
+  ];
+  return shapes[index % shapes.length]();
+}
+
+const stroke = (index: number, width: number): string => {
+  const dash = dashes[index % dashes.length];
+  return (
+    `fill="none" stroke="var(--l${index % lines.light.length})" stroke-width="${width}" stroke-linejoin="round"` +
+    (dash === "" ? "" : ` stroke-dasharray="${dash}"`)
+  );
+};
+
+/** Names of the series with a sample of each line. */
+export function chartKeys(series: readonly Series[], markers = true): string {
+  const items = series.map(({ name }, i) => {
+    const sample = `<path ${stroke(i, 2)} d="M0 6H26"/>${markers ? marker(i, 13, 6, 4) : ""}`;
+    return `<li><svg viewBox="0 0 26 12" aria-hidden="true">${sample}</svg>${escape(name)}</li>`;
+  });
+  return `<ul class="keys">${items.join("")}</ul>`;
+}
+
+/** One chart. Returns an <svg> element, or a sentence when there is nothing to draw. */
+export function lineChart({ label, series, xTicks, yLabel, bands = [], markers = false }: Chart): string {
+  const points = series.flatMap((one) => one.points.filter((point) => point !== null));
+  if (points.length === 0) return `<p class="soft">Nothing to draw.</p>`;
+  const { width, height, left, right, top, bottom } = canvas;
+  const xs = [...points.map((point) => point.x), ...xTicks.map((tick) => tick.x), ...bands.flatMap((b) => [b.from, b.to])];
+  const xLow = xs.reduce((a, b) => Math.min(a, b));
+  const xHigh = xs.reduce((a, b) => Math.max(a, b));
+  const ys = points.map((point) => point.y);
+  const yTicks = niceTicks(ys.reduce((a, b) => Math.min(a, b)), ys.reduce((a, b) => Math.max(a, b)));
+  const inset = markers ? 24 : 0;
+  const toX = (x: number) =>
+    left + inset + ((x - xLow) / (xHigh - xLow || 1)) * (width - left - right - 2 * inset);
+  const toY = (y: number) =>
+    height - bottom - ((y - yTicks[0]) / (yTicks[yTicks.length - 1] - yTicks[0])) * (height - top - bottom);
+
+  const parts: string[] = [];
+  bands.forEach(({ from, to, label: name }, i) => {
+    const [x0, x1] = [toX(from), toX(to)];
+    if (i % 2 === 0) {
+      parts.push(`<rect class="band" x="${round(x0)}" y="${top}" width="${round(x1 - x0)}" height="${height - top - bottom}"/>`);
+    }
+    const text = truncate(name, Math.floor((x1 - x0) / 6.5));
+    if (text.length > 1) {
+      parts.push(`<text class="tick" text-anchor="middle" x="${round((x0 + x1) / 2)}" y="${top + 12}">${escape(text)}</text>`);
+    }
+  });
+  for (const tick of yTicks) {
+    const y = round(toY(tick));
+    parts.push(`<path class="grid" d="M${left} ${y}H${width - right}"/>`);
+    parts.push(`<text class="tick" text-anchor="end" x="${left - 6}" y="${y}" dy=".35em">${tick}</text>`);
+  }
+  parts.push(`<text class="tick" x="${left - 40}" y="12">${escape(yLabel)}</text>`);
+  const every = Math.ceil(xTicks.length / 8);
+  const room = (width - left - right) / Math.max(1, xTicks.length / every) / 6.5;
+  xTicks.forEach((tick, i) => {
+    if (i % every !== 0) return;
+    const text = escape(truncate(tick.label, Math.floor(room)));
+    const anchor = inset === 0 && i === xTicks.length - 1 ? "end" : "middle";
+    parts.push(`<text class="tick" text-anchor="${anchor}" x="${round(toX(tick.x))}" y="${height - 8}">${text}</text>`);
+  });
+  series.forEach((one, i) => {
+    let pen = "M";
+    const path = one.points.map((point) => {
+      const command = point === null ? "" : `${pen}${round(toX(point.x))} ${round(toY(point.y))}`;
+      pen = point === null ? "M" : "L";
+      return command;
+    });
+    parts.push(`<path ${stroke(i, markers ? 2 : 1.5)} d="${path.join("")}"/>`);
+    if (!markers) return;
+    one.points.forEach((point, at) => {
+      if (point !== null) parts.push(marker(i, toX(point.x), toY(point.y), at === one.emphasis ? 6.5 : 3.5));
+    });
+  });
+  return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escape(label)}">${parts.join("")}</svg>`;
+}

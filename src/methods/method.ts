@@ -1,0 +1,88 @@
+/**
+ * The contract of every continual-learning method: the remedies against forgetting and the memory systems alike.
+ * Shared code never asks which method it holds; differences are properties that a method declares.
+ */
+import type { HostTensor } from "../tensor/dtype.ts";
+
+/** One text to learn. `time` orders documents (milliseconds since the epoch, or any increasing number). */
+export interface Document {
+  readonly id: string;
+  readonly text: string;
+  readonly topic?: string;
+  readonly time?: number;
+}
+
+/** What a method says while it works. The last event of `observe` is the receipt. */
+export type MethodEvent =
+  | { type: "step"; step: number; steps: number | undefined; tokens: number; loss: number; learningRate: number; tokensPerSecond: number }
+  | { type: "validation"; step: number; bitsPerByte: number; best: boolean }
+  | { type: "checkpoint"; step: number; path: string }
+  | { type: "note"; message: string }
+  | { type: "receipt"; receipt: Receipt };
+
+/** Proof of one write: what was learned, under which id it can be found, forgotten or reverted. */
+export interface Receipt {
+  readonly id: string;
+  readonly documents: readonly string[];
+  readonly steps: number;
+  readonly tokens: number;
+  readonly seconds: number;
+  /** Mean loss of the last step, nats per token. */
+  readonly finalLoss: number;
+  readonly stopped: "done" | "early-stop" | "token-budget" | "interrupted";
+}
+
+/** Sampling options of generation. All optional; greedy when `temperature` is 0 or absent. */
+export interface Sampling {
+  maxTokens?: number;
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  minP?: number;
+  repetitionPenalty?: number;
+  stop?: readonly string[];
+  seed?: number;
+  signal?: AbortSignal;
+}
+
+/** Log-likelihood of a continuation. `nats` is the negative log-likelihood, a sum over `tokens`. */
+export interface Score {
+  readonly nats: number;
+  readonly tokens: number;
+  readonly bytes: number;
+}
+
+/** Tensors and plain JSON: everything a method added to its base. */
+export interface MethodState {
+  readonly tensors: Readonly<Record<string, HostTensor>>;
+  readonly json: Readonly<Record<string, unknown>>;
+}
+
+export interface ObserveOptions {
+  /** Folder for mid-run checkpoints; with it a stopped run continues to the same numbers. */
+  checkpoint?: string;
+  /** Aborting ends the run at the next step with a resumable checkpoint. */
+  signal?: AbortSignal;
+}
+
+/** A method attached to one base model. Created by `MethodDefinition.create`. */
+export interface Method {
+  readonly name: string;
+  /** Can single receipts be forgotten? Then `forget` is there. */
+  readonly canForget: boolean;
+  /** Does it need a training phase on the base before it can observe? */
+  readonly needsFit: boolean;
+  /** Learn or write the documents; yields progress and ends with a receipt. */
+  observe(documents: readonly Document[], options?: ObserveOptions): AsyncIterable<MethodEvent>;
+  /** Undo the write with this receipt id. */
+  forget?(id: string): Promise<void>;
+  /** Negative log-likelihood of `continuation` after `prompt` (both may be longer than the context: scored in windows). */
+  score(prompt: string, continuation: string): Promise<Score>;
+  /** Stream generated text, piece by piece. */
+  generate(prompt: string, options?: Sampling): AsyncIterable<string>;
+  /** Bytes that the method added to the base. */
+  bytes(): number;
+  state(): Promise<MethodState>;
+  restore(state: MethodState): Promise<void>;
+  dispose(): Promise<void>;
+}

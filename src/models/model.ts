@@ -1,0 +1,65 @@
+/**
+ * What a language model is to the rest: named shapes, a forward pass over symbolic tensors, a head.
+ * One file per `model_type` implements it; configuration fields and parameter paths are the checkpoint's own.
+ * Letters: B batch, T tokens at hand, P past tokens, C width, V vocabulary, K key/value heads, D head size.
+ */
+import type { KeyValues } from "../nn/attention.ts";
+import type { Params } from "../nn/params.ts";
+import type { Tensor } from "../tensor/graph.ts";
+
+/** The sizes that shared code needs, whatever a config calls them. */
+export interface Geometry {
+  readonly layers: number;
+  readonly width: number;
+  readonly vocabulary: number;
+  /** Longest sequence in tokens. */
+  readonly context: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+}
+
+/** Keys and values of tokens already read, per layer, with the position of each (negative: padding, invisible). */
+export interface Past {
+  readonly layers: readonly KeyValues[];
+  /** int32 [B, P]. */
+  readonly positions: Tensor;
+}
+
+export interface ForwardInputs {
+  /** int32 [B, T]. */
+  readonly ids: Tensor;
+  /** int32 [T] or [B, T]; 0..T-1 when absent. Negative: padding. */
+  readonly positions?: Tensor;
+  readonly past?: Past;
+  /** Extra keys and values per layer that every query sees (methods inject them); undefined for untouched layers. */
+  readonly prefix?: readonly (KeyValues | undefined)[];
+}
+
+export interface ForwardOutputs {
+  /** After the final norm, [B, T, C]: what the head reads. */
+  readonly final: Tensor;
+  /** Input of the first layer, then the output of every layer, [B, T, C] each. */
+  readonly hidden: readonly Tensor[];
+  /** Attention weights of every layer, [B, H, T, S]. */
+  readonly attentions: readonly Tensor[];
+  /** Keys and values of the tokens at hand, per layer, [B, K, T, D]. */
+  readonly present: readonly KeyValues[];
+}
+
+/** One architecture. `C` is its parsed config.json. */
+export interface ModelDefinition<C = unknown> {
+  readonly modelType: string;
+  /** "causal" models predict the next token; "encoder" models read both ways and have no head. */
+  readonly kind: "causal" | "encoder";
+  parseConfig(json: unknown): C;
+  geometry(config: C): Geometry;
+  /** Every tensor the model needs, by checkpoint name. */
+  shapes(config: C): Record<string, readonly number[]>;
+  /** The canonical name of a tensor in a file; undefined to ignore it (buffers, tied copies). */
+  canonicalName(name: string, config: C): string | undefined;
+  /** Paths of the linear layers in the blocks, where low-rank adapters may sit. */
+  linearPaths(config: C): string[];
+  forward(p: Params, config: C, inputs: ForwardInputs): ForwardOutputs;
+  /** Scores of the next token: hidden [..., C] -> [..., V]. */
+  logits(p: Params, config: C, hidden: Tensor): Tensor;
+}

@@ -1,0 +1,257 @@
+/**
+ * Lowers primitives to ONNX operators: one exhaustive record, one entry per primitive.
+ * Fused operators of the runtime ("com.microsoft") are used where it has them; gradients are ordinary operators.
+ */
+import { UserError } from "../errors.ts";
+import { type DType, float32Host, type HostTensor, zerosHost } from "../tensor/dtype.ts";
+import type { Node } from "../tensor/graph.ts";
+import type { ConvParams, Primitive, ReduceParams } from "../tensor/ops.ts";
+import { type Dim, dimTerms, elementCount, isStatic, type Shape } from "../tensor/shape.ts";
+import type { Attribute, OnnxNode } from "./onnx.ts";
+
+/** Emits operators while a graph is walked; remembers constants and sizes that were emitted before. */
+export class Emitter {
+  readonly nodes: OnnxNode[] = [];
+  readonly initializers: { name: string; value: HostTensor }[] = [];
+  /** Where the size of each symbolic axis can be read: an input and its axis. */
+  readonly #symbols: ReadonlyMap<string, { input: string; axis: number }>;
+  readonly #cache = new Map<string, string>();
+  #count = 0;
+
+  constructor(symbols: ReadonlyMap<string, { input: string; axis: number }>) {
+    this.#symbols = symbols;
+  }
+
+  fresh(): string {
+    return `t${this.#count++}`;
+  }
+
+  /** Add an operator with one output and return its name. */
+  emit(opType: string, inputs: readonly string[], attributes: Record<string, Attribute> = {}, domain = ""): string {
+    return this.emitMany(opType, inputs, 1, attributes, domain)[0];
+  }
+
+  emitMany(
+    opType: string,
+    inputs: readonly string[],
+    outputs: number,
+    attributes: Record<string, Attribute> = {},
+    domain = "",
+  ): string[] {
+    const names = Array.from({ length: outputs }, () => this.fresh());
+    this.nodes.push({ opType, domain, inputs, outputs: names, attributes });
+    return names;
+  }
+
+  fused(opType: string, inputs: readonly string[], attributes: Record<string, Attribute> = {}): string {
+    return this.emit(opType, inputs, attributes, "com.microsoft");
+  }
+
+  initializer(value: HostTensor): string {
+    const name = this.fresh();
+    this.initializers.push({ name, value });
+    return name;
+  }
+
+  #once(key: string, make: () => string): string {
+    const known = this.#cache.get(key) ?? make();
+    this.#cache.set(key, known);
+    return known;
+  }
+
+  int64(values: readonly number[]): string {
+    const value: HostTensor = { dtype: "int64", shape: [values.length], data: BigInt64Array.from(values, BigInt) };
+    return this.#once(`int64:${values}`, () => this.initializer(value));
+  }
+
+  float(value: number): string {
+    return this.#once(`float:${value}`, () => this.initializer(float32Host([], [value])));
+  }
+
+  /** The size of an axis as int64 [1]. */
+  dim(dim: Dim): string {
+    if (typeof dim === "number") return this.int64([dim]);
+    return this.#once(`dim:${dim}`, () => {
+      const terms = dimTerms(dim).map(([coefficient, names]) => {
+        const factors = names.map((name) => this.#symbolSize(name));
+        if (coefficient !== 1 || factors.length === 0) factors.push(this.int64([coefficient]));
+        return factors.reduce((a, b) => this.emit("Mul", [a, b]));
+      });
+      return terms.reduce((a, b) => this.emit("Add", [a, b]));
+    });
+  }
+
+  #symbolSize(name: string): string {
+    const source = this.#symbols.get(name);
+    if (!source) throw new UserError(`compile: expected an input with an axis named ${name}, got none; name the axis of an input`);
+    return this.#once(`symbol:${name}`, () =>
+      this.emit("Shape", [source.input], { start: source.axis, end: source.axis + 1 }),
+    );
+  }
+
+  /** A shape as int64 [rank]. */
+  shape(shape: Shape): string {
+    if (isStatic(shape)) return this.int64(shape);
+    return this.#once(`shape:${shape.join()}`, () => this.emit("Concat", shape.map((dim) => this.dim(dim)), { axis: 0 }));
+  }
+
+  reshape(x: string, shape: Shape): string {
+    return this.emit("Reshape", [x, this.shape(shape)], { allowzero: 1 });
+  }
+}
+
+type Lowering<P extends Primitive> = (emitter: Emitter, node: Node<P>, inputs: readonly string[]) => readonly string[];
+
+const simple =
+  (opType: string): Lowering<Primitive> =>
+  (e, _, inputs) => [e.emit(opType, inputs)];
+
+const fused =
+  (opType: string, attributes: Record<string, Attribute> = {}): Lowering<Primitive> =>
+  (e, _, inputs) => [e.fused(opType, inputs, attributes)];
+
+const reduce =
+  (opType: string): Lowering<"sum" | "mean" | "max"> =>
+  (e, { params }, [x]) => [e.emit(opType, [x, e.int64((params as ReduceParams).axes)], { keepdims: params.keepDims ? 1 : 0 })];
+
+/** Values of ONNX TensorProto.DataType that Cast names. */
+const castTarget: { [D in DType]: number } = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9, float16: 10 };
+
+const convAttributes = ({ stride, padding, dilation, groups }: ConvParams): Record<string, Attribute> => ({
+  strides: [stride],
+  pads: [padding, padding],
+  dilations: [dilation],
+  group: groups,
+});
+
+function lowerMatmul(e: Emitter, { params, inputs: [left, right] }: Node<"matmul">, [a, b]: readonly string[]): string[] {
+  const { transposeA, transposeB, scale } = params;
+  if (!transposeA && !transposeB && scale === 1) return [e.emit("MatMul", [a, b])];
+  const plain = left.rank === 2 && right.rank === 2;
+  const flags = { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: scale } };
+  return [plain ? e.emit("Gemm", [a, b], flags) : e.fused("FusedMatMul", [a, b], flags)];
+}
+
+function lowerLinear(e: Emitter, { params, inputs, outputs: [y] }: Node<"linear">, names: readonly string[]): string[] {
+  const [x, w] = inputs;
+  const flat = x.rank === 2 ? names[0] : e.reshape(names[0], [elementCount(x.shape.slice(0, -1)), x.shape[x.rank - 1]]);
+  const product = e.emit("Gemm", [flat, ...names.slice(1)], { transB: params.inputFirst ? 0 : 1 });
+  return [w.rank === 2 && x.rank === 2 ? product : e.reshape(product, y.shape)];
+}
+
+/** Zeros to add into, as the runtime expands them: no constant of the table's size is stored in the model. */
+const zeros = (e: Emitter, shape: Shape): string => e.emit("Expand", [e.float(0), e.shape(shape)]);
+
+export const lowerings: { [P in Primitive]: Lowering<P> } = {
+  // Leaves are named by compile.ts before the walk begins
+  input: () => [],
+  constant: () => [],
+  random: () => [],
+  iota: (e, { params }) => {
+    const size = e.emit("Reshape", [e.dim(params.size), e.int64([])]);
+    const range = e.emit("Range", [e.initializer(int64Scalar(0)), size, e.initializer(int64Scalar(1))]);
+    return [e.emit("Cast", [range], { to: castTarget.int32 })];
+  },
+  add: simple("Add"),
+  sub: simple("Sub"),
+  mul: simple("Mul"),
+  div: simple("Div"),
+  pow: simple("Pow"),
+  maximum: simple("Max"),
+  minimum: simple("Min"),
+  equal: simple("Equal"),
+  less: simple("Less"),
+  lessEqual: simple("LessOrEqual"),
+  logicalAnd: simple("And"),
+  logicalNot: simple("Not"),
+  where: simple("Where"),
+  neg: simple("Neg"),
+  exp: simple("Exp"),
+  log: simple("Log"),
+  sqrt: simple("Sqrt"),
+  tanh: simple("Tanh"),
+  sigmoid: simple("Sigmoid"),
+  erf: simple("Erf"),
+  abs: simple("Abs"),
+  sin: simple("Sin"),
+  cos: simple("Cos"),
+  sign: simple("Sign"),
+  relu: simple("Relu"),
+  gelu: fused("Gelu"),
+  geluTanh: fused("FastGelu"),
+  silu: fused("QuickGelu", { alpha: { float: 1 } }),
+  cast: (e, { params }, [x]) => [e.emit("Cast", [x], { to: castTarget[params.dtype] })],
+  stopGradient: (_, __, [x]) => [x],
+  sum: reduce("ReduceSum"),
+  mean: reduce("ReduceMean"),
+  max: reduce("ReduceMax"),
+  argmax: (e, { params }, [x]) => {
+    const index = e.emit("ArgMax", [x], { axis: params.axis, keepdims: 0 });
+    return [e.emit("Cast", [index], { to: castTarget.int32 })];
+  },
+  cumsum: (e, { params }, [x]) => [
+    e.emit("CumSum", [x, e.initializer(int64Scalar(params.axis))], { reverse: params.reverse ? 1 : 0 }),
+  ],
+  topK: (e, { params }, [x]) => {
+    const [values, indices] = e.emitMany("TopK", [x, e.int64([params.k])], 2, { axis: -1, largest: 1, sorted: 1 });
+    return [values, e.emit("Cast", [indices], { to: castTarget.int32 })];
+  },
+  matmul: lowerMatmul,
+  linear: lowerLinear,
+  conv1d: (e, { params }, inputs) => [e.emit("Conv", inputs, convAttributes(params))],
+  conv1dInputGradient: (e, { params, inputs: [dy, w] }, inputs) => {
+    const { stride, padding, dilation, length } = params;
+    const kernel = Number(w.shape[2]);
+    const reached = (Number(dy.shape[2]) - 1) * stride - 2 * padding + dilation * (kernel - 1) + 1;
+    return [e.emit("ConvTranspose", inputs, { ...convAttributes(params), output_padding: [length - reached] })];
+  },
+  softmax: (e, _, [x]) => [e.emit("Softmax", [x], { axis: -1 })],
+  logSoftmax: (e, _, [x]) => [e.emit("LogSoftmax", [x], { axis: -1 })],
+  layerNorm: (e, { params }, inputs) =>
+    e.emitMany("LayerNormalization", inputs, 3, { axis: -1, epsilon: { float: params.eps } }),
+  rmsNorm: (e, { params }, inputs) => {
+    return e.emitMany("SimplifiedLayerNormalization", inputs, 2, { axis: -1, epsilon: { float: params.eps } });
+  },
+  reshape: (e, { params }, [x]) => [e.reshape(x, params.shape)],
+  transpose: (e, { params }, [x]) => [e.emit("Transpose", [x], { perm: params.perm })],
+  broadcastTo: (e, { params }, [x]) => [e.emit("Expand", [x, e.shape(params.shape)])],
+  slice: (e, { params: { axis, start, end } }, [x]) => [e.emit("Slice", [x, e.dim(start), e.dim(end), e.int64([axis])])],
+  concat: (e, { params }, inputs) => [e.emit("Concat", inputs, { axis: params.axis })],
+  pad: (e, { params: { axis, before, after, value } }, [x]) => {
+    const amounts = e.emit("Concat", [e.dim(before), e.dim(after)], { axis: 0 });
+    return [e.emit("Pad", [x, amounts, e.float(value), e.int64([axis])])];
+  },
+  gather: (e, { params }, inputs) => [e.emit("Gather", inputs, { axis: params.axis })],
+  scatterAdd: (e, { params, inputs: [indices, updates], outputs: [y] }, names) => {
+    const count = elementCount(indices.shape);
+    const width = updates.shape.slice(indices.rank);
+    const index = e.reshape(e.emit("Cast", [names[0]], { to: castTarget.int64 }), [count, 1]);
+    const values = e.reshape(names[1], [count, ...width]);
+    return [e.emit("ScatterND", [zeros(e, [params.rows, ...y.shape.slice(1)]), index, values], { reduction: "add" })];
+  },
+  takeAlongAxis: (e, { params }, inputs) => [e.emit("GatherElements", inputs, { axis: params.axis })],
+  scatterAlongAxis: (e, { params, outputs: [y] }, inputs) => [
+    e.emit("ScatterElements", [zeros(e, y.shape), ...inputs], { axis: params.axis, reduction: "add" }),
+  ],
+  rotary: (e, { inputs: [x, cos] }, [xName, cosName, sinName]) => {
+    const [batch, , length, head] = x.shape;
+    const table = (name: string): string => e.reshape(name, [cos.rank === 3 ? batch : 1, 1, length, Number(head) / 2]);
+    const [c, s] = [table(cosName), table(sinName)];
+    const [x1, x2] = e.emitMany("Split", [xName], 2, { axis: -1, num_outputs: 2 });
+    const y1 = e.emit("Sub", [e.emit("Mul", [x1, c]), e.emit("Mul", [x2, s])]);
+    const y2 = e.emit("Add", [e.emit("Mul", [x2, c]), e.emit("Mul", [x1, s])]);
+    return [e.emit("Concat", [y1, y2], { axis: -1 })];
+  },
+};
+
+function int64Scalar(value: number): HostTensor {
+  const scalar = zerosHost("int64", []);
+  scalar.data[0] = BigInt(value);
+  return scalar;
+}
+
+/** Names of a node's outputs after emitting its operators. */
+export function lower<P extends Primitive>(emitter: Emitter, node: Node<P>, inputs: readonly string[]): readonly string[] {
+  return (lowerings[node.op] as Lowering<P>)(emitter, node, inputs);
+}
+

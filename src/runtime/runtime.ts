@@ -1,0 +1,157 @@
+/** The runtime: compiles graphs once per signature, keeps their sessions, runs them with inputs read in place. */
+import { availableParallelism } from "node:os";
+import { UserError } from "../errors.ts";
+import { type DType, type HostTensor, sizeOf } from "../tensor/dtype.ts";
+import { input } from "../tensor/functions.ts";
+import type { Tensor } from "../tensor/graph.ts";
+import { evaluateDim, formatShape } from "../tensor/shape.ts";
+import { type CompiledGraph, compileGraph, type InputSpec } from "./compile.ts";
+import { createSession, type Device, type HostTensors, type Session, type SessionOptions } from "./session.ts";
+
+export interface RuntimeOptions {
+  /** Where to compute. Default "cpu". */
+  device?: Device;
+  /** Threads inside one operator. Default: all cores. */
+  threads?: number;
+  /** Prefix of operator profiles, for finding what is slow. */
+  profile?: string;
+  /** Where sessions live: this thread by default, a worker through `workerHost()`. */
+  host?: SessionHost;
+}
+
+/** Creates sessions on some thread. */
+export interface SessionHost {
+  create(model: Uint8Array, options: SessionOptions): Promise<Session>;
+  dispose(): Promise<void>;
+}
+
+const thisThread: SessionHost = { create: createSession, dispose: async () => {} };
+
+export interface RunOptions {
+  /** Outputs to write in place; the others are allocated. */
+  into?: HostTensors;
+  /** Fills `random` leaves: same seed, same numbers. Needed when the graph has one. */
+  fill?: (stream: string, target: Float32Array) => void;
+}
+
+/** A compiled graph, ready to run any number of times. */
+export interface Program {
+  readonly inputs: readonly InputSpec[];
+  readonly outputs: readonly string[];
+  run(feeds: HostTensors, options?: RunOptions): Promise<Record<string, HostTensor>>;
+  /** Free the session. Programs with equal signatures share one: all of them end. */
+  release(): Promise<void>;
+}
+
+export interface Runtime {
+  readonly device: Device;
+  readonly threads: number;
+  /** Compile named outputs. Inputs named in `frozen` become initializers: slower to create, faster to run. */
+  compile(outputs: Readonly<Record<string, Tensor>>, frozen?: HostTensors): Promise<Program>;
+  dispose(): Promise<void>;
+}
+
+function checkFeed(spec: InputSpec, value: HostTensor | undefined, sizes: Map<string, number>): HostTensor {
+  const wanted = `${spec.dtype}${formatShape(spec.shape)}`;
+  if (!value) throw new UserError(`run: expected input ${spec.name} of ${wanted}, got none; add it to the feeds`);
+  const fits =
+    value.dtype === spec.dtype &&
+    value.shape.length === spec.shape.length &&
+    spec.shape.every((dim, i) => {
+      if (typeof dim === "string" && /^\w+$/.test(dim) && !sizes.has(dim)) sizes.set(dim, value.shape[i]);
+      return typeof dim === "string" && !/^\w+$/.test(dim) ? true : evaluateDim(dim, sizes) === value.shape[i];
+    });
+  if (!fits) throw new UserError(`run: expected input ${spec.name} of ${wanted}, got ${value.dtype}${formatShape(value.shape)}`);
+  if (value.data.length < sizeOf(value.shape)) {
+    throw new UserError(`run: expected ${sizeOf(value.shape)} numbers for input ${spec.name}, got ${value.data.length}`);
+  }
+  return value;
+}
+
+function program(graph: CompiledGraph, session: Session, release: () => Promise<void>): Program {
+  const outputs = graph.outputs.map(({ name }) => name);
+  return {
+    inputs: graph.inputs,
+    outputs,
+    async run(feeds, { into, fill } = {}) {
+      const sizes = new Map<string, number>();
+      const fed: Record<string, HostTensor> = {};
+      for (const spec of graph.inputs) {
+        if (spec.stream === undefined) fed[spec.name] = checkFeed(spec, feeds[spec.name], sizes);
+      }
+      for (const spec of graph.inputs) {
+        if (spec.stream === undefined) continue;
+        if (!fill) throw new UserError("run: expected `fill` for a graph with random numbers, got none; pass a seeded generator");
+        const shape = spec.shape.map((dim) => evaluateDim(dim, sizes));
+        const data = new Float32Array(sizeOf(shape));
+        fill(spec.stream, data);
+        fed[spec.name] = { dtype: "float32", shape, data };
+      }
+      return session.run(fed, outputs, into);
+    },
+    release,
+  };
+}
+
+/** Create a runtime. Dispose it to free every session. */
+export function createRuntime({
+  device = "cpu",
+  threads = defaultThreads(),
+  profile,
+  host = thisThread,
+}: RuntimeOptions = {}): Runtime {
+  if (!Number.isInteger(threads) || threads < 1) throw new UserError(`runtime: expected 1 or more threads, got ${threads}`);
+  const sessions = new Map<string, Promise<Session>>();
+  return {
+    device,
+    threads,
+    async compile(outputs, frozen) {
+      const graph = compileGraph(outputs, frozen);
+      const { signature } = graph;
+      let session = sessions.get(signature);
+      if (!session) {
+        session = host.create(graph.model, { device, threads, profile });
+        sessions.set(signature, session);
+        session.catch(() => sessions.delete(signature));
+      }
+      return program(graph, await session, async () => {
+        const live = sessions.get(signature);
+        sessions.delete(signature);
+        await (await live)?.release();
+      });
+    },
+    async dispose() {
+      const all = [...sessions.values()];
+      sessions.clear();
+      for (const session of all) await (await session).release();
+      await host.dispose();
+    },
+  };
+}
+
+function defaultThreads(): number {
+  return Math.max(1, availableParallelism());
+}
+
+/**
+ * Build and compile a graph per signature of its arguments:
+ * `const f = jit(runtime, ({ x, w }) => ({ y: matmul(x, w) })); const { y } = await f({ x, w });`
+ */
+export function jit(
+  runtime: Runtime,
+  build: (inputs: Record<string, Tensor>) => Record<string, Tensor>,
+): (feeds: HostTensors, options?: RunOptions) => Promise<Record<string, HostTensor>> {
+  const programs = new Map<string, Promise<Program>>();
+  return async (feeds, options) => {
+    const types: [string, DType, readonly number[]][] = Object.entries(feeds).map(([name, { dtype, shape }]) => [name, dtype, shape]);
+    const signature = JSON.stringify(types);
+    let compiled = programs.get(signature);
+    if (!compiled) {
+      compiled = runtime.compile(build(Object.fromEntries(types.map(([name, dtype, shape]) => [name, input(name, dtype, shape)]))));
+      programs.set(signature, compiled);
+    }
+    const ready = await compiled;
+    const used = Object.fromEntries(ready.inputs.filter(({ stream }) => stream === undefined).map(({ name }) => [name, feeds[name]]));
+    return ready.run(used, options);
+  };
+}
