@@ -363,9 +363,38 @@ def indexing(c):
         c.add("takeAlongAxis", take_along_axis, [c.normal(*shape), indices], {"axis": axis})
 
 
+def comparisons(c):
+    """Ops that carry no gradient, and the two that only other ops' gradients build. Last: seeds go by order."""
+    for a, b in [([2, 3], [2, 3]), ([2, 3, 4], [4]), ([], [5])]:
+        pairs = [c.integers(3, *a).astype(np.float32), c.integers(3, *b).astype(np.float32)]
+        for op, function in [("equal", torch.eq), ("less", torch.lt), ("lessEqual", torch.le)]:
+            c.add(op, function, pairs, no_grad=[0, 1])
+            c.add(op, function, [c.integers(3, *a), c.integers(3, *b)])
+        c.add("logicalAnd", torch.logical_and, [c.random.random(a) < 0.5, c.random.random(b) < 0.5])
+        c.add("logicalNot", torch.logical_not, [c.random.random(a) < 0.5])
+        c.add("sign", torch.sign, [c.integers(3, *a).astype(np.float32) - np.float32(1)])
+        c.add("stopGradient", torch.detach, [c.normal(*a)], no_grad=[0])
+    for size in (1, 6):
+        c.add("iota", torch.arange, [], {"end": size})
+
+    # Through float16 and back: both directions round. Towards and from integers no gradient flows.
+    for shape in ([6], [2, 3], []):
+        c.add("cast", lambda x, dtype: x.half().double(), [c.normal(*shape, scale=3)], {"dtype": "float16"})
+        c.add("cast", lambda x, dtype: x.int(), [c.normal(*shape, scale=3)], {"dtype": "int32"}, no_grad=[0])
+        c.add("cast", lambda x, dtype: x.double(), [c.integers(9, *shape)], {"dtype": "float32"}, no_grad=[0])
+
+    def scatter_along_axis(indices, updates, axis, size):
+        shape = [*updates.shape[:axis], size, *updates.shape[axis + 1 :]]
+        return torch.zeros(shape, dtype=updates.dtype).scatter_add(axis, indices, updates)
+
+    for shape, axis, size in [([4], 0, 3), ([3, 2], 1, 5), ([3, 2], 0, 2), ([2, 3, 4], 1, 4), ([2, 3, 1], 2, 6)]:
+        inputs = [c.integers(size, *shape), c.normal(*shape)]
+        c.add("scatterAlongAxis", scatter_along_axis, inputs, {"axis": axis, "size": size})
+
+
 def write(folder):
     c = Cases(seed=1)
-    for part in (elementwise, reductions, products, networks, shapes, indexing):
+    for part in (elementwise, reductions, products, networks, shapes, indexing, comparisons):
         part(c)
     lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in c.cases)
     (folder / "ops.json").write_text(f"[\n{lines}\n]\n")

@@ -58,11 +58,15 @@ export async function writeFileAtomic(path: string, chunks: Chunks): Promise<voi
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => undefined);
-    const reason = reasons[errorCode(error) ?? ""];
-    if (reason === undefined) throw error;
-    throw new UserError(`save: expected to write ${path}, got ${reason} (nothing was changed)`);
+    throw writeError(path, error);
   }
   await syncFolder(dirname(path));
+}
+
+/** A file-system error while writing `path`, as one line for the user; other errors are returned unchanged. */
+export function writeError(path: string, error: unknown): unknown {
+  const reason = reasons[errorCode(error) ?? ""];
+  return reason === undefined ? error : new UserError(`save: expected to write ${path}, got ${reason}`);
 }
 
 /** Makes a rename durable. Not every platform can sync a folder; the file itself is already safe. */

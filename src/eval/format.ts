@@ -40,11 +40,13 @@ export function formatBytes(bytes: number): string {
 export const formatCount = (count: number): string => String(count).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
 
 /** Characters that take two columns in a terminal. */
-const wide = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u;
+const wide =
+  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Emoji_Presentation}/u;
 const columnsOf = (character: string): number => (wide.test(character) ? 2 : /\p{Mn}/u.test(character) ? 0 : 1);
 
 /** Columns that a text takes in a terminal. */
-export const displayWidth = (text: string): number => [...text].reduce((sum, character) => sum + columnsOf(character), 0);
+export const displayWidth = (text: string): number =>
+  [...text].reduce((sum, character) => sum + columnsOf(character), 0);
 
 /** Spaces before (`side` "start") or behind a text, up to `width` columns. */
 export function pad(text: string, width: number, side: "start" | "end"): string {

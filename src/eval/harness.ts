@@ -72,7 +72,9 @@ export function matrixOf(task: Task, progress: StreamProgress): ScoreMatrix {
 
 function checkProgress(task: Task, progress: StreamProgress): void {
   const width = task.topics.length;
-  const rowsFit = progress.R.every((row, i) => row.length === width || (i === progress.R.length - 1 && row.length < width));
+  const rowsFit = progress.R.every(
+    (row, i) => row.length === width || (i === progress.R.length - 1 && row.length < width),
+  );
   const fits = progress.R.length === progress.learned && progress.learned <= width && progress.baseline.length <= width;
   if (!fits || !rowsFit || progress.receipts.length !== progress.learned) {
     throw new UserError(

@@ -61,8 +61,12 @@ export function renderMatrix(
         const column = start + i;
         const value = cells[column] ?? null;
         const number = formatScore(value, digits);
-        const text = (column === learned ? `[${number}]` : `${number} `);
-        const styles = styleOf(value, rows.map((row) => row.cells[column] ?? null), direction);
+        const text = column === learned ? `[${number}]` : `${number} `;
+        const styles = styleOf(
+          value,
+          rows.map((row) => row.cells[column] ?? null),
+          direction,
+        );
         return put(column === learned ? [...styles, "bold"] : styles, pad(text, columnWidth, "start"));
       });
       lines.push([pad(truncate(label, labelWidth), labelWidth, "end"), ...shown].join(" ").trimEnd());
@@ -72,7 +76,13 @@ export function renderMatrix(
 }
 
 /** One change in words: "a.txt got worse by 0.21 bits per byte (1.80 -> 2.01)". */
-function change(name: string, from: Cell, to: Cell, { direction, unit }: ScoreMatrix, digits: number): string | undefined {
+function change(
+  name: string,
+  from: Cell,
+  to: Cell,
+  { direction, unit }: ScoreMatrix,
+  digits: number,
+): string | undefined {
   const better = improvement(from, to, direction);
   if (better === null) return undefined;
   const numbers = `(${formatScore(from, digits)} -> ${formatScore(to, digits)})`;

@@ -69,21 +69,22 @@ th,td{padding:.35rem .6rem;text-align:left;vertical-align:top;border-bottom:1px 
 th{font-weight:600}
 .numbers td,.numbers thead th:not(:first-child){text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .numbers thead th{vertical-align:bottom}
-.numbers tbody th{min-width:8rem}
+.numbers tbody th{min-width:7rem}
 .best{font-weight:700}
 .best::after{content:" ★";font-size:.75em;vertical-align:.15em}
 .heat{border-collapse:separate;border-spacing:3px}
 .heat th,.heat td{border:0;padding:.4rem .5rem}
 .heat thead th{text-align:center;vertical-align:bottom;max-width:9rem;font-size:.875rem}
 .heat tbody th{font-weight:400;font-size:.875rem;vertical-align:middle;max-width:11rem}
-.heat td{text-align:center;border-radius:4px;min-width:4.2rem;font-variant-numeric:tabular-nums}
+.heat td{text-align:center;vertical-align:middle;border-radius:4px;min-width:4.2rem;font-variant-numeric:tabular-nums}
 .heat td small{display:block;color:inherit;font-size:.75rem}
 .heat td.learned{outline:2px solid var(--text);outline-offset:-1px;font-weight:700}
-.heat td,.legend span{print-color-adjust:exact;-webkit-print-color-adjust:exact}
+.heat td,.legend span,svg .band{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 ${steps}
-.legend{display:flex;flex-wrap:wrap;align-items:center;gap:2px;font-size:.8125rem;color:var(--soft);margin:.25rem 0}
-.legend span{width:1.4rem;height:.9rem;border-radius:2px}
-.legend i{font-style:normal;margin:0 .4rem}
+.legend{display:flex;flex-wrap:wrap;align-items:center;gap:.1rem .6rem;font-size:.8125rem;color:var(--soft);margin:.25rem 3px}
+.legend i{font-style:normal}
+.legend b{display:flex;gap:2px}
+.legend span{width:1.3rem;height:.9rem;border-radius:2px}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24rem),1fr));gap:0 1.5rem}
 .charts svg{display:block;width:100%;height:auto;max-width:34rem}
 svg text{font:11.5px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif;fill:var(--text)}
@@ -106,6 +107,8 @@ summary{cursor:pointer}
  .heat td{min-width:3.4rem}
  .heat tbody th{max-width:6.5rem}
  th,td{padding:.3rem .35rem}
+ .numbers thead th:not(:first-child){white-space:normal;overflow-wrap:break-word}
+ svg text{font-size:13px}
 }
 @media print{
  body{max-width:none;padding:0;font-size:10.5pt}

@@ -31,7 +31,9 @@ const dashes = ["", "6 3", "2 3", "8 3 2 3", "4 2", "1 2", "10 4"];
 
 /** About `count` round numbers that enclose [low, high]. */
 export function niceTicks(low: number, high: number, count = 5): number[] {
-  const span = high - low || Math.abs(high) || 1;
+  // Rounding noise around one value is drawn as that value.
+  const least = Math.max(Math.abs(low), Math.abs(high), 1e-3);
+  const span = high - low > least * 1e-6 ? high - low : least;
   const raw = span / Math.max(1, count - 1);
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = power * ([1, 2, 2.5, 5].find((factor) => factor * power >= raw * 0.999) ?? 10);
@@ -49,10 +51,32 @@ function marker(index: number, x: number, y: number, radius: number): string {
     `<polygon ${fill} points="${corners.map(([dx, dy]) => `${round(x + dx * radius)},${round(y + dy * radius)}`).join(" ")}"/>`;
   const shapes = [
     () => `<circle ${fill} cx="${round(x)}" cy="${round(y)}" r="${round(radius)}"/>`,
-    () => polygon([[-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]]),
-    () => polygon([[0, -1.15], [1.1, 0.9], [-1.1, 0.9]]),
-    () => polygon([[0, -1.25], [1.25, 0], [0, 1.25], [-1.25, 0]]),
-    () => polygon([[0, 1.15], [1.1, -0.9], [-1.1, -0.9]]),
+    () =>
+      polygon([
+        [-0.9, -0.9],
+        [0.9, -0.9],
+        [0.9, 0.9],
+        [-0.9, 0.9],
+      ]),
+    () =>
+      polygon([
+        [0, -1.15],
+        [1.1, 0.9],
+        [-1.1, 0.9],
+      ]),
+    () =>
+      polygon([
+        [0, -1.25],
+        [1.25, 0],
+        [0, 1.25],
+        [-1.25, 0],
+      ]),
+    () =>
+      polygon([
+        [0, 1.15],
+        [1.1, -0.9],
+        [-1.1, -0.9],
+      ]),
   ];
   return shapes[index % shapes.length]();
 }
@@ -79,14 +103,20 @@ export function lineChart({ label, series, xTicks, yLabel, bands = [], markers =
   const points = series.flatMap((one) => one.points.filter((point) => point !== null));
   if (points.length === 0) return `<p class="soft">Nothing to draw.</p>`;
   const { width, height, left, right, top, bottom } = canvas;
-  const xs = [...points.map((point) => point.x), ...xTicks.map((tick) => tick.x), ...bands.flatMap((b) => [b.from, b.to])];
+  const xs = [
+    ...points.map((point) => point.x),
+    ...xTicks.map((tick) => tick.x),
+    ...bands.flatMap((b) => [b.from, b.to]),
+  ];
   const xLow = xs.reduce((a, b) => Math.min(a, b));
   const xHigh = xs.reduce((a, b) => Math.max(a, b));
   const ys = points.map((point) => point.y);
-  const yTicks = niceTicks(ys.reduce((a, b) => Math.min(a, b)), ys.reduce((a, b) => Math.max(a, b)));
+  const yTicks = niceTicks(
+    ys.reduce((a, b) => Math.min(a, b)),
+    ys.reduce((a, b) => Math.max(a, b)),
+  );
   const inset = markers ? 24 : 0;
-  const toX = (x: number) =>
-    left + inset + ((x - xLow) / (xHigh - xLow || 1)) * (width - left - right - 2 * inset);
+  const toX = (x: number) => left + inset + ((x - xLow) / (xHigh - xLow || 1)) * (width - left - right - 2 * inset);
   const toY = (y: number) =>
     height - bottom - ((y - yTicks[0]) / (yTicks[yTicks.length - 1] - yTicks[0])) * (height - top - bottom);
 
@@ -94,11 +124,15 @@ export function lineChart({ label, series, xTicks, yLabel, bands = [], markers =
   bands.forEach(({ from, to, label: name }, i) => {
     const [x0, x1] = [toX(from), toX(to)];
     if (i % 2 === 0) {
-      parts.push(`<rect class="band" x="${round(x0)}" y="${top}" width="${round(x1 - x0)}" height="${height - top - bottom}"/>`);
+      parts.push(
+        `<rect class="band" x="${round(x0)}" y="${top}" width="${round(x1 - x0)}" height="${height - top - bottom}"/>`,
+      );
     }
-    const text = truncate(name, Math.floor((x1 - x0) / 6.5));
+    const text = truncate(name, Math.floor((x1 - x0) / 7.5));
     if (text.length > 1) {
-      parts.push(`<text class="tick" text-anchor="middle" x="${round((x0 + x1) / 2)}" y="${top + 12}">${escape(text)}</text>`);
+      parts.push(
+        `<text class="tick" text-anchor="middle" x="${round((x0 + x1) / 2)}" y="${top + 12}">${escape(text)}</text>`,
+      );
     }
   });
   for (const tick of yTicks) {
@@ -108,12 +142,15 @@ export function lineChart({ label, series, xTicks, yLabel, bands = [], markers =
   }
   parts.push(`<text class="tick" x="${left - 40}" y="12">${escape(yLabel)}</text>`);
   const every = Math.ceil(xTicks.length / 8);
-  const room = (width - left - right) / Math.max(1, xTicks.length / every) / 6.5;
+  const room = (width - left - right - 2 * inset) / Math.max(1, (xTicks.length - 1) / every) / 7.5;
   xTicks.forEach((tick, i) => {
     if (i % every !== 0) return;
-    const text = escape(truncate(tick.label, Math.floor(room)));
+    // The outer labels are centred on the edge of the plot, so they get less room or are aligned with the edge.
+    const outer = i === 0 || i === xTicks.length - 1;
+    const text = truncate(tick.label, Math.floor(outer && inset > 0 ? Math.min(room, 9) : room));
     const anchor = inset === 0 && i === xTicks.length - 1 ? "end" : "middle";
-    parts.push(`<text class="tick" text-anchor="${anchor}" x="${round(toX(tick.x))}" y="${height - 8}">${text}</text>`);
+    const x = round(toX(tick.x));
+    parts.push(`<text class="tick" text-anchor="${anchor}" x="${x}" y="${height - 8}">${escape(text)}</text>`);
   });
   series.forEach((one, i) => {
     let pen = "M";

@@ -10,6 +10,7 @@ import {
   formatScore,
   formatSeconds,
   improvement,
+  truncate,
 } from "./format.ts";
 import { forgettingSentence, learningSentence } from "./matrix-text.ts";
 import { formulas } from "./metrics.ts";
@@ -22,6 +23,9 @@ import type { LossPoint, ReportRun, RunResult } from "./result.ts";
 
 /** At most this many points are drawn of a loss curve. */
 const drawnLosses = 240;
+
+/** A topic's name as a table has room for it. */
+const short = (name: string): string => escape(truncate(name, 28));
 
 /** What a cell is compared with: its topic before learning, or its first known score where there is no baseline. */
 function reference({ R, baseline }: ScoreMatrix, column: number): Cell {
@@ -55,16 +59,16 @@ function heatMap(matrix: ScoreMatrix, scale: number): string {
     `<tr><th scope="row">${label}</th>${topics.map((_, j) => cell(cells[j] ?? null, j, row)).join("")}</tr>`;
   const rows = [
     ...(baseline ? [line("before learning", baseline, -1)] : []),
-    ...R.map((cells, i) => line(`after ${escape(topics[i])}`, cells, i)),
+    ...R.map((cells, i) => line(`after ${short(topics[i])}`, cells, i)),
   ];
-  const head = topics.map((name) => `<th scope="col">${escape(name)}</th>`).join("");
+  const head = topics.map((name) => `<th scope="col" title="${escape(name)}">${short(name)}</th>`).join("");
   const legend = heat.light.map((_, i) => `<span class="h${i}"></span>`).join("");
   const compared = baseline ? "before learning" : "its first score";
   const end = `${formatScore(scale)} ${escape(unit)}`;
   return (
     `<figure><div class="scroll"><table class="heat"><thead><tr><td></td>${head}</tr></thead>` +
     `<tbody>${rows.join("")}</tbody></table></div>` +
-    `<div class="legend"><i>worse by ${end}</i>${legend}<i>better by ${end}</i></div>` +
+    `<div class="legend"><i>worse by ${end}</i><b>${legend}</b><i>better by ${end}</i></div>` +
     `<figcaption>R[i][j]: ${escape(unit)} of each column's topic after learning each row's topic; ` +
     `<strong>${directionText(direction)}</strong>. Small numbers and colours: change against ${compared}. ` +
     `Framed: the topic that was just learned.</figcaption></figure>`
@@ -193,7 +197,7 @@ function durations({ durations: { learn, evaluate, total }, matrix, metrics }: R
   const shown = (value: number | undefined) => (value === undefined ? "–" : formatSeconds(value));
   const rows = matrix.R.map(
     (_, i) =>
-      `<tr><th scope="row">${escape(matrix.topics[i])}</th><td>${shown(learn[i])}</td>` +
+      `<tr><th scope="row">${short(matrix.topics[i])}</th><td>${shown(learn[i])}</td>` +
       `<td>${shown(evaluate[i + shift])}</td><td>${formatScore(metrics.forgettingPerTopic[i] ?? null)}</td></tr>`,
   );
   const before = shift ? `; scoring before learning took ${formatSeconds(evaluate[0])}` : "";
@@ -224,14 +228,16 @@ function section({ result, losses }: ReportRun, scale: number): string {
 export function reportHtml(runs: readonly ReportRun[], { title = "" }: { title?: string } = {}): string {
   const name = title || `What was learned and what was forgotten`;
   const models = [...new Set(runs.map(({ result }) => result.model))].join(", ");
-  const finished = runs.map(({ result }) => result.finished).sort().at(-1) ?? "";
+  const finished =
+    runs
+      .map(({ result }) => result.finished)
+      .sort()
+      .at(-1) ?? "";
   const topics = runs[0]?.result.matrix.topics.length ?? 0;
   const scale = largestChange(runs);
-  const about = `${models} · ${topics} ${topics === 1 ? "topic" : "topics"}, learned one after another · ${finished}`;
+  const about = `${models} · ${topics} ${topics === 1 ? "topic" : "topics"}, learned one after another · ${finished.replace(/:\d\d\.\d+Z$/, " UTC").replace("T", " ")}`;
   const body =
-    runs.length === 0
-      ? "<p>No runs.</p>"
-      : summary(runs) + runs.map((run) => section(run, scale)).join("\n");
+    runs.length === 0 ? "<p>No runs.</p>" : summary(runs) + runs.map((run) => section(run, scale)).join("\n");
   return (
     `<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n` +
     `<meta name="viewport" content="width=device-width, initial-scale=1">\n` +

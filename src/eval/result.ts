@@ -19,7 +19,11 @@ export interface RunResult {
   readonly versions: Readonly<Record<string, string>>;
   readonly machine: Readonly<Record<string, string | number>>;
   /** Seconds; `learn` per topic, `evaluate` per row with the baseline first. */
-  readonly durations: { readonly total: number; readonly learn: readonly number[]; readonly evaluate: readonly number[] };
+  readonly durations: {
+    readonly total: number;
+    readonly learn: readonly number[];
+    readonly evaluate: readonly number[];
+  };
   /** When the run was finished, ISO 8601. */
   readonly finished: string;
 }

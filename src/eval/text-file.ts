@@ -13,20 +13,23 @@ export interface TextFile {
   readonly sha256: string;
 }
 
-/** Offset of the first byte that is not UTF-8, by bisection over prefixes (a cut character at the end is no error). */
+/** Offset where the first character begins that is not UTF-8, by bisection over prefixes. */
 function invalidOffset(data: Uint8Array): number {
+  // A stream holds back a cut character at the end, so the text's length is the offset of what is wrong behind it.
+  const decode = (end: number) =>
+    new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(data.subarray(0, end), { stream: true });
   let good = 0;
   let bad = data.length;
   while (bad - good > 1) {
     const middle = (good + bad) >> 1;
     try {
-      new TextDecoder("utf-8", { fatal: true }).decode(data.subarray(0, middle), { stream: true });
+      decode(middle);
       good = middle;
     } catch {
       bad = middle;
     }
   }
-  return good;
+  return Buffer.byteLength(decode(good));
 }
 
 /** Checks bytes to be non-empty UTF-8 text without NUL and decodes them; a byte order mark is dropped. */

@@ -9,9 +9,17 @@ export const tokenIds = {
   pad_token_id: z.number().int().nullish(),
 };
 
-/** Parse with a one-line error: `config.json of gpt2: expected ..., got ...`. */
-export function parseConfig<S extends z.ZodType>(modelType: string, schema: S, json: unknown): z.output<S> {
-  const parsed = schema.safeParse(json);
+/**
+ * Parse with a one-line error: `config.json of gpt2: expected ..., got ...`. `defaults` stand in for absent fields
+ * where relatives share a schema.
+ */
+export function parseConfig<S extends z.ZodType>(
+  modelType: string,
+  schema: S,
+  json: unknown,
+  defaults: Readonly<Record<string, unknown>> = {},
+): z.output<S> {
+  const parsed = schema.safeParse(typeof json === "object" && json !== null ? { ...defaults, ...json } : json);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const path = issue.path.join(".") || "the file";

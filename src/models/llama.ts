@@ -25,9 +25,14 @@ const schema = z
     head_dim: z.number().int().positive().nullish(),
     max_position_embeddings: z.number().int().positive().default(2048),
     rms_norm_eps: z.number().positive().default(1e-6),
-    rope_theta: z.number().positive().default(10000),
+    rope_theta: z.number().positive().nullish(),
     rope_scaling: z.record(z.string(), z.unknown()).nullish(),
+    /** Where newer files keep both of the above. */
+    rope_parameters: z.looseObject({ rope_theta: z.number().positive().optional() }).nullish(),
     sliding_window: z.number().int().positive().nullish(),
+    use_sliding_window: z.boolean().default(false),
+    max_window_layers: z.number().int().nonnegative().default(28),
+    layer_types: z.array(z.enum(["full_attention", "sliding_attention"])).nullish(),
     tie_word_embeddings: z.boolean().default(false),
     attention_bias: z.boolean().default(false),
     mlp_bias: z.boolean().default(false),
@@ -37,12 +42,21 @@ const schema = z
     ...c,
     num_key_value_heads: c.num_key_value_heads ?? c.num_attention_heads,
     head_dim: c.head_dim ?? c.hidden_size / c.num_attention_heads,
-  }));
+    rope_theta: c.rope_theta ?? c.rope_parameters?.rope_theta ?? 10000,
+    rope_scaling: c.rope_scaling ?? c.rope_parameters,
+  }))
+  .refine((c) => c.head_dim % 2 === 0, { path: ["num_attention_heads"], error: "heads must be of an even whole size" })
+  .refine((c) => c.num_attention_heads % c.num_key_value_heads === 0, {
+    path: ["num_key_value_heads"],
+    error: "it must divide num_attention_heads",
+  });
 
 export type LlamaConfig = z.output<typeof schema>;
 
 /** What differs in the relatives of Llama (Qwen): biases and norms on the way to queries and keys. */
 export interface LlamaVariant {
+  /** Fields that config.json may leave out, where the defaults are not Llama's. */
+  readonly defaults?: Readonly<Record<string, unknown>>;
   readonly qkvBias: (config: LlamaConfig) => boolean;
   readonly outputBias: (config: LlamaConfig) => boolean;
   /** RMSNorm over each head of queries and keys. */
@@ -123,7 +137,7 @@ export function llamaFamily(modelType: string, variant: LlamaVariant): ModelDefi
   return {
     modelType,
     kind: "causal",
-    parseConfig: (json) => parseConfig(modelType, schema, json),
+    parseConfig: (json) => parseConfig(modelType, schema, json, variant.defaults),
     geometry: (c) => ({
       layers: c.num_hidden_layers,
       width: c.hidden_size,
@@ -141,9 +155,11 @@ export function llamaFamily(modelType: string, variant: LlamaVariant): ModelDefi
       if (!c.tie_word_embeddings) shapes["lm_head.weight"] = [c.vocab_size, c.hidden_size];
       return shapes;
     },
-    // Old files carry the rotary frequencies; tied ones may carry the head a second time
-    canonicalName: (name, c) =>
-      name.endsWith("rotary_emb.inv_freq") || (c.tie_word_embeddings && name === "lm_head.weight") ? undefined : name,
+    // Old files carry the rotary frequencies; tied ones may carry the head a second time; headless ones lack "model."
+    canonicalName(name, c) {
+      if (name.endsWith("rotary_emb.inv_freq") || (c.tie_word_embeddings && name === "lm_head.weight")) return undefined;
+      return /^(embed_tokens|layers|norm)\./.test(name) ? `model.${name}` : name;
+    },
     linearPaths: (c) =>
       [...Array(c.num_hidden_layers).keys()].flatMap((layer) =>
         ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
@@ -162,4 +178,8 @@ const plain: LlamaVariant = {
 };
 
 export const llama = llamaFamily("llama", plain);
-export const mistral = llamaFamily("mistral", { ...plain, window: (c) => c.sliding_window ?? undefined });
+export const mistral = llamaFamily("mistral", {
+  ...plain,
+  defaults: { sliding_window: 4096 },
+  window: (c) => c.sliding_window ?? undefined,
+});

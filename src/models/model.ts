@@ -1,7 +1,7 @@
 /**
- * What a language model is to the rest: named shapes, a forward pass over symbolic tensors, a head.
+ * What a model is to the rest: named shapes and a forward pass over symbolic tensors; causal ones also have a head.
  * One file per `model_type` implements it; configuration fields and parameter paths are the checkpoint's own.
- * Letters: B batch, T tokens at hand, P past tokens, C width, V vocabulary, K key/value heads, D head size.
+ * Letters: B batch, T tokens at hand, P past tokens, C width, V vocabulary, H heads, K key/value heads, D head size.
  */
 import type { KeyValues } from "../nn/attention.ts";
 import type { Params } from "../nn/params.ts";
@@ -46,11 +46,9 @@ export interface ForwardOutputs {
   readonly present: readonly KeyValues[];
 }
 
-/** One architecture. `C` is its parsed config.json. */
-export interface ModelDefinition<C = unknown> {
+/** What every architecture tells about its checkpoints. `C` is its parsed config.json. */
+interface Architecture<C> {
   readonly modelType: string;
-  /** "causal" models predict the next token; "encoder" models read both ways and have no head. */
-  readonly kind: "causal" | "encoder";
   parseConfig(json: unknown): C;
   geometry(config: C): Geometry;
   /** Every tensor the model needs, by checkpoint name. */
@@ -59,7 +57,43 @@ export interface ModelDefinition<C = unknown> {
   canonicalName(name: string, config: C): string | undefined;
   /** Paths of the linear layers in the blocks, where low-rank adapters may sit. */
   linearPaths(config: C): string[];
+}
+
+/** A model that predicts the next token. */
+export interface ModelDefinition<C = unknown> extends Architecture<C> {
+  readonly kind: "causal";
   forward(p: Params, config: C, inputs: ForwardInputs): ForwardOutputs;
   /** Scores of the next token: hidden [..., C] -> [..., V]. */
   logits(p: Params, config: C, hidden: Tensor): Tensor;
 }
+
+export interface EncoderInputs {
+  /** int32 [B, T]. */
+  readonly ids: Tensor;
+  /** int32 [B, T]: 1 for tokens, 0 for padding. */
+  readonly mask: Tensor;
+  /** int32 [B, T]: which of two sentences; all 0 when absent. */
+  readonly tokenTypes?: Tensor;
+}
+
+export interface EncoderOutputs {
+  /** The embeddings, then the output of every layer, [B, T, C] each. */
+  readonly hidden: readonly Tensor[];
+  /** Attention weights of every layer, [B, H, T, T]. */
+  readonly attentions: readonly Tensor[];
+}
+
+/** A model that reads both ways and has no head: text to vectors. */
+export interface EncoderDefinition<C = unknown> extends Architecture<C> {
+  readonly kind: "encoder";
+  /** Tensors that a checkpoint may have or lack: the pooler. */
+  optionalShapes(config: C): Record<string, readonly number[]>;
+  /** The token that fills up short rows. */
+  padId(config: C): number;
+  forward(p: Params, config: C, inputs: EncoderInputs): EncoderOutputs;
+  /** tanh(W h + b) of the first token, [B, T, C] -> [B, C]; fails without the pooler's tensors. */
+  pooled(p: Params, config: C, last: Tensor): Tensor;
+}
+
+/** Any architecture; `kind` tells which. */
+export type Definition = ModelDefinition | EncoderDefinition;

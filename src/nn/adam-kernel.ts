@@ -19,13 +19,16 @@ export interface AdamFactors {
 }
 
 export interface AdamOptions {
-  beta1?: number;
-  beta2?: number;
-  epsilon?: number;
+  /** Decay of the first moment. */
+  b1?: number;
+  /** Decay of the second moment. */
+  b2?: number;
+  /** Added to the root of the second moment. */
+  eps?: number;
 }
 
 export function adamFactors(
-  { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 }: AdamOptions,
+  { b1 = 0.9, b2 = 0.999, eps = 1e-8 }: AdamOptions,
   step: number,
   learningRate: number,
   weightDecay: number,
@@ -33,11 +36,11 @@ export function adamFactors(
 ): AdamFactors {
   return {
     keep: 1 - learningRate * weightDecay,
-    beta1,
-    beta2,
-    stepSize: learningRate / (1 - beta1 ** step),
-    rootCorrection: 1 / Math.sqrt(1 - beta2 ** step),
-    epsilon,
+    beta1: b1,
+    beta2: b2,
+    stepSize: learningRate / (1 - b1 ** step),
+    rootCorrection: 1 / Math.sqrt(1 - b2 ** step),
+    epsilon: eps,
     gradientScale,
   };
 }

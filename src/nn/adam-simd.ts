@@ -52,15 +52,39 @@ const divide = binary(231);
 const root = (a: number[]): number[] => [...a, ...simd(227)];
 const splat = (a: number[]): number[] => [...a, ...simd(19)];
 
+/** The format's magic word and version. */
+const header = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
 const v128 = 0x7b;
+const beginLoop = [0x03, 0x40];
+/** index += 16 (four lanes), and back to the loop's beginning while index < bytes. */
+const repeatWhileBytesRemain = [
+  0x20,
+  local.index,
+  0x41,
+  16,
+  0x6a,
+  0x22,
+  local.index,
+  0x20,
+  local.bytes,
+  0x49,
+  0x0d,
+  0,
+  0x0b,
+];
 const section = (id: number, content: number[]): number[] => [id, ...leb(content.length), ...content];
-const exported = (name: string, kind: number): number[] => [name.length, ...Array.from(name, (c) => c.charCodeAt(0)), kind, 0];
+const exported = (name: string, kind: number): number[] => [
+  name.length,
+  ...Array.from(name, (c) => c.charCodeAt(0)),
+  kind,
+  0,
+];
 
 function assemble(): Uint8Array<ArrayBuffer> {
   const v = local;
   const body = [
     ...scalars.flatMap((name, i) => [...splat(get(2 + i)), ...set(vector[name])]),
-    ...[0x03, 0x40], // loop
+    ...beginLoop,
     ...multiply(load(at.g), get(v.scale)),
     ...set(v.g),
     ...add(multiply(load(at.m), get(v.beta1)), multiply(get(v.g), get(v.gain1))),
@@ -76,14 +100,13 @@ function assemble(): Uint8Array<ArrayBuffer> {
         divide(multiply(get(v.stepSize), get(v.m)), add(multiply(root(get(v.v)), get(v.root)), get(v.epsilon))),
       ),
     ),
-    ...[...get(v.index), 0x41, 16, 0x6a, 0x22, v.index], // index += 16, kept on the stack
-    ...[...get(v.bytes), 0x49, 0x0d, 0], // less than bytes: again
-    ...[0x0b, 0x0b], // end of loop, end of function
+    ...repeatWhileBytesRemain,
+    0x0b, // end of function
   ];
   const code = [1, scalars.length + 3, v128, ...body];
   const parameters = [0x7f, 0x7f, ...scalars.map(() => 0x7d)]; // i32, i32, f32 ...
   return Uint8Array.from([
-    ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0], // magic, version
+    ...header,
     ...section(1, [1, 0x60, parameters.length, ...parameters, 0]),
     ...section(3, [1, 0]),
     ...section(5, [1, 0, ...leb((4 * bytesPerBlock) / 65536)]),

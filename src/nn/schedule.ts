@@ -16,7 +16,10 @@ export interface ScheduleOptions {
 export type Schedule = (step: number, options: ScheduleOptions) => number;
 
 /** Progress after the warm-up as a number from 0 to 1, or the warm-up multiplier itself. */
-function phase(step: number, { warmupSteps = 0, totalSteps, floor = 0 }: ScheduleOptions): { warm: number } | { progress: number } {
+function phase(
+  step: number,
+  { warmupSteps = 0, totalSteps, floor = 0 }: ScheduleOptions,
+): { warm: number } | { progress: number } {
   if (!(step >= 0) || !(warmupSteps >= 0) || !(floor >= 0 && floor <= 1) || Number.isNaN(totalSteps)) {
     throw new UserError(
       `schedule: expected step and warmupSteps >= 0 and floor from 0 to 1, got step ${step}, warmupSteps ${warmupSteps}, totalSteps ${totalSteps}, floor ${floor}`,

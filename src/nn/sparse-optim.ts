@@ -96,7 +96,10 @@ export function rowSgd(): RowOptimizer {
   };
 }
 
-function rowAdamLike(name: string, factorsAt: (step: number, rate: number, scale: number) => AdamFactors): RowOptimizer {
+function rowAdamLike(
+  name: string,
+  factorsAt: (step: number, rate: number, scale: number) => AdamFactors,
+): RowOptimizer {
   return {
     name,
     init: (rows, width) => ({ step: 0, tensors: { moments: new Float32Array(rows * 2 * width) } }),
@@ -127,6 +130,9 @@ export function rowAdam(options: AdamOptions = {}): RowOptimizer {
 }
 
 /** Lazy AdamW: the named rows change as under dense AdamW; the others neither move nor decay. */
-export function rowAdamw({ weightDecay = 0.01, ...options }: AdamOptions & { weightDecay?: number } = {}): RowOptimizer {
+export function rowAdamw({
+  weightDecay = 0.01,
+  ...options
+}: AdamOptions & { weightDecay?: number } = {}): RowOptimizer {
   return rowAdamLike("adamw", (step, rate, scale) => adamFactors(options, step, rate, weightDecay, scale));
 }

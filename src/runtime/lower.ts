@@ -178,7 +178,9 @@ export const lowerings: { [P in Primitive]: Lowering<P> } = {
   sign: simple("Sign"),
   relu: simple("Relu"),
   gelu: fused("Gelu"),
-  geluTanh: fused("FastGelu"),
+  // The fused operator wants an axis
+  geluTanh: (e, { inputs: [x] }, [name]) =>
+    x.rank > 0 ? [e.fused("FastGelu", [name])] : [e.reshape(e.fused("FastGelu", [e.reshape(name, [1])]), [])],
   silu: fused("QuickGelu", { alpha: { float: 1 } }),
   cast: (e, { params }, [x]) => [e.emit("Cast", [x], { to: castTarget[params.dtype] })],
   stopGradient: (_, __, [x]) => [x],

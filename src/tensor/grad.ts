@@ -45,6 +45,8 @@ const elementwise =
   (derivative: (x: Tensor, y: Tensor) => Tensor): Rule<Primitive> =>
   ({ inputs: [x], outputs: [y], g }) => [mul(g, derivative(x, y))];
 
+const isFloat = ({ dtype }: Tensor): boolean => dtype === "float32" || dtype === "float16";
+
 /** 1 where a wins, 1/2 at ties (PyTorch's choice), 0 where it loses. */
 const share = (wins: Tensor, tie: Tensor): Tensor => add(cast(wins, "float32"), mul(cast(tie, "float32"), 0.5));
 
@@ -147,7 +149,8 @@ export const gradientRules: { [P in Primitive]: Rule<P> } = {
     const s = sigmoid(x);
     return add(s, mul(y, sub(1, s)));
   }),
-  cast: ({ inputs: [x], outputs: [y], g }) => [x.dtype.startsWith("float") && y.dtype !== x.dtype ? cast(g, x.dtype) : g],
+  // Integers and truth values carry no gradient, neither in nor out
+  cast: ({ inputs: [x], outputs: [y], g }) => [isFloat(x) && isFloat(y) ? cast(g, x.dtype) : undefined],
 
   sum: ({ params, inputs: [x], g }) => [broadcastTo(keepReduced(g, x, params.axes), x.shape)],
   // The count of a symbolic axis is only known at run time: sum ones

@@ -41,7 +41,11 @@ export function randomFromState(state: RandomState): Random {
   let d = 0;
 
   const restore = (words: RandomState): void => {
-    if (words.length !== 4 || !words.every((w) => Number.isInteger(w) && w >= 0 && w < twoTo32) || !words.some(Boolean)) {
+    if (
+      words.length !== 4 ||
+      !words.every((w) => Number.isInteger(w) && w >= 0 && w < twoTo32) ||
+      !words.some(Boolean)
+    ) {
       throw new UserError(`random.restore: expected four 32-bit words that are not all 0, got [${words.join(", ")}]`);
     }
     [a, b, c, d] = words.map((w) => w | 0) as [number, number, number, number];

@@ -1,0 +1,161 @@
+/**
+ * The training loop: the only one. It asks an objective for gradients, updates weights in place, and yields an event
+ * per step. A run is a function of its seed and step number, so it stops anywhere and resumes to the same numbers.
+ */
+import { UserError } from "../errors.ts";
+import { clipScale, globalNorm } from "../nn/clip.ts";
+import type { Optimizer } from "../nn/optim.ts";
+import type { Schedule, ScheduleOptions } from "../nn/schedule.ts";
+import type { Batches } from "./batches.ts";
+import type { MethodEvent } from "./method.ts";
+import type { Objective } from "./objective.ts";
+import { loadTrainingState, saveTrainingState, type TrainingStateFile, type TrainProgress } from "./train-state.ts";
+
+export interface ValidationOptions {
+  /** Steps between two measurements. */
+  readonly every: number;
+  /** Measurements without improvement after which training stops; the best weights are kept. */
+  readonly patience: number;
+  /** Bits per byte on held-out text with the weights as they are now; lower is better. */
+  readonly measure: () => Promise<number>;
+}
+
+export interface CheckpointOptions extends TrainingStateFile {
+  /** Seconds between two saves; one is always made when the run stops. */
+  readonly everySeconds: number;
+}
+
+export interface TrainOptions {
+  readonly objective: Objective;
+  readonly batches: Batches;
+  /** Updated in place; names as in `objective.gradients`. */
+  readonly weights: Readonly<Record<string, Float32Array>>;
+  readonly optimizer: Optimizer;
+  /** Peak rate; `schedule` multiplies it. */
+  readonly learningRate: number;
+  readonly schedule: Schedule;
+  readonly scheduleOptions: ScheduleOptions;
+  /** Updates in the whole run. */
+  readonly steps: number;
+  /** Micro-batches per update. */
+  readonly accumulate?: number;
+  /** Largest global norm of a gradient; 0 switches clipping off. */
+  readonly clipNorm?: number;
+  /** Stop once this many target tokens were learned from. */
+  readonly tokenBudget?: number;
+  readonly validation?: ValidationOptions;
+  readonly checkpoint?: CheckpointOptions;
+  readonly signal?: AbortSignal;
+  /** Milliseconds that only grow. */
+  readonly clock?: () => number;
+}
+
+export interface TrainResult {
+  readonly steps: number;
+  readonly tokens: number;
+  readonly seconds: number;
+  readonly finalLoss: number;
+  readonly stopped: "done" | "early-stop" | "token-budget" | "interrupted";
+}
+
+const fresh = (): TrainProgress => ({
+  step: 0,
+  tokens: 0,
+  seconds: 0,
+  lastLoss: Number.NaN,
+  best: Number.POSITIVE_INFINITY,
+  sinceBest: 0,
+  finished: false,
+});
+
+/** Train; the generator returns the result after its last event. */
+export async function* train(options: TrainOptions): AsyncGenerator<MethodEvent, TrainResult> {
+  const { objective, weights, optimizer, steps, validation, checkpoint, signal } = options;
+  const { tokenBudget = Number.POSITIVE_INFINITY, clock = () => performance.now() } = options;
+  const moments = optimizer.init(weights);
+  const progress = fresh();
+  const best: Record<string, Float32Array> = {};
+  if (checkpoint && (await loadTrainingState(checkpoint, { weights, moments, best, progress }))) {
+    yield { type: "note", message: `continuing at step ${progress.step} of ${steps}` };
+  }
+  const save = async (): Promise<MethodEvent[]> => {
+    if (!checkpoint) return [];
+    await saveTrainingState(checkpoint, { weights, moments, best, progress });
+    return [{ type: "checkpoint", step: progress.step, path: checkpoint.folder }];
+  };
+
+  let lastSave = clock();
+  let stopped: TrainResult["stopped"] = "done";
+  while (!progress.finished && progress.step < steps) {
+    if (signal?.aborted) {
+      stopped = "interrupted";
+      break;
+    }
+    if (progress.tokens >= tokenBudget) {
+      stopped = "token-budget";
+      break;
+    }
+    const started = clock();
+    const { loss, tokens, norm } = await gradientOfStep(options, progress.step);
+    if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
+      yield* await save();
+      const what = Number.isFinite(loss) ? `a gradient of norm ${norm}` : `a loss of ${loss}`;
+      throw new UserError(
+        `train: expected finite numbers, got ${what} at step ${progress.step + 1}; the weights of step ${progress.step} are kept, lower the learning rate`,
+      );
+    }
+    const rate = options.learningRate * options.schedule(progress.step, options.scheduleOptions);
+    const { clipNorm = 1 } = options;
+    optimizer.step(weights, objective.gradients, moments, rate, clipNorm > 0 ? clipScale(norm, clipNorm) : 1);
+    progress.step++;
+    progress.tokens += tokens;
+    progress.lastLoss = loss;
+    const elapsed = (clock() - started) / 1000;
+    progress.seconds += elapsed;
+    yield { type: "step", step: progress.step, steps, tokens: progress.tokens, loss, learningRate: rate, tokensPerSecond: tokens / elapsed };
+    if (validation && progress.step % validation.every === 0) {
+      yield await validate(validation, weights, best, progress);
+      if (progress.sinceBest >= validation.patience) {
+        stopped = "early-stop";
+        progress.finished = true;
+      }
+    }
+    if (checkpoint && clock() - lastSave > checkpoint.everySeconds * 1000) {
+      yield* await save();
+      lastSave = clock();
+    }
+  }
+  if (stopped === "early-stop") for (const name of Object.keys(best)) weights[name].set(best[name]);
+  yield* await save();
+  const { step, tokens, seconds, lastLoss } = progress;
+  return { steps: step, tokens, seconds, finalLoss: lastLoss, stopped };
+}
+
+/** Loss and gradient of one update: the joint batch of all its micro-batches. */
+async function gradientOfStep({ objective, batches, accumulate = 1 }: TrainOptions, step: number) {
+  const micro = Array.from({ length: accumulate }, (_, i) => batches.batchAt(step * accumulate + i));
+  const tokens = micro.reduce((total, batch) => total + batch.targetCount, 0);
+  objective.clear();
+  let loss = 0;
+  for (const batch of micro) loss += await objective.accumulate(batch, tokens, step);
+  return { loss, tokens, norm: globalNorm(objective.gradients) };
+}
+
+async function validate(
+  { measure }: ValidationOptions,
+  weights: Readonly<Record<string, Float32Array>>,
+  best: Record<string, Float32Array>,
+  progress: TrainProgress,
+): Promise<MethodEvent> {
+  const bitsPerByte = await measure();
+  const improved = bitsPerByte < progress.best;
+  progress.sinceBest = improved ? 0 : progress.sinceBest + 1;
+  if (improved) {
+    progress.best = bitsPerByte;
+    for (const [name, values] of Object.entries(weights)) {
+      best[name] ??= new Float32Array(values.length);
+      best[name].set(values);
+    }
+  }
+  return { type: "validation", step: progress.step, bitsPerByte, best: improved };
+}

@@ -1,0 +1,41 @@
+/**
+ * What a run is asked to do, as one schema: defaults and one line of help each live here and nowhere else.
+ * The resolved configuration is saved with the run and with its result.
+ */
+import { z } from "zod";
+import { UserError } from "../errors.ts";
+
+export const streamConfigSchema = z.strictObject({
+  kind: z.literal("stream").default("stream"),
+  model: z.string().min(1).describe("folder, hub id or name of an embedded model"),
+  method: z.string().min(1).describe("name of a learning method"),
+  methodOptions: z
+    .record(z.string(), z.unknown())
+    .default({})
+    .describe("options of the method, checked by its own schema"),
+  files: z.array(z.string().min(1)).min(1).describe("text files, learned in this order"),
+  seed: z.int().min(0).max(0xffffffff).default(0).describe("seed of everything random"),
+  holdout: z.number().gt(0).max(0.5).default(0.1).describe("share of each file that is held out for scoring"),
+  columns: z.enum(["all", "seen"]).default("all").describe("score all texts after each step, or those learned so far"),
+  baseline: z.boolean().default(true).describe("score all texts before anything is learned"),
+  threads: z.int().min(1).optional().describe("threads of the engine"),
+  out: z.string().min(1).describe("folder of the run"),
+});
+
+/** A resolved stream configuration. */
+export type StreamConfig = z.output<typeof streamConfigSchema>;
+/** What a caller writes: everything that has a default may be left out. */
+export type StreamConfigInput = z.input<typeof streamConfigSchema>;
+
+/** Checks a configuration and fills in the defaults; `from` names where it came from in the error. */
+export function parseStreamConfig(value: unknown, from = "the options"): StreamConfig {
+  const parsed = streamConfigSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map((issue) => {
+    const place = issue.path.map(String).join(".");
+    return (place === "" ? "" : `${place}: `) + issue.message.replace(/\s+/g, " ");
+  });
+  throw new UserError(
+    `streamConfig: expected the configuration of a stream in ${from}, got ${faults.join("; ")}; correct it`,
+  );
+}

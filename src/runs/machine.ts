@@ -1,0 +1,41 @@
+/** Where a run took place: stored with every result, because a number without its machine cannot be compared. */
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism, cpus, release, totalmem } from "node:os";
+
+export type MachineInfo = Readonly<Record<"cpu" | "cores" | "memoryGB" | "platform" | "system", string | number>>;
+
+/** Processor, usable cores, memory (GB, 10^9 bytes) and system. */
+export function machineInfo(): MachineInfo {
+  return {
+    cpu: cpus()[0]?.model.trim() || "unknown",
+    cores: availableParallelism(),
+    memoryGB: Math.round(totalmem() / 1e8) / 10,
+    platform: `${process.platform} ${process.arch}`,
+    system: release(),
+  };
+}
+
+/** The version in a package.json, or "absent": a missing optional part is no reason to fail. */
+function packageVersion(read: () => string): string {
+  try {
+    const { version } = JSON.parse(read()) as { version?: unknown };
+    return typeof version === "string" ? version : "unknown";
+  } catch {
+    return "absent";
+  }
+}
+
+/** Versions of this package, of Node.js and of the parts that compute. */
+export function versionInfo(): Readonly<Record<string, string>> {
+  const require = createRequire(import.meta.url);
+  const dependency = (name: string) =>
+    packageVersion(() => readFileSync(require.resolve(`${name}/package.json`), "utf8"));
+  return {
+    // Two folders up both from src/runs and from the built dist/runs.
+    mneme: packageVersion(() => readFileSync(new URL("../../package.json", import.meta.url), "utf8")),
+    node: process.version,
+    "onnxruntime-node": dependency("onnxruntime-node"),
+    "@huggingface/tokenizers": dependency("@huggingface/tokenizers"),
+  };
+}

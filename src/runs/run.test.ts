@@ -1,0 +1,325 @@
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { fakeMethod, sampleTexts } from "../../tests/support/fake-method.ts";
+import { UserError } from "../errors.ts";
+import type { RunResult } from "../eval/result.ts";
+import { textTask } from "../eval/tasks/text.ts";
+import type { Method } from "../methods/method.ts";
+import { parseStreamConfig } from "./config.ts";
+import type { StreamConfigInput } from "./config.ts";
+import type { RunEvent } from "./events.ts";
+import { openRunFolder } from "./folder.ts";
+import { loadReportRun, runStream, savedConfig } from "./run.ts";
+import type { StreamDeps } from "./run.ts";
+
+const childScript = fileURLToPath(new URL("../../tests/support/run-child.ts", import.meta.url));
+const config = (more: Partial<StreamConfigInput> = {}) =>
+  parseStreamConfig({ model: "m", method: "fake", files: ["a.txt", "b.txt", "c.txt"], seed: 7, out: "x", ...more });
+
+let root = "";
+beforeAll(async () => void (root = await mkdtemp(join(tmpdir(), "mneme-run-"))));
+afterAll(() => rm(root, { recursive: true, force: true }));
+
+interface Sitting extends Partial<Omit<StreamDeps, "folder">> {
+  resume?: boolean;
+  configuration?: Partial<StreamConfigInput>;
+  onEvent?: (event: RunEvent) => void;
+}
+
+/** Opens the folder, runs until the end, closes it; one sitting of a run. */
+async function sit(
+  name: string,
+  { resume = false, configuration, onEvent, ...deps }: Sitting = {},
+): Promise<RunEvent[]> {
+  const folder = await openRunFolder(join(root, name), { resume });
+  const events: RunEvent[] = [];
+  try {
+    const stream = runStream(config(configuration), {
+      task: textTask(sampleTexts()),
+      createMethod: async () => fakeMethod({ seed: 7 }),
+      folder,
+      ...deps,
+    });
+    for await (const event of stream) {
+      events.push(event);
+      onEvent?.(event);
+    }
+  } finally {
+    await folder.close();
+  }
+  return events;
+}
+
+const resultIn = async (name: string) =>
+  JSON.parse(await readFile(join(root, name, "result.json"), "utf8")) as RunResult;
+
+describe("an unbroken run", () => {
+  let events: RunEvent[] = [];
+  beforeAll(async () => {
+    let now = 1_000_000;
+    // Every look at the clock is half a second later.
+    events = await sit("whole", {
+      clock: () => (now += 500),
+      versions: { mneme: "0" },
+      machine: { cpu: "c", cores: 2 },
+    });
+  });
+
+  test("tells what happens and ends with the result", () => {
+    expect(events[0]).toMatchObject({
+      type: "run-start",
+      run: "whole",
+      method: "fake",
+      topics: ["a.txt", "b.txt", "c.txt"],
+      learned: 0,
+      resumed: false,
+    });
+    expect(events.filter((event) => event.type === "row").map((event) => event.row)).toEqual([-1, 0, 1, 2]);
+    expect(events.at(-1)?.type).toBe("result");
+    const times = events.map((event) => event.time);
+    expect([...times].sort((a, b) => a - b)).toEqual(times);
+  });
+
+  test("writes the result with everything a reader needs", async () => {
+    const result = await resultIn("whole");
+    expect(events.at(-1)).toMatchObject({ result });
+    expect(result).toMatchObject({
+      run: "whole",
+      task: "text",
+      method: "fake",
+      model: "m",
+      seeds: [7],
+      cost: {
+        tokens: textTask(sampleTexts()).topics.reduce((sum, topic) => sum + topic.documents[0].text.length, 0),
+        bytes: 2048,
+      },
+      matrix: { direction: "lower", unit: "bits per byte", topics: ["a.txt", "b.txt", "c.txt"] },
+      versions: { mneme: "0" },
+      machine: { cpu: "c", cores: 2 },
+      config: { method: "fake", holdout: 0.1 },
+    });
+    const { R, baseline } = result.matrix;
+    expect(baseline).toHaveLength(3);
+    expect(result.metrics.acc).toBeCloseTo(((R[2][0] ?? 0) + (R[2][1] ?? 0) + (R[2][2] ?? 0)) / 3, 12);
+    expect(result.metrics.forgetting).toBeGreaterThan(0);
+    // Three scores a row; each takes the clock's one step between the end of the last event and its own.
+    expect(result.durations.evaluate).toEqual([1.5, 1.5, 1.5, 1.5]);
+    expect(result.durations.learn).toHaveLength(3);
+    expect(result.cost.seconds).toBe(result.durations.learn.reduce((a, b) => a + b));
+    expect(result.durations.total).toBeGreaterThan(6 + result.cost.seconds - 1);
+  });
+
+  test("leaves the report, the last state and the log, and no left-overs", async () => {
+    expect((await readdir(join(root, "whole"))).sort()).toEqual([
+      "config.json",
+      "events.jsonl",
+      "progress.json",
+      "report.html",
+      "result.json",
+      "state-3",
+    ]);
+    const folder = await openRunFolder(join(root, "whole"), { resume: true });
+    expect(await folder.events()).toEqual(events);
+    expect(await savedConfig(folder)).toEqual(config());
+    const { losses } = await loadReportRun(folder);
+    expect(losses.length).toBe(events.filter((event) => event.type === "method" && event.event.type === "step").length);
+    await folder.close();
+    expect(await readFile(join(root, "whole", "report.html"), "utf8")).toContain("fake on m");
+  });
+
+  test("resumed once more only repeats its result and touches nothing", async () => {
+    const before = await readFile(join(root, "whole", "events.jsonl"), "utf8");
+    const again = await sit("whole", { resume: true, createMethod: () => Promise.reject(new Error("not needed")) });
+    expect(again.map((event) => event.type)).toEqual(["result"]);
+    expect(again[0]).toMatchObject({ result: await resultIn("whole") });
+    expect(await readFile(join(root, "whole", "events.jsonl"), "utf8")).toBe(before);
+  });
+
+  test("run twice gives the same numbers, another seed others", async () => {
+    await sit("twin");
+    await sit("other", { configuration: { seed: 8 }, createMethod: async () => fakeMethod({ seed: 8 }) });
+    const { matrix } = await resultIn("whole");
+    expect((await resultIn("twin")).matrix).toEqual(matrix);
+    expect((await resultIn("other")).matrix).not.toEqual(matrix);
+  });
+});
+
+describe("stopping and going on", () => {
+  test("at every kind of moment gives the same matrix and learns nothing twice", async () => {
+    const { matrix } = await resultIn("whole");
+    for (const stopAt of [0, 2, 4, 9, 21, 24, 40, 55]) {
+      const name = `stopped-${stopAt}`;
+      const stop = new AbortController();
+      let seen = 0;
+      const first = await sit(name, { signal: stop.signal, onEvent: () => void (seen++ === stopAt && stop.abort()) });
+      const end = first.at(-1);
+      expect(end).toMatchObject({ type: "interrupted", folder: join(root, name), topics: 3 });
+      expect(existsSync(join(root, name, "result.json"))).toBe(false);
+      const methods: ReturnType<typeof fakeMethod>[] = [];
+      const second = await sit(name, {
+        resume: true,
+        createMethod: async () => {
+          methods.push(fakeMethod({ seed: 7 }));
+          return methods[0];
+        },
+      });
+      const learned = end?.type === "interrupted" ? end.learned : -1;
+      expect(second[0]).toMatchObject({ type: "run-start", resumed: true, learned });
+      expect(methods[0].calls.observed).toEqual(["a.txt", "b.txt", "c.txt"].slice(learned));
+      expect(methods[0].calls.disposed).toBe(1);
+      expect((await resultIn(name)).matrix).toEqual(matrix);
+      expect((await readdir(join(root, name))).filter((file) => file.startsWith("checkpoint"))).toEqual([]);
+      // A curve with each step once, although some were logged by both sittings.
+      const folder = await openRunFolder(join(root, name), { resume: true });
+      const steps = (await loadReportRun(folder)).losses
+        .filter((point) => point.topic === 0)
+        .map((point) => point.step);
+      expect(steps).toEqual(steps.map((_, i) => i));
+      await folder.close();
+    }
+  });
+
+  test("inside a topic continues from the method's own checkpoint", async () => {
+    const stop = new AbortController();
+    await sit("inside", {
+      signal: stop.signal,
+      onEvent: (event) =>
+        void (
+          event.type === "method" &&
+          event.topic === 1 &&
+          event.event.type === "step" &&
+          event.event.step === 7 &&
+          stop.abort()
+        ),
+    });
+    const method = fakeMethod({ seed: 7 });
+    await sit("inside", { resume: true, createMethod: async () => method });
+    expect(method.calls.resumedAt).toEqual([8]);
+    expect((await resultIn("inside")).matrix).toEqual((await resultIn("whole")).matrix);
+  });
+
+  test("after SIGKILL at random moments, again and again, gives the same matrix", async () => {
+    let kills = 0;
+    const path = join(root, "killed");
+    for (let sitting = 0; sitting < 40 && !existsSync(join(path, "result.json")); sitting++) {
+      const mode = existsSync(join(path, "config.json")) ? "resume" : "new";
+      const child = spawn(process.execPath, ["--import", "tsx", childScript, path, mode], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      const gone = new Promise<NodeJS.Signals | null>((resolve) => child.once("exit", (_, signal) => resolve(signal)));
+      await new Promise((resolve) => child.stdout.once("data", resolve));
+      child.stdout.resume();
+      const timer = setTimeout(() => child.kill("SIGKILL"), 20 + Math.random() * 160);
+      if ((await gone) === "SIGKILL") kills++;
+      clearTimeout(timer);
+    }
+    expect((await resultIn("killed")).matrix).toEqual((await resultIn("whole")).matrix);
+    expect(kills).toBeGreaterThan(1);
+  }, 120_000);
+
+  test("a consumer that walks away ends the method's work and leaves a resumable folder", async () => {
+    const folder = await openRunFolder(join(root, "left"));
+    const method = fakeMethod({ seed: 7 });
+    let ended = false;
+    const watched: Method = {
+      ...method,
+      async *observe(...args) {
+        try {
+          yield* method.observe(...args);
+        } finally {
+          ended = true;
+        }
+      },
+    };
+    for await (const event of runStream(config(), {
+      task: textTask(sampleTexts()),
+      createMethod: async () => watched,
+      folder,
+    })) {
+      if (event.type === "method") break;
+    }
+    await folder.close();
+    expect({ ended, disposed: method.calls.disposed }).toEqual({ ended: true, disposed: 1 });
+    await sit("left", { resume: true });
+    expect((await resultIn("left")).matrix).toEqual((await resultIn("whole")).matrix);
+  });
+});
+
+describe("what goes wrong", () => {
+  test("an error of the method is logged and thrown; the run can go on afterwards", async () => {
+    const failing = async (): Promise<Method> => {
+      const method = fakeMethod({ seed: 7 });
+      return {
+        ...method,
+        async *observe(documents, options) {
+          if (documents[0].id === "b.txt")
+            throw new UserError("train: expected a finite loss, got NaN at step 3; lower the rate");
+          yield* method.observe(documents, options);
+        },
+      };
+    };
+    await expect(sit("failing", { createMethod: failing })).rejects.toThrow("got NaN at step 3");
+    const folder = await openRunFolder(join(root, "failing"), { resume: true });
+    expect((await folder.events()).at(-1)).toMatchObject({
+      type: "failed",
+      message: expect.stringContaining("NaN at step 3"),
+    });
+    await folder.close();
+    const rest = await sit("failing", { resume: true });
+    expect(rest[0]).toMatchObject({ learned: 1 });
+    expect((await resultIn("failing")).matrix).toEqual((await resultIn("whole")).matrix);
+  });
+
+  test("a method that cannot be made leaves no folder", async () => {
+    await expect(
+      sit("unmade", { createMethod: () => Promise.reject(new UserError("no such method")) }),
+    ).rejects.toThrow("no such method");
+    expect(existsSync(join(root, "unmade"))).toBe(false);
+  });
+
+  test("a state that cannot be saved leaves the run resumable from the one before", async () => {
+    const { safetensorsStore } = await import("./state.ts");
+    let saves = 0;
+    const full = {
+      ...safetensorsStore,
+      save: async (...args: Parameters<typeof safetensorsStore.save>) => {
+        if (++saves === 2) throw new UserError("save: the disk is full");
+        await safetensorsStore.save(...args);
+      },
+    };
+    await expect(sit("full", { states: full })).rejects.toThrow("disk is full");
+    expect((await readdir(join(root, "full"))).filter((name) => name.includes("state"))).toEqual(["state-1"]);
+    await sit("full", { resume: true });
+    expect((await resultIn("full")).matrix).toEqual((await resultIn("whole")).matrix);
+  });
+
+  test("changed texts, changed options, and missing or damaged parts are named", async () => {
+    const stop = new AbortController();
+    await sit("parts", {
+      signal: stop.signal,
+      onEvent: (event) => void (event.type === "row" && event.row === 1 && stop.abort()),
+    });
+    const changed = textTask(sampleTexts(13));
+    await expect(sit("parts", { resume: true, task: changed })).rejects.toThrow(
+      /expected the same texts .*got changed ones/,
+    );
+    await expect(sit("parts", { resume: true, configuration: { seed: 8, columns: "seen" } })).rejects.toThrow(
+      /got another seed, columns \(seed was 7\)/,
+    );
+    // Another folder name or thread count is no other run.
+    const progress = join(root, "parts", "progress.json");
+    const good = await readFile(progress, "utf8");
+    await writeFile(progress, good.slice(0, 50));
+    await expect(sit("parts", { resume: true })).rejects.toThrow(/expected JSON in .*progress\.json/);
+    await writeFile(progress, JSON.stringify({ ...(JSON.parse(good) as object), seconds: 3 }));
+    await expect(sit("parts", { resume: true })).rejects.toThrow(/wrong or missing "seconds"/);
+    await writeFile(progress, good);
+    await rm(join(root, "parts", "state-2"), { recursive: true });
+    await expect(sit("parts", { resume: true })).rejects.toThrow(/expected the method's state state-2 .*half deleted/);
+  });
+});

@@ -1,0 +1,279 @@
+/**
+ * One run of a stream: configuration in, events out, result at the end. All that differs between places
+ * (task, method, folder, clock, machine) is an argument. The run saves its progress after every cell and the method's
+ * state after every topic, so it can be stopped or killed at any moment and goes on to the same numbers.
+ */
+import { isDeepStrictEqual } from "node:util";
+import { z } from "zod";
+import { advance, evaluateStream, matrixOf, noProgress } from "../eval/harness.ts";
+import type { StreamEvent, StreamProgress } from "../eval/harness.ts";
+import { metricsOf } from "../eval/metrics.ts";
+import { reportHtml } from "../eval/report.ts";
+import type { ReportRun, RunResult } from "../eval/result.ts";
+import type { Task } from "../eval/task.ts";
+import { UserError } from "../errors.ts";
+import type { Method, Receipt } from "../methods/method.ts";
+import { parseStreamConfig } from "./config.ts";
+import type { StreamConfig } from "./config.ts";
+import { lossPoints } from "./events.ts";
+import type { RunEvent, RunEventBody } from "./events.ts";
+import type { RunFolder } from "./folder.ts";
+import { machineInfo, versionInfo } from "./machine.ts";
+import { safetensorsStore } from "./state.ts";
+import type { StateStore } from "./state.ts";
+
+export interface StreamDeps {
+  readonly task: Task;
+  /** A fresh method on its untouched base, seeded with the configuration's seed. Disposed by the run. */
+  createMethod(): Promise<Method>;
+  readonly folder: RunFolder;
+  /** Milliseconds since the epoch. */
+  readonly clock?: () => number;
+  readonly states?: StateStore;
+  readonly versions?: Readonly<Record<string, string>>;
+  readonly machine?: Readonly<Record<string, string | number>>;
+  /** Aborting ends the run in a resumable state. */
+  readonly signal?: AbortSignal;
+}
+
+const cells = z.array(z.number().nullable());
+
+/** progress.json: the harness's progress, what it belongs to, and the time it took. */
+const savedSchema = z.object({
+  fingerprint: z.string(),
+  /** Folder of the method's state after `learned` topics; null before the first. */
+  state: z.string().nullable(),
+  progress: z.object({
+    learned: z.int().min(0),
+    baseline: cells,
+    R: z.array(cells),
+    receipts: z.array(z.custom<Receipt>((value) => typeof value === "object" && value !== null)),
+  }),
+  seconds: z.object({ total: z.number(), learn: z.array(z.number()), evaluate: z.array(z.number()) }),
+});
+type Saved = z.infer<typeof savedSchema>;
+
+const stateName = (learned: number): string => `state-${learned}`;
+const checkpointName = (topic: number): string => `checkpoint-${topic}`;
+
+/** Reads progress.json and checks that it belongs to this task and is complete. */
+async function loadSaved(folder: RunFolder, task: Task): Promise<Saved | undefined> {
+  const value = await folder.readJson("progress.json");
+  if (value === undefined) return undefined;
+  const parsed = savedSchema.safeParse(value);
+  if (!parsed.success) {
+    const place = parsed.error.issues[0]?.path.map(String).join(".") ?? "";
+    throw new UserError(
+      `runStream: expected the progress of a run in ${folder.file("progress.json")}, got a wrong or missing ` +
+        `"${place}"; delete the folder and start again`,
+    );
+  }
+  const saved = parsed.data;
+  if (saved.fingerprint !== task.fingerprint) {
+    throw new UserError(
+      `runStream: expected the same texts as when ${folder.path} was started, got changed ones; ` +
+        "restore them, or start a new run in another folder",
+    );
+  }
+  if (saved.progress.learned > 0 && (saved.state === null || !(await folder.has(saved.state)))) {
+    throw new UserError(
+      `runStream: expected the method's state ${saved.state ?? stateName(saved.progress.learned)} in ${folder.path}, ` +
+        "got none (half deleted?); delete the folder and start again",
+    );
+  }
+  return saved;
+}
+
+/** What JSON keeps of a configuration: undefined options vanish in the file. */
+const plainConfig = (config: StreamConfig): StreamConfig => JSON.parse(JSON.stringify(config)) as StreamConfig;
+
+/** In a folder that has a run, checks that the configuration is the one it was started with. */
+async function checkConfig(config: StreamConfig, folder: RunFolder): Promise<void> {
+  const value = await folder.readJson("config.json");
+  if (value === undefined) return;
+  const plain = plainConfig(config);
+  const before = parseStreamConfig(value, folder.file("config.json"));
+  const differing = (Object.keys({ ...before, ...config }) as (keyof StreamConfig)[]).filter(
+    // The folder may have been moved, and threads change the time, not the task.
+    (key) => key !== "out" && key !== "threads" && !isDeepStrictEqual(before[key], plain[key]),
+  );
+  if (differing.length === 0) return;
+  const [key] = differing;
+  throw new UserError(
+    `runStream: expected the configuration that ${folder.path} was started with, got another ${differing.join(", ")} ` +
+      `(${key} was ${JSON.stringify(before[key])}); leave it out when resuming, or use another folder`,
+  );
+}
+
+/** The configuration saved in a run folder, for resuming it. */
+export async function savedConfig(folder: RunFolder): Promise<StreamConfig> {
+  return parseStreamConfig(await folder.readJson("config.json"), folder.file("config.json"));
+}
+
+/** The result of a finished run with its loss curve, for a report over several runs. */
+export async function loadReportRun(folder: RunFolder): Promise<ReportRun> {
+  const result = (await folder.readJson("result.json")) as RunResult | undefined;
+  if (!result) {
+    throw new UserError(
+      `loadReportRun: expected a finished run in ${folder.path}, got no result.json; resume the run first`,
+    );
+  }
+  return { result, losses: lossPoints(await folder.events()) };
+}
+
+/** Adds the time of one event: `elapsed` seconds of work to its kind, `wall` seconds (with saving) to the total. */
+function addSeconds(
+  seconds: Saved["seconds"],
+  event: StreamEvent,
+  { elapsed, wall, shift }: { elapsed: number; wall: number; shift: number },
+): Saved["seconds"] {
+  const add = (list: readonly number[], index: number) =>
+    Array.from({ length: Math.max(list.length, index + 1) }, (_, i) => (list[i] ?? 0) + (i === index ? elapsed : 0));
+  const total = seconds.total + wall;
+  if (event.type === "method" || event.type === "topic-learned") {
+    return { ...seconds, total, learn: add(seconds.learn, event.topic) };
+  }
+  if (event.type === "cell") return { ...seconds, total, evaluate: add(seconds.evaluate, event.row + shift) };
+  return { ...seconds, total };
+}
+
+function resultOf(config: StreamConfig, deps: StreamDeps, saved: Saved, method: Method, finished: number): RunResult {
+  const { task, folder, versions = versionInfo(), machine = machineInfo() } = deps;
+  const matrix = matrixOf(task, saved.progress);
+  const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+  return {
+    run: folder.name,
+    task: task.name,
+    method: method.name,
+    model: config.model,
+    seeds: [config.seed],
+    metrics: metricsOf(matrix),
+    cost: {
+      seconds: sum(saved.seconds.learn),
+      tokens: sum(saved.progress.receipts.map((receipt) => receipt.tokens)),
+      bytes: method.bytes(),
+    },
+    matrix,
+    config,
+    versions,
+    machine,
+    durations: saved.seconds,
+    finished: new Date(finished).toISOString(),
+  };
+}
+
+/**
+ * Runs a stream and yields its events, the last of which is "result" or "interrupted". Every event is also appended
+ * to the folder's log. A folder that holds an unfinished run is continued; a finished one yields its result again.
+ * The caller opens and closes the folder.
+ */
+export async function* runStream(config: StreamConfig, deps: StreamDeps): AsyncGenerator<RunEvent> {
+  const { task, folder, clock = Date.now, states = safetensorsStore, signal } = deps;
+  await checkConfig(config, folder);
+  const loaded = await loadSaved(folder, task);
+  const finished = (await folder.readJson("result.json")) as RunResult | undefined;
+  if (finished) {
+    yield { time: clock(), type: "result", result: finished };
+    return;
+  }
+  let saved: Saved = loaded ?? {
+    fingerprint: task.fingerprint,
+    state: null,
+    progress: noProgress as Saved["progress"],
+    seconds: { total: 0, learn: [], evaluate: [] },
+  };
+  const log = async (body: RunEventBody): Promise<RunEvent> => {
+    const event = { ...body, time: clock() };
+    await folder.append(event);
+    return event;
+  };
+  const save = () => folder.writeJson("progress.json", saved);
+  /** Removes what progress.json no longer refers to. */
+  const tidy = async () => {
+    for (const name of await folder.list()) {
+      const oldState = /^state-\d+$/.test(name) && name !== saved.state;
+      const oldCheckpoint = /^checkpoint-\d+$/.test(name) && Number(name.slice(11)) < saved.progress.learned;
+      if (oldState || oldCheckpoint) await folder.remove(name);
+    }
+  };
+
+  await tidy();
+  const method = await deps.createMethod();
+  try {
+    // Only now: options that the method refuses leave nothing behind.
+    if (folder.isNew) await folder.writeJson("config.json", plainConfig(config));
+    if (saved.state !== null) await method.restore(await states.load(folder.file(saved.state)));
+    yield await log({
+      type: "run-start",
+      run: folder.name,
+      task: task.name,
+      method: method.name,
+      model: config.model,
+      topics: task.topics.map((topic) => topic.name),
+      learned: saved.progress.learned,
+      resumed: loaded !== undefined,
+    });
+    const events = evaluateStream(task, method, {
+      columns: config.columns,
+      baseline: config.baseline,
+      progress: saved.progress,
+      checkpoint: (topic) => folder.file(checkpointName(topic)),
+      signal,
+    });
+    const shift = config.baseline ? 1 : 0;
+    let workedUntil = clock();
+    let countedUntil = workedUntil;
+    let outcome: Awaited<ReturnType<typeof events.next>>;
+    try {
+      for (outcome = await events.next(); !outcome.done; outcome = await events.next()) {
+        const event = outcome.value;
+        const now = clock();
+        const progress: StreamProgress = advance(saved.progress, event);
+        const times = { elapsed: (now - workedUntil) / 1000, wall: (now - countedUntil) / 1000, shift };
+        const seconds = addSeconds(saved.seconds, event, times);
+        saved = { ...saved, progress: progress as Saved["progress"], seconds };
+        countedUntil = now;
+        if (event.type === "topic-learned") {
+          // The new state first, then the progress that names it, then the old state goes: whole at every moment.
+          const name = stateName(progress.learned);
+          const state = await method.state();
+          await folder.writeFolder(name, (path) => states.save(path, state));
+          saved = { ...saved, state: name };
+          await save();
+          await tidy();
+        } else if (event.type === "cell") {
+          await save();
+        }
+        yield await log(event);
+        if (event.type === "row") await folder.sync();
+        workedUntil = clock();
+      }
+    } finally {
+      // A consumer that leaves early must end the method's work as well.
+      await events.return("interrupted");
+    }
+    if (outcome.value === "interrupted") {
+      await save();
+      const { learned } = saved.progress;
+      yield await log({ type: "interrupted", folder: folder.path, learned, topics: task.topics.length });
+      await folder.sync();
+      return;
+    }
+    const result = resultOf(config, deps, saved, method, clock());
+    const losses = lossPoints(await folder.events());
+    await folder.writeText("report.html", reportHtml([{ result, losses }]));
+    const event = await log({ type: "result", result });
+    await folder.sync();
+    // result.json marks the run as finished, so it comes last.
+    await folder.writeJson("result.json", result);
+    yield event;
+  } catch (error) {
+    // The log is a courtesy here: the error itself must reach the caller even when the disk is full.
+    await log({ type: "failed", message: error instanceof Error ? error.message : String(error) }).catch(
+      () => undefined,
+    );
+    throw error;
+  } finally {
+    await method.dispose();
+  }
+}
