@@ -5,6 +5,10 @@ Each folder holds config.json and model.safetensors (the initial weights) and tr
   clipping; logits [B,T,V] of the first batch after the last step; final.<parameter>.
 training/settings.json holds the optimizer's settings. The loss is the mean cross-entropy of tokens 1 .. T-1 of each
 row given those before; weight decay applies to every parameter, norms and biases included.
+
+One part of final.* is not comparable: a bias on attention keys (the middle third of gpt2's c_attn.bias) has a
+gradient of exactly zero, since softmax ignores a shift, and AdamW turns the rounding noise that float32 has in its
+place into steps of up to the learning rate. Losses, logits and all other weights do not depend on it.
 """
 
 import numpy as np

@@ -38,7 +38,9 @@ export async function trainBpe(
 ): Promise<TokenizerJson> {
   const smallest = specialTokens.length + 256;
   if (!Number.isInteger(vocabSize) || vocabSize < smallest || vocabSize > 1 << 24) {
-    throw new UserError(`trainBpe: expected a vocabulary of ${smallest} (special tokens and bytes) to 2^24, got ${vocabSize}`);
+    throw new UserError(
+      `trainBpe: expected a vocabulary of ${smallest} (special tokens and bytes) to 2^24, got ${vocabSize}`,
+    );
   }
   if (new Set(specialTokens).size !== specialTokens.length || specialTokens.includes("")) {
     throw new UserError(`trainBpe: expected distinct, non-empty special tokens, got ${specialTokens.join(", ")}`);
@@ -50,12 +52,16 @@ export async function trainBpe(
     characters += text.length;
     onProgress?.({ characters, merges: 0 });
   }
-  if (counts.size === 0) throw new UserError("trainBpe: expected at least one non-empty text, got none; name another corpus");
+  if (counts.size === 0)
+    throw new UserError("trainBpe: expected at least one non-empty text, got none; name another corpus");
 
   const tokens = [...specialTokens, ...[...byteCharacters].sort()];
   const ids = new Map(tokens.map((token, id) => [token, id]));
   const byteIds = byteCharacters.map((character) => ids.get(character) as number);
-  const words = [...counts].map(([word, count]) => ({ ids: Array.from(Buffer.from(word), (byte) => byteIds[byte]), count }));
+  const words = [...counts].map(([word, count]) => ({
+    ids: Array.from(Buffer.from(word), (byte) => byteIds[byte]),
+    count,
+  }));
   const merges: string[] = [];
   const table = pairTable(words);
   while (tokens.length < vocabSize) {
@@ -78,15 +84,29 @@ export async function trainBpe(
     truncation: null,
     padding: null,
     added_tokens: specialTokens.map((content, id) => ({
-      id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true,
+      id,
+      content,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+      special: true,
     })),
     normalizer: null,
     pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true },
     post_processor: null,
     decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: {
-      type: "BPE", dropout: null, unk_token: null, continuing_subword_prefix: null, end_of_word_suffix: null,
-      fuse_unk: false, byte_fallback: false, ignore_merges: false, vocab: Object.fromEntries(ids), merges,
+      type: "BPE",
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: false,
+      vocab: Object.fromEntries(ids),
+      merges,
     },
   };
 }

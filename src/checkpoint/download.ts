@@ -41,30 +41,39 @@ export class HttpError extends Error {
 export async function download(request: DownloadRequest): Promise<void> {
   const { name, target, bytes, retryMs = [500, 2000] } = request;
   const partial = `${target}.incomplete`;
-  let barren = 0;
-  for (let have = await sizeOf(partial); have !== bytes; ) {
-    if (have > bytes) await rm(partial, { force: true });
+  let have = await sizeOf(partial);
+  for (let barren = 0; have !== bytes; ) {
+    if (have !== undefined && have > bytes) {
+      await rm(partial, { force: true });
+      have = undefined;
+    }
     let reason: string;
     try {
-      await fetchRest(request, partial, have > bytes ? 0 : have);
+      await fetchRest(request, partial, have ?? 0);
       reason = "too few bytes";
     } catch (error) {
-      if (request.signal?.aborted || error instanceof UserError || (error instanceof HttpError && error.status < 500)) throw error;
+      if (request.signal?.aborted || error instanceof UserError || (error instanceof HttpError && error.status < 500))
+        throw error;
       reason = describe(error);
     }
     const now = await sizeOf(partial);
     if (now === bytes) break;
-    barren = now > have && now < bytes ? 0 : barren + 1;
+    barren = (now ?? 0) > (have ?? 0) ? 0 : barren + 1;
     have = now;
     if (barren > retryMs.length) {
-      throw new UserError(`download: expected ${bytes} bytes of ${name}, got ${Math.min(now, bytes)} (${reason}); check the connection and run again: it continues there`);
+      throw new UserError(
+        `download: expected ${bytes} bytes of ${name}, got ${now ?? 0} (${reason}); ` +
+          `check the connection and run again: it continues there`,
+      );
     }
     if (barren > 0) await sleep(retryMs[barren - 1], undefined, { signal: request.signal });
   }
   const got = await blobHash(partial, bytes, request.hash.length === 40 ? "sha1" : "sha256");
   if (got !== request.hash) {
     await rm(partial, { force: true });
-    throw new UserError(`download: expected ${name} with checksum ${request.hash}, got ${got}; the corrupted file was deleted, run again`);
+    throw new UserError(
+      `download: expected ${name} with checksum ${request.hash}, got ${got}; the corrupted file was deleted, run again`,
+    );
   }
   await rename(partial, target);
 }
@@ -111,10 +120,10 @@ async function openFor(path: string, append: boolean): Promise<FileHandle> {
   });
 }
 
-const sizeOf = (path: string): Promise<number> =>
+const sizeOf = (path: string): Promise<number | undefined> =>
   stat(path).then(
     ({ size }) => size,
-    () => 0,
+    () => undefined,
   );
 
 /** SHA-256 of the content, or the SHA-1 that git gives a blob of it. */

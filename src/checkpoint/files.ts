@@ -95,8 +95,10 @@ export function readError(who: string, path: string, error: unknown): unknown {
   const code = errorCode(error);
   if (code === "ENOENT") return new UserError(`${who}: expected a file at ${path}, got nothing there; check the path`);
   if (code === "EISDIR") return new UserError(`${who}: expected a file at ${path}, got a folder; name a file in it`);
-  if (code === "EACCES") return new UserError(`${who}: expected to read ${path}, got permission denied; check its rights`);
-  if (code !== undefined) return new UserError(`${who}: expected to read ${path}, got ${code}; check the path and disk`);
+  if (code === "EACCES")
+    return new UserError(`${who}: expected to read ${path}, got permission denied; check its rights`);
+  if (code !== undefined)
+    return new UserError(`${who}: expected to read ${path}, got ${code}; check the path and disk`);
   return error;
 }
 

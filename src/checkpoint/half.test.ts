@@ -1,5 +1,8 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16, upperHalf } from "./half.ts";
+
+// Generous: a busy machine must not fail a test of correctness.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** The value of float16 bits by the definition of the format. */
 function halfValue(bits: number): number {
@@ -20,7 +23,8 @@ describe("float16", () => {
     const inPlace = new Float32Array(65536);
     upperHalf(inPlace).set(all);
     float16ToFloat32(upperHalf(inPlace), inPlace);
-    for (let i = 0; i < 65536; i++) if (!Object.is(wide[i], halfValue(i))) expect([i, wide[i]]).toEqual([i, halfValue(i)]);
+    for (let i = 0; i < 65536; i++)
+      if (!Object.is(wide[i], halfValue(i))) expect([i, wide[i]]).toEqual([i, halfValue(i)]);
     expect(new Uint32Array(inPlace.buffer)).toEqual(new Uint32Array(wide.buffer));
   });
 
@@ -69,7 +73,17 @@ describe("bfloat16", () => {
   });
 
   test("rounds to nearest, ties to even; overflow is infinity; a NaN with low bits only stays NaN", () => {
-    const bits = Uint32Array.of(0x3f800000, 0x3f807fff, 0x3f808000, 0x3f808001, 0x3f818000, 0x7f7fffff, 0x00008001, 0x7f800001, 0xff7fffff);
+    const bits = Uint32Array.of(
+      0x3f800000,
+      0x3f807fff,
+      0x3f808000,
+      0x3f808001,
+      0x3f818000,
+      0x7f7fffff,
+      0x00008001,
+      0x7f800001,
+      0xff7fffff,
+    );
     const got = float32ToBfloat16(new Float32Array(bits.buffer));
     expect([...got]).toEqual([0x3f80, 0x3f80, 0x3f80, 0x3f81, 0x3f82, 0x7f80, 0x0001, 0x7fc0, 0xff80]);
   });

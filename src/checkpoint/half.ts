@@ -4,8 +4,7 @@
  * payload never passes through a floating-point register.
  */
 
-const bitsOf = (values: Float32Array): Uint32Array =>
-  new Uint32Array(values.buffer, values.byteOffset, values.length);
+const bitsOf = (values: Float32Array): Uint32Array => new Uint32Array(values.buffer, values.byteOffset, values.length);
 
 /** float32 bits -> float16 bits. */
 function narrowToHalf(bits: number): number {
@@ -50,7 +49,10 @@ export function float32ToFloat16(values: Float32Array, out: Uint16Array = new Ui
 }
 
 /** float32 values -> bfloat16 bits. */
-export function float32ToBfloat16(values: Float32Array, out: Uint16Array = new Uint16Array(values.length)): Uint16Array {
+export function float32ToBfloat16(
+  values: Float32Array,
+  out: Uint16Array = new Uint16Array(values.length),
+): Uint16Array {
   const bits = bitsOf(values);
   for (let i = 0; i < bits.length; i++) {
     const b = bits[i];
@@ -60,7 +62,10 @@ export function float32ToBfloat16(values: Float32Array, out: Uint16Array = new U
 }
 
 /** float16 bits -> float32 values. `halves` may be the upper half of `out`'s own buffer (see `upperHalf`). */
-export function float16ToFloat32(halves: Uint16Array, out: Float32Array = new Float32Array(halves.length)): Float32Array {
+export function float16ToFloat32(
+  halves: Uint16Array,
+  out: Float32Array = new Float32Array(halves.length),
+): Float32Array {
   const table = widenTable();
   const bits = bitsOf(out);
   for (let i = 0; i < halves.length; i++) bits[i] = table[halves[i]];
@@ -68,7 +73,10 @@ export function float16ToFloat32(halves: Uint16Array, out: Float32Array = new Fl
 }
 
 /** bfloat16 bits -> float32 values. */
-export function bfloat16ToFloat32(halves: Uint16Array, out: Float32Array = new Float32Array(halves.length)): Float32Array {
+export function bfloat16ToFloat32(
+  halves: Uint16Array,
+  out: Float32Array = new Float32Array(halves.length),
+): Float32Array {
   const bits = bitsOf(out);
   for (let i = 0; i < halves.length; i++) bits[i] = halves[i] << 16;
   return out;

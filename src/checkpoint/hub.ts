@@ -68,22 +68,31 @@ export function parseHubName(name: string): HubName | undefined {
 }
 
 /** The folder of a model that is named by a folder or by its hub id; downloads what is missing. */
-export async function resolveModel(name: string, { env = process.env, ...options }: HubOptions = {}): Promise<ResolvedModel> {
+export async function resolveModel(
+  name: string,
+  { env = process.env, ...options }: HubOptions = {},
+): Promise<ResolvedModel> {
   if (await isFolder(name)) return { name, folder: name, commit: undefined };
   const hub = parseHubName(name);
   if (hub === undefined) {
-    throw new UserError(`model: expected a folder or a hub id (org/name or org/name@revision), got "${oneLine(name, 80)}"; check the name`);
+    throw new UserError(
+      `model: expected a folder or a hub id (org/name or org/name@revision), got "${oneLine(name, 80)}"; ` +
+        `check the name`,
+    );
   }
   const where = settings(env);
   const repo = join(where.cache, `models--${hub.id.replace("/", "--")}`);
   const pinned = /^[0-9a-f]{40}$/.test(hub.revision);
   const cached = await findCached(repo, hub.revision);
-  const usable = cached !== undefined && (await missingFile(cached.folder)) === undefined ? { name, ...cached } : undefined;
+  const usable =
+    cached !== undefined && (await missingFile(cached.folder)) === undefined ? { name, ...cached } : undefined;
   if (usable !== undefined && pinned) return usable;
   if (where.offline) {
     if (usable !== undefined) return usable;
     const got = cached === undefined ? "nothing" : `a copy without ${await missingFile(cached.folder)}`;
-    throw new UserError(`model: expected ${name} in the cache (HF_HUB_OFFLINE is set), got ${got}; unset HF_HUB_OFFLINE to download it`);
+    throw new UserError(
+      `model: expected ${name} in the cache (HF_HUB_OFFLINE is set), got ${got}; unset HF_HUB_OFFLINE to download it`,
+    );
   }
   try {
     return { name, ...(await fetchSnapshot(hub, repo, where, options)) };
@@ -112,16 +121,29 @@ function statusOf(error: unknown): number | undefined {
 function hubError(name: string, { endpoint, token }: Settings, error: unknown): unknown {
   const hub = endpoint ?? "the hub";
   const status = statusOf(error);
-  if (status === 404) return new UserError(`model: expected ${name} on ${hub}, got none of that name or revision (nor is there such a folder); check the spelling`);
+  if (status === 404)
+    return new UserError(
+      `model: expected ${name} on ${hub}, got none of that name or revision (nor is there such a folder); ` +
+        `check the spelling`,
+    );
   if (status === 401) {
-    const way = token === undefined ? "check the spelling, or set HF_TOKEN if it is private" : "check the spelling and HF_TOKEN";
+    const way =
+      token === undefined ? "check the spelling, or set HF_TOKEN if it is private" : "check the spelling and HF_TOKEN";
     return new UserError(`model: expected access to ${name} on ${hub}, got "unauthorized"; ${way}`);
   }
-  if (status === 403) return new UserError(`model: expected access to ${name} on ${hub}, got "forbidden"; accept its terms there and set HF_TOKEN`);
-  if (status === 429) return new UserError(`model: expected ${name} from ${hub}, got "too many requests"; wait a while or set HF_TOKEN`);
-  if (status !== undefined) return new UserError(`model: expected ${name} from ${hub}, got HTTP status ${status}; try again later`);
+  if (status === 403)
+    return new UserError(
+      `model: expected access to ${name} on ${hub}, got "forbidden"; accept its terms there and set HF_TOKEN`,
+    );
+  if (status === 429)
+    return new UserError(`model: expected ${name} from ${hub}, got "too many requests"; wait a while or set HF_TOKEN`);
+  if (status !== undefined)
+    return new UserError(`model: expected ${name} from ${hub}, got HTTP status ${status}; try again later`);
   if (error instanceof TypeError || error instanceof SyntaxError) {
-    return new UserError(`model: expected ${name} from ${hub}, got no proper answer (${describe(error)}); check the network, HF_ENDPOINT or set HF_HUB_OFFLINE=1`);
+    return new UserError(
+      `model: expected ${name} from ${hub}, got no proper answer (${describe(error)}); ` +
+        `check the network, HF_ENDPOINT or set HF_HUB_OFFLINE=1`,
+    );
   }
   return error;
 }
@@ -133,7 +155,11 @@ interface RemoteFile {
 }
 
 const smallFiles: readonly string[] = [
-  "config.json", "generation_config.json", "adapter_config.json", "model.safetensors.index.json", ...tokenizerFiles,
+  "config.json",
+  "generation_config.json",
+  "adapter_config.json",
+  "model.safetensors.index.json",
+  ...tokenizerFiles,
 ];
 
 async function fetchSnapshot(
@@ -154,9 +180,15 @@ async function fetchSnapshot(
   const { sha: commit } = await modelInfo({ name: id, revision, hubUrl, fetch: authorised, additionalFields: ["sha"] });
   if (!/^[0-9a-f]{40}$/.test(commit)) throw new SyntaxError("no commit hash");
   const remote = new Map<string, RemoteFile>();
-  for await (const entry of listFiles({ repo: { type: "model", name: id }, revision: commit, hubUrl, fetch: authorised })) {
+  for await (const entry of listFiles({
+    repo: { type: "model", name: id },
+    revision: commit,
+    hubUrl,
+    fetch: authorised,
+  })) {
     const hash = entry.lfs?.oid ?? entry.oid ?? "";
-    if (entry.type !== "file" || !/^(?!\.)[\w.-]+$/.test(entry.path) || !/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(hash)) continue;
+    if (entry.type !== "file" || !/^(?!\.)[\w.-]+$/.test(entry.path) || !/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(hash))
+      continue;
     remote.set(entry.path, { path: entry.path, bytes: entry.lfs?.size ?? entry.size, hash });
   }
 
@@ -176,7 +208,17 @@ async function fetchSnapshot(
       if (!(await exists(blob))) {
         const url = `${hubUrl}/${id}/resolve/${commit}/${path}`;
         const report = (now: number): void => onProgress?.({ file: path, bytesDone: bytesDone + now, bytesTotal });
-        await download({ url, name: path, target: blob, bytes, hash, fetch: authorised, signal, onProgress: report, retryMs });
+        await download({
+          url,
+          name: path,
+          target: blob,
+          bytes,
+          hash,
+          fetch: authorised,
+          signal,
+          onProgress: report,
+          retryMs,
+        });
       }
       await link(blob, join(folder, path));
     }
@@ -197,11 +239,14 @@ async function fetchSnapshot(
     await fetchAll([index]);
     weights = await shardsOf(join(folder, index));
     const absent = weights.find((name) => !remote.has(name));
-    if (absent !== undefined) throw new UserError(`model: expected ${absent} in ${id}, as its index says, got none; choose another model`);
+    if (absent !== undefined)
+      throw new UserError(`model: expected ${absent} in ${id}, as its index says, got none; choose another model`);
   }
   if (weights.length === 0) {
     const got = remote.size === 0 ? "no files" : oneLine([...remote.keys()].join(", "), 160);
-    throw new UserError(`model: expected weights in safetensors format in ${id}, got ${got}; choose another model or revision`);
+    throw new UserError(
+      `model: expected weights in safetensors format in ${id}, got ${got}; choose another model or revision`,
+    );
   }
   await fetchAll([...smallFiles.filter((name) => name !== index), ...weights]);
   if (revision !== commit) {
@@ -220,7 +265,8 @@ async function link(blob: string, path: string): Promise<void> {
 
 async function shardsOf(indexPath: string): Promise<string[]> {
   const { weight_map: map } = await readJsonObject(indexPath);
-  if (!isObject(map)) throw new UserError(`model: expected "weight_map" in ${indexPath}, got none; delete that file and run again`);
+  if (!isObject(map))
+    throw new UserError(`model: expected "weight_map" in ${indexPath}, got none; delete that file and run again`);
   return [...new Set(Object.values(map).map(String))].sort();
 }
 
@@ -234,7 +280,8 @@ async function findCached(repo: string, revision: string): Promise<{ folder: str
 /** The first file that a model folder lacks before it can be loaded; undefined when it is complete. */
 async function missingFile(folder: string): Promise<string | undefined> {
   const has = (name: string): Promise<boolean> => exists(join(folder, name));
-  if (await has("adapter_model.safetensors")) return (await has("adapter_config.json")) ? undefined : "adapter_config.json";
+  if (await has("adapter_model.safetensors"))
+    return (await has("adapter_config.json")) ? undefined : "adapter_config.json";
   if (!(await has("config.json"))) return "config.json";
   if (await has("model.safetensors")) return undefined;
   const index = join(folder, "model.safetensors.index.json");
@@ -267,7 +314,11 @@ export async function listCached({ env = process.env }: Pick<HubOptions, "env"> 
       const folder = join(cache, entry, "snapshots", commit);
       if (!(await isFolder(folder))) continue;
       let bytes = 0;
-      for (const name of await listFolder(folder)) bytes += await stat(join(folder, name)).then((s) => (s.isFile() ? s.size : 0), () => 0);
+      for (const name of await listFolder(folder))
+        bytes += await stat(join(folder, name)).then(
+          (s) => (s.isFile() ? s.size : 0),
+          () => 0,
+        );
       const mine = refs.filter(([, to]) => to === commit).map(([name]) => name);
       const complete = (await missingFile(folder)) === undefined;
       found.push({ name: `${match[1]}/${match[2]}`, commit, refs: mine, folder, bytes, complete });
@@ -278,7 +329,12 @@ export async function listCached({ env = process.env }: Pick<HubOptions, "env"> 
 
 async function listRefs(folder: string): Promise<[string, string][]> {
   const names = await readdir(folder, { recursive: true }).catch((): string[] => []);
-  const read = names.map(async (name): Promise<[string, string]> => [name, (await readFile(join(folder, name), "utf8").catch(() => "")).trim()]);
+  const read = names.map(
+    async (name): Promise<[string, string]> => [
+      name,
+      (await readFile(join(folder, name), "utf8").catch(() => "")).trim(),
+    ],
+  );
   return (await Promise.all(read)).filter(([, to]) => to !== "");
 }
 

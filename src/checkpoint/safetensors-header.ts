@@ -7,10 +7,25 @@
 import { UserError } from "../errors.ts";
 import { isObject, oneLine } from "./files.ts";
 
-/** Bits per element of every dtype the format knows. Only some can be read: see `safetensors.ts`. */
+/** Bytes per element of every dtype the format knows. Only some can be read: see `safetensors.ts`. */
 const storedBytes = {
-  F64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, F8_E5M2: 1, F8_E8M0: 1, I64: 8, I32: 4, I16: 2, I8: 1,
-  U64: 8, U32: 4, U16: 2, U8: 1, BOOL: 1, C64: 8,
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  F8_E8M0: 1,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U64: 8,
+  U32: 4,
+  U16: 2,
+  U8: 1,
+  BOOL: 1,
+  C64: 8,
 } as const;
 
 export type StoredDType = keyof typeof storedBytes;
@@ -43,7 +58,8 @@ export function parseHeaderLength(prefix: Uint8Array, fileBytes: number, path: s
     throw headerError(path, "at least 8 bytes", `${Math.min(prefix.length, fileBytes)}`);
   }
   const length = new DataView(prefix.buffer, prefix.byteOffset, 8).getBigUint64(0, true);
-  if (length > BigInt(maxHeaderBytes)) throw headerError(path, `a header of at most ${maxHeaderBytes} bytes`, `${length}`);
+  if (length > BigInt(maxHeaderBytes))
+    throw headerError(path, `a header of at most ${maxHeaderBytes} bytes`, `${length}`);
   if (Number(length) > fileBytes - 8) {
     throw headerError(path, `a header within the file's ${fileBytes} bytes`, `a header of ${length} bytes`);
   }
@@ -52,7 +68,8 @@ export function parseHeaderLength(prefix: Uint8Array, fileBytes: number, path: s
 
 /** Parses and checks the JSON. `dataBytes`: how many bytes of the file follow it. */
 export function parseHeader(json: Uint8Array, dataBytes: number, path: string): Header {
-  if (json[0] !== 0x7b) throw headerError(path, 'a header that begins with "{"', json.length === 0 ? "none" : "other bytes");
+  if (json[0] !== 0x7b)
+    throw headerError(path, 'a header that begins with "{"', json.length === 0 ? "none" : "other bytes");
   let text: string;
   let header: unknown;
   try {
@@ -115,7 +132,8 @@ function parseMetadata(value: unknown, path: string): Readonly<Record<string, st
   if (value === undefined || value === null) return {};
   if (!isObject(value)) throw headerError(path, "__metadata__ to be an object", short(value));
   for (const [key, entry] of Object.entries(value)) {
-    if (typeof entry !== "string") throw headerError(path, `__metadata__ "${oneLine(key, 40)}" to be a string`, short(entry));
+    if (typeof entry !== "string")
+      throw headerError(path, `__metadata__ "${oneLine(key, 40)}" to be a string`, short(entry));
   }
   return value as Record<string, string>;
 }
@@ -157,12 +175,16 @@ export function formatHeader(
     const sorted = Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1));
     entries.push(["__metadata__", Object.fromEntries(sorted)]);
   }
-  for (const [name, { dtype, shape, begin, end }] of tensors) entries.push([name, { dtype, shape, data_offsets: [begin, end] }]);
+  for (const [name, { dtype, shape, begin, end }] of tensors)
+    entries.push([name, { dtype, shape, data_offsets: [begin, end] }]);
   // Not Object.fromEntries: it would move integer-like names to the front and lose "__proto__".
   const json = `{${entries.map(([name, entry]) => `${JSON.stringify(name)}:${JSON.stringify(entry)}`).join(",")}}`;
   const body = Buffer.from(json);
   const padded = Math.ceil(body.length / 8) * 8;
-  if (padded > maxHeaderBytes) throw new UserError(`writeSafetensors: expected a header of at most ${maxHeaderBytes} bytes, got ${padded}; write several files`);
+  if (padded > maxHeaderBytes)
+    throw new UserError(
+      `writeSafetensors: expected a header of at most ${maxHeaderBytes} bytes, got ${padded}; write several files`,
+    );
   const bytes = new Uint8Array(8 + padded).fill(0x20, 8 + body.length);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(padded), true);
   bytes.set(body, 8);

@@ -2,12 +2,15 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFile
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { UserError } from "../errors.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 import { bytesPerElement, float32Host, int32Host, sizeOf } from "../tensor/dtype.ts";
 import { parseHeader, parseHeaderLength } from "./safetensors-header.ts";
 import { openCheckpoint, openSafetensors, readAll, requireTensors, writeSafetensors } from "./safetensors.ts";
+
+// Generous: a busy machine must not fail a test of correctness.
+vi.setConfig({ testTimeout: 60_000 });
 
 let folder = "";
 beforeAll(() => {
@@ -81,7 +84,11 @@ describe("round trip", () => {
     const path = fresh();
     await writeSafetensors(path, { w: float32Host([2], [1, -2]) });
     const json = '{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'.padEnd(56, " ");
-    const wanted = Buffer.concat([Buffer.of(56, 0, 0, 0, 0, 0, 0, 0), Buffer.from(json), Buffer.of(0, 0, 128, 63, 0, 0, 0, 192)]);
+    const wanted = Buffer.concat([
+      Buffer.of(56, 0, 0, 0, 0, 0, 0, 0),
+      Buffer.from(json),
+      Buffer.of(0, 0, 128, 63, 0, 0, 0, 192),
+    ]);
     expect(readFileSync(path)).toEqual(wanted);
   });
 
@@ -103,7 +110,9 @@ describe("round trip", () => {
   test("a bfloat16 tensor is read as float32", async () => {
     const path = handMade({ w: { dtype: "BF16", shape: [2], data_offsets: [0, 4] } }, 4);
     const file = await openSafetensors(path);
-    expect(await file.read("w")).toEqual(float32Host([2], new Float32Array(Uint32Array.of(0x01000000, 0x03020000).buffer)));
+    expect(await file.read("w")).toEqual(
+      float32Host([2], new Float32Array(Uint32Array.of(0x01000000, 0x03020000).buffer)),
+    );
     await file.close();
   });
 
@@ -139,13 +148,19 @@ describe("round trip", () => {
   });
 
   test("a tensor whose data does not fill its shape is refused", async () => {
-    const message = await failure(writeSafetensors(fresh(), { w: { dtype: "int8", shape: [3], data: new Int8Array(2) } }));
+    const message = await failure(
+      writeSafetensors(fresh(), { w: { dtype: "int8", shape: [3], data: new Int8Array(2) } }),
+    );
     expect(message).toContain('expected 3 elements for "w" [3], got 2');
   });
 });
 
 describe("bad files", () => {
-  const entry = (shape: unknown, offsets: unknown, dtype: unknown = "F32"): unknown => ({ dtype, shape, data_offsets: offsets });
+  const entry = (shape: unknown, offsets: unknown, dtype: unknown = "F32"): unknown => ({
+    dtype,
+    shape,
+    data_offsets: offsets,
+  });
   const cases: [string, unknown, number, RegExp][] = [
     ["truncated data", { w: entry([4], [0, 16]) }, 12, /expected 16 bytes of data, got 12 \(truncated\)/],
     ["trailing bytes", { w: entry([4], [0, 16]) }, 17, /1 trailing bytes/],
@@ -228,12 +243,35 @@ describe("bad files", () => {
     const good = readFileSync(path);
     const headerEnd = 8 + Number(good.readBigUInt64LE(0));
     const spliced = fc.constantFrom(
-      "-", ".", "e9", "0", "9", "null", "[]", "{}", '"', ",", ":", "[", "]", "{", "}", "\\", '"F16"', "F64", "99999999999999999999", " ", "\u0000",
+      "-",
+      ".",
+      "e9",
+      "0",
+      "9",
+      "null",
+      "[]",
+      "{}",
+      '"',
+      ",",
+      ":",
+      "[",
+      "]",
+      "{",
+      "}",
+      "\\",
+      '"F16"',
+      "F64",
+      "99999999999999999999",
+      " ",
+      "\u0000",
     );
     const edit = fc.record({
       at: fc.nat(headerEnd - 1),
       drop: fc.nat(4),
-      insert: fc.oneof(spliced.map((text) => Buffer.from(text)), fc.uint8Array({ maxLength: 3 }).map((b) => Buffer.from(b))),
+      insert: fc.oneof(
+        spliced.map((text) => Buffer.from(text)),
+        fc.uint8Array({ maxLength: 3 }).map((b) => Buffer.from(b)),
+      ),
       fixLength: fc.boolean(),
       keepLength: fc.boolean(),
     });
@@ -246,7 +284,10 @@ describe("bad files", () => {
           const place = fixLength ? Math.max(8, at) : at;
           const removed = keepLength ? insert.length : drop;
           const grown = Buffer.concat([bytes.subarray(0, place), insert, bytes.subarray(place + removed)]);
-          if (fixLength) grown.writeBigUInt64LE(BigInt(Math.max(0, Number(bytes.readBigUInt64LE(0) % 2n ** 40n) + grown.length - bytes.length)));
+          if (fixLength)
+            grown.writeBigUInt64LE(
+              BigInt(Math.max(0, Number(bytes.readBigUInt64LE(0) % 2n ** 40n) + grown.length - bytes.length)),
+            );
           bytes = grown;
         }
         writeFileSync(path, bytes);
@@ -260,7 +301,11 @@ describe("bad files", () => {
           delete header.__metadata__;
           expect([...tensors.keys()].sort()).toEqual(Object.keys(header).sort());
           for (const [name, { dtype, data }] of tensors) {
-            const { dtype: stored, shape, data_offsets: [begin, end] } = header[name];
+            const {
+              dtype: stored,
+              shape,
+              data_offsets: [begin, end],
+            } = header[name];
             expect(file.tensors.get(name)?.shape).toEqual(shape);
             const raw = bytes.subarray(8 + length + begin, 8 + length + end);
             if (stored !== "BF16" && dtype !== "bool") expect(Buffer.from(data.buffer)).toEqual(Buffer.from(raw));
@@ -299,7 +344,11 @@ describe("bad files", () => {
 describe("openCheckpoint", () => {
   const makeSharded = async (map: Record<string, unknown>): Promise<string> => {
     const place = mkdtempSync(join(folder, "sharded-"));
-    await writeSafetensors(join(place, "model-1.safetensors"), { a: all.f, extra: all.u }, { metadata: { format: "pt" } });
+    await writeSafetensors(
+      join(place, "model-1.safetensors"),
+      { a: all.f, extra: all.u },
+      { metadata: { format: "pt" } },
+    );
     await writeSafetensors(join(place, "model-2.safetensors"), { b: all.h }, { dtype: "float16" });
     writeFileSync(join(place, "model.safetensors.index.json"), JSON.stringify({ metadata: {}, weight_map: map }));
     return place;
@@ -318,7 +367,8 @@ describe("openCheckpoint", () => {
   });
 
   test("faults of the index are one line each", async () => {
-    const open = async (map: Record<string, unknown>): Promise<string> => failure(openCheckpoint(await makeSharded(map)));
+    const open = async (map: Record<string, unknown>): Promise<string> =>
+      failure(openCheckpoint(await makeSharded(map)));
     expect(await open({ a: "model-3.safetensors" })).toContain("got nothing there");
     expect(await open({ b: "model-1.safetensors" })).toContain('expected a tensor "b", got none');
     expect(await open({ a: "../model-1.safetensors" })).toContain("name of a .safetensors file beside it");

@@ -30,11 +30,24 @@ export interface SafetensorsFile {
 }
 
 const hostDType: { readonly [S in StoredDType]?: DType } = {
-  F32: "float32", F16: "float16", BF16: "float32", I32: "int32", I64: "int64", U8: "uint8", I8: "int8", BOOL: "bool",
+  F32: "float32",
+  F16: "float16",
+  BF16: "float32",
+  I32: "int32",
+  I64: "int64",
+  U8: "uint8",
+  I8: "int8",
+  BOOL: "bool",
 };
 
 const storedDType: { readonly [D in DType]: StoredDType } = {
-  float32: "F32", float16: "F16", int32: "I32", int64: "I64", uint8: "U8", int8: "I8", bool: "BOOL",
+  float32: "F32",
+  float16: "F16",
+  int32: "I32",
+  int64: "I64",
+  uint8: "U8",
+  int8: "I8",
+  bool: "BOOL",
 };
 
 const chunkBytes = 4 << 20;
@@ -50,7 +63,8 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   }
   try {
     const info = await handle.stat();
-    if (!info.isFile()) throw new UserError(`safetensors: expected a file at ${path}, got a folder or device; name a file`);
+    if (!info.isFile())
+      throw new UserError(`safetensors: expected a file at ${path}, got a folder or device; name a file`);
     const prefix = await readHead(handle, 0, Math.min(8, info.size), path);
     const length = parseHeaderLength(prefix, info.size, path);
     const start = 8 + length;
@@ -64,7 +78,9 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
       if (entry.dtype === "F16") return readWidened(handle, start, entry, path);
       const tensor = await read(name);
       if (!isFloat32(tensor)) {
-        throw new UserError(`safetensors: ${path}: expected floats in "${name}", got ${entry.dtype}; read it as it is stored`);
+        throw new UserError(
+          `safetensors: ${path}: expected floats in "${name}", got ${entry.dtype}; read it as it is stored`,
+        );
       }
       return tensor;
     };
@@ -84,17 +100,27 @@ async function readHead(handle: FileHandle, position: number, length: number, pa
 function lookUp(tensors: ReadonlyMap<string, TensorInfo>, name: string, path: string): TensorInfo {
   const info = tensors.get(name);
   if (info === undefined) {
-    throw new UserError(`safetensors: ${path}: expected a tensor "${name}", got none; it has ${listNames(tensors.keys())}`);
+    throw new UserError(
+      `safetensors: ${path}: expected a tensor "${name}", got none; it has ${listNames(tensors.keys())}`,
+    );
   }
   return info;
 }
 
-async function readStored(handle: FileHandle, start: number, name: string, info: TensorInfo, path: string): Promise<HostTensor> {
+async function readStored(
+  handle: FileHandle,
+  start: number,
+  name: string,
+  info: TensorInfo,
+  path: string,
+): Promise<HostTensor> {
   if (info.dtype === "BF16") return readWidened(handle, start, info, path);
   const dtype = hostDType[info.dtype];
   if (dtype === undefined) {
     const known = Object.keys(hostDType).join(", ");
-    throw new UserError(`safetensors: ${path}: expected "${name}" in one of ${known}, got ${info.dtype}; convert the file first`);
+    throw new UserError(
+      `safetensors: ${path}: expected "${name}" in one of ${known}, got ${info.dtype}; convert the file first`,
+    );
   }
   const tensor = allocate(dtype, info, path);
   await readInto(handle, start + info.begin, bytesOf(tensor), path);
@@ -103,7 +129,12 @@ async function readStored(handle: FileHandle, start: number, name: string, info:
 }
 
 /** F16 or BF16 -> float32 in one buffer: the stored bytes go to its upper half and are widened from there. */
-async function readWidened(handle: FileHandle, start: number, info: TensorInfo, path: string): Promise<HostTensor<"float32">> {
+async function readWidened(
+  handle: FileHandle,
+  start: number,
+  info: TensorInfo,
+  path: string,
+): Promise<HostTensor<"float32">> {
   const tensor = allocate("float32", info, path);
   const halves = upperHalf(tensor.data);
   await readInto(handle, start + info.begin, new Uint8Array(halves.buffer, halves.byteOffset, halves.byteLength), path);
@@ -117,7 +148,9 @@ function allocate<D extends DType>(dtype: D, info: TensorInfo, path: string): Ho
     return zerosHost(dtype, info.shape);
   } catch {
     const megabytes = Math.ceil((sizeOf(info.shape) * bytesPerElement[dtype]) / 1e6);
-    throw new UserError(`safetensors: ${path}: expected memory for a tensor of ${megabytes} MB, got none; free some memory`);
+    throw new UserError(
+      `safetensors: ${path}: expected memory for a tensor of ${megabytes} MB, got none; free some memory`,
+    );
   }
 }
 
@@ -131,7 +164,8 @@ async function readInto(handle: FileHandle, position: number, target: Uint8Array
       next = stop;
       while (at < stop) {
         const { bytesRead } = await handle.read(target, at, stop - at, position + at);
-        if (bytesRead === 0) throw headerError(path, `${position + target.length} bytes or more`, `its end at ${position + at}`);
+        if (bytesRead === 0)
+          throw headerError(path, `${position + target.length} bytes or more`, `its end at ${position + at}`);
         at += bytesRead;
       }
     }
@@ -161,14 +195,19 @@ export async function openCheckpoint(folder: string): Promise<SafetensorsFile> {
   if (names.includes("model.safetensors.index.json")) return openSharded(folder);
   const others = names.filter((name) => /\.(bin|pt|pth|h5|onnx|gguf|msgpack|safetensors)$/.test(name));
   const got = others.length > 0 ? listNames(others) : names.length > 0 ? "no weights" : "an empty folder";
-  throw new UserError(`openCheckpoint: expected model.safetensors or model.safetensors.index.json in ${folder}, got ${got}; choose a model folder in safetensors format`);
+  throw new UserError(
+    `openCheckpoint: expected model.safetensors or model.safetensors.index.json in ${folder}, got ${got}; ` +
+      `choose a model folder in safetensors format`,
+  );
 }
 
 async function openSharded(folder: string): Promise<SafetensorsFile> {
   const indexPath = join(folder, "model.safetensors.index.json");
   const { weight_map: weightMap } = await readJsonObject(indexPath);
   if (!isObject(weightMap)) {
-    throw new UserError(`openCheckpoint: expected "weight_map" in ${indexPath}, got none; download or save the model again`);
+    throw new UserError(
+      `openCheckpoint: expected "weight_map" in ${indexPath}, got none; download or save the model again`,
+    );
   }
   const shards = new Map<string, SafetensorsFile>();
   const homes = new Map<string, SafetensorsFile>();
@@ -179,7 +218,10 @@ async function openSharded(folder: string): Promise<SafetensorsFile> {
   try {
     for (const [name, file] of Object.entries(weightMap)) {
       if (typeof file !== "string" || !/^[^/\\\0]+\.safetensors$/.test(file)) {
-        throw new UserError(`openCheckpoint: ${indexPath}: expected the name of a .safetensors file beside it, got ${oneLine(JSON.stringify(file), 80)}; repair the index`);
+        throw new UserError(
+          `openCheckpoint: ${indexPath}: expected the name of a .safetensors file beside it, ` +
+            `got ${oneLine(JSON.stringify(file), 80)}; repair the index`,
+        );
       }
       const shard = shards.get(file) ?? (await openSafetensors(join(folder, file)));
       shards.set(file, shard);
@@ -196,7 +238,10 @@ async function openSharded(folder: string): Promise<SafetensorsFile> {
   };
   const metadata = shards.values().next().value?.metadata ?? {};
   return {
-    path: folder, tensors, metadata, close,
+    path: folder,
+    tensors,
+    metadata,
+    close,
     read: async (name) => home(name).read(name),
     readFloat32: async (name) => home(name).readFloat32(name),
   };
@@ -212,7 +257,9 @@ export async function readAll(
   { float32 = true }: { float32?: boolean } = {},
 ): Promise<Map<string, HostTensor>> {
   const wanted = [...names];
-  const byPlace = [...wanted].sort((a, b) => lookUp(file.tensors, a, file.path).begin - lookUp(file.tensors, b, file.path).begin);
+  const byPlace = [...wanted].sort(
+    (a, b) => lookUp(file.tensors, a, file.path).begin - lookUp(file.tensors, b, file.path).begin,
+  );
   const done = new Map<string, HostTensor>();
   const worker = async (): Promise<void> => {
     for (let name = byPlace.shift(); name !== undefined; name = byPlace.shift()) {
@@ -237,7 +284,8 @@ export function requireTensors(file: SafetensorsFile, expected: Readonly<Record<
   if (missing.length > 0) {
     const [name] = missing;
     throw new UserError(
-      `checkpoint: ${file.path}: expected tensor "${name}" of shape ${show(expected[name])}, got none${more(missing.length)}; ` +
+      `checkpoint: ${file.path}: expected tensor "${name}" of shape ${show(expected[name])}, ` +
+        `got none${more(missing.length)}; ` +
         `expected are ${list}; the file has ${listNames(file.tensors.keys())}`,
     );
   }
@@ -273,7 +321,10 @@ export async function writeSafetensors(
   const entries = Object.entries(tensors).map(([name, tensor]) => {
     const count = sizeOf(tensor.shape);
     if (name === "__metadata__" || tensor.data.length !== count) {
-      throw new UserError(`writeSafetensors: expected ${count} elements for "${name}" [${tensor.shape.join(", ")}], got ${tensor.data.length}; fix the shape or the name`);
+      throw new UserError(
+        `writeSafetensors: expected ${count} elements for "${name}" [${tensor.shape.join(", ")}], ` +
+          `got ${tensor.data.length}; fix the shape or the name`,
+      );
     }
     const narrow = tensor.dtype === "float32" && dtype !== "float32";
     const bytes = narrow ? 2 : bytesPerElement[tensor.dtype];
@@ -290,7 +341,10 @@ export async function writeSafetensors(
   await writeFileAtomic(path, chunksOf(formatHeader(infos, metadata), entries));
 }
 
-function* chunksOf(header: Uint8Array, entries: readonly { tensor: HostTensor; stored: StoredDType }[]): Generator<Uint8Array> {
+function* chunksOf(
+  header: Uint8Array,
+  entries: readonly { tensor: HostTensor; stored: StoredDType }[],
+): Generator<Uint8Array> {
   yield header;
   const elements = chunkBytes / 4;
   for (const { tensor, stored } of entries) {

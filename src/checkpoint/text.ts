@@ -12,15 +12,22 @@ export async function readTextFile(path: string): Promise<string> {
     throw readError("readTextFile", path, error);
   }
   const mark = bytes.length >= 3 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
-  if (bytes.length === (mark ? 3 : 0)) throw new UserError(`readTextFile: expected text in ${path}, got an empty file; name another`);
+  if (bytes.length === (mark ? 3 : 0))
+    throw new UserError(`readTextFile: expected text in ${path}, got an empty file; name another`);
   const zero = bytes.indexOf(0);
   if (zero >= 0) {
-    throw new UserError(`readTextFile: expected text in ${path}, got a NUL byte at byte ${zero}; is it binary, or UTF-16? Convert it to UTF-8`);
+    throw new UserError(
+      `readTextFile: expected text in ${path}, got a NUL byte at byte ${zero}; ` +
+        `is it binary, or UTF-16? Convert it to UTF-8`,
+    );
   }
   const bad = firstInvalidUtf8(bytes);
   if (bad !== undefined) {
     const byte = bytes[bad].toString(16).padStart(2, "0");
-    throw new UserError(`readTextFile: expected UTF-8 in ${path}, got an invalid sequence (0x${byte}) at byte ${bad}; convert it to UTF-8`);
+    throw new UserError(
+      `readTextFile: expected UTF-8 in ${path}, got an invalid sequence (0x${byte}) at byte ${bad}; ` +
+        `convert it to UTF-8`,
+    );
   }
   return bytes.toString("utf8", mark ? 3 : 0);
 }

@@ -1,18 +1,23 @@
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { UserError } from "../errors.ts";
 import type { Tokenizer } from "./tokenizer.ts";
-import { checkVocabulary, createDecoder, loadTokenizer } from "./tokenizer.ts";
+import { checkVocabulary, copyTokenizer, createDecoder, loadTokenizer } from "./tokenizer.ts";
+
+// Generous: a busy machine must not fail a test of correctness.
+vi.setConfig({ testTimeout: 60_000 });
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const fixture = join(root, "tests/fixtures/tokenizer");
 const shared = join(root, "../shared/models");
-const hasShared = existsSync(join(shared, "stories260K/tokenizer.json")) && existsSync(join(shared, "gpt2-tokenizer/tokenizer.json"));
-if (!hasShared) console.log("tokenizer.test: ../shared/models is absent; the tests of published tokenizers are skipped");
+const hasShared =
+  existsSync(join(shared, "stories260K/tokenizer.json")) && existsSync(join(shared, "gpt2-tokenizer/tokenizer.json"));
+if (!hasShared)
+  console.log("tokenizer.test: ../shared/models is absent; the tests of published tokenizers are skipped");
 
 const scratch = mkdtempSync(join(tmpdir(), "mneme-tokenizer-"));
 afterAll(() => rmSync(scratch, { recursive: true }));
@@ -25,7 +30,11 @@ function variant(changes: Record<string, string | null | ((json: Record<string, 
   for (const [name, change] of Object.entries(changes)) {
     const path = join(folder, name);
     if (change === null) rmSync(path);
-    else writeFileSync(path, typeof change === "string" ? change : JSON.stringify(change(JSON.parse(readFileSync(path, "utf8")))));
+    else
+      writeFileSync(
+        path,
+        typeof change === "string" ? change : JSON.stringify(change(JSON.parse(readFileSync(path, "utf8")))),
+      );
   }
   return folder;
 }
@@ -64,7 +73,12 @@ describe("own fixture", () => {
 
   test("special tokens", () => {
     expect([tokenizer.bosId, tokenizer.eosId, tokenizer.padId, tokenizer.vocabSize]).toEqual([0, 1, undefined, 400]);
-    expect([tokenizer.idOf("<|user|>"), tokenizer.tokenOf(2), tokenizer.idOf("nope"), tokenizer.tokenOf(400)]).toEqual([2, "<|user|>", undefined, undefined]);
+    expect([tokenizer.idOf("<|user|>"), tokenizer.tokenOf(2), tokenizer.idOf("nope"), tokenizer.tokenOf(400)]).toEqual([
+      2,
+      "<|user|>",
+      undefined,
+      undefined,
+    ]);
     expect([tokenizer.isSpecial(3), tokenizer.isSpecial(4)]).toEqual([true, false]);
     const ids = tokenizer.encode("<|user|>hi<|end|>");
     expect(tokenizer.decode(ids, { skipSpecialTokens: true })).toBe("hi");
@@ -73,10 +87,17 @@ describe("own fixture", () => {
   });
 
   test("chat template", () => {
-    const messages = [{ role: "user", content: " Hello " }, { role: "model", content: "Hi." }];
+    const messages = [
+      { role: "user", content: " Hello " },
+      { role: "model", content: "Hi." },
+    ];
     expect(tokenizer.applyChatTemplate(messages)).toBe("<|begin|><|user|>Hello<|end|><|model|>Hi.<|end|><|model|>");
-    expect(tokenizer.applyChatTemplate(messages, { addGenerationPrompt: false })).toBe("<|begin|><|user|>Hello<|end|><|model|>Hi.<|end|>");
-    expect(() => tokenizer.applyChatTemplate([{ role: "judge", content: "x" }])).toThrow(/got "unknown role judge"; check the messages/);
+    expect(tokenizer.applyChatTemplate(messages, { addGenerationPrompt: false })).toBe(
+      "<|begin|><|user|>Hello<|end|><|model|>Hi.<|end|>",
+    );
+    expect(() => tokenizer.applyChatTemplate([{ role: "judge", content: "x" }])).toThrow(
+      /got "unknown role judge"; check the messages/,
+    );
   });
 
   test("a stream's pieces join to the whole text, for random ids", () => {
@@ -105,27 +126,38 @@ describe("files", () => {
     const none = { "tokenizer_config.json": null };
     const bare = await loadTokenizer(variant(none));
     expect([bare.bosId, bare.eosId]).toEqual([undefined, undefined]);
-    const map = await loadTokenizer(variant({ ...none, "special_tokens_map.json": '{"eos_token": {"content": "<|end|>"}}' }));
+    const map = await loadTokenizer(
+      variant({ ...none, "special_tokens_map.json": '{"eos_token": {"content": "<|end|>"}}' }),
+    );
     expect(map.eosId).toBe(1);
-    const config = await loadTokenizer(variant({ ...none, "config.json": '{"bos_token_id": 2, "eos_token_id": [3, 1], "pad_token_id": 4000}' }));
+    const config = await loadTokenizer(
+      variant({ ...none, "config.json": '{"bos_token_id": 2, "eos_token_id": [3, 1], "pad_token_id": 4000}' }),
+    );
     expect([config.bosId, config.eosId, config.padId]).toEqual([2, 3, undefined]);
   });
 
   test("the chat template may be a list, a file of its own, or absent", async () => {
     const chat = [{ role: "user", content: "x" }];
-    const list = [{ name: "tool", template: "T" }, { name: "default", template: "D{{ messages[0].content }}" }];
+    const list = [
+      { name: "tool", template: "T" },
+      { name: "default", template: "D{{ messages[0].content }}" },
+    ];
     const listed = variant({ "tokenizer_config.json": (json) => ({ ...json, chat_template: list }) });
     expect((await loadTokenizer(listed)).applyChatTemplate(chat)).toBe("Dx");
     writeFileSync(join(listed, "chat_template.jinja"), "{% if true %}\nJ\n{% endif %}");
     expect((await loadTokenizer(listed)).applyChatTemplate(chat)).toBe("J\n");
     const absent = await loadTokenizer(variant({ "tokenizer_config.json": "{}" }));
-    expect(() => absent.applyChatTemplate(chat)).toThrow(/expected a chat template in .*, got none; give a plain prompt/);
+    expect(() => absent.applyChatTemplate(chat)).toThrow(
+      /expected a chat template in .*, got none; give a plain prompt/,
+    );
     const broken = await loadTokenizer(variant({ "chat_template.jinja": "{% if %}" }));
     expect(() => broken.applyChatTemplate(chat)).toThrow(UserError);
   });
 
   test("a model without type is BPE when it has vocab and merges", async () => {
-    const untyped = variant({ "tokenizer.json": (json) => ({ ...json, model: { ...(json.model as object), type: undefined } }) });
+    const untyped = variant({
+      "tokenizer.json": (json) => ({ ...json, model: { ...(json.model as object), type: undefined } }),
+    });
     const [a, b] = [await loadTokenizer(fixture), await loadTokenizer(untyped)];
     expect(a.encode("The ships he'd counted.")).toEqual(b.encode("The ships he'd counted."));
   });
@@ -134,8 +166,10 @@ describe("files", () => {
     expect(await failure(loadTokenizer(join(scratch, "nowhere")))).toContain("tokenizer.json, got nothing there");
     expect(await failure(loadTokenizer(variant({ "tokenizer.json": "{" })))).toContain("expected JSON in");
     expect(await failure(loadTokenizer(variant({ "tokenizer_config.json": "[]" })))).toContain("got an array");
-    const json = (change: (json: Record<string, unknown>) => unknown): Promise<string> => failure(loadTokenizer(variant({ "tokenizer.json": change })));
-    const withModel = (part: object): Promise<string> => json((j) => ({ ...j, model: { ...(j.model as object), ...part } }));
+    const json = (change: (json: Record<string, unknown>) => unknown): Promise<string> =>
+      failure(loadTokenizer(variant({ "tokenizer.json": change })));
+    const withModel = (part: object): Promise<string> =>
+      json((j) => ({ ...j, model: { ...(j.model as object), ...part } }));
     expect(await json(() => ({}))).toContain('"model" to be an object, got nothing');
     expect(await json((j) => ({ ...j, added_tokens: undefined }))).toContain('"added_tokens" to be a list');
     expect(await json((j) => ({ ...j, added_tokens: [{ id: -1, content: "x" }] }))).toContain("an id and its content");
@@ -146,11 +180,20 @@ describe("files", () => {
     expect(await withModel({ merges: 7 })).toContain("expected a supported tokenizer");
   });
 
+  test("copyTokenizer copies what there is", async () => {
+    const to = mkdtempSync(join(scratch, "copy-"));
+    await copyTokenizer(fixture, to);
+    expect(readdirSync(to).sort()).toEqual(["tokenizer.json", "tokenizer_config.json"]);
+    expect(readFileSync(join(to, "tokenizer.json"))).toEqual(readFileSync(join(fixture, "tokenizer.json")));
+  });
+
   test("checkVocabulary allows spare rows and refuses missing ones", async () => {
     const tokenizer = await loadTokenizer(fixture);
     checkVocabulary(tokenizer, 400);
     checkVocabulary(tokenizer, 512);
-    expect(() => checkVocabulary(tokenizer, 399)).toThrow(/^tokenizer and model disagree: expected ids below .* 399, got ids up to 399/);
+    expect(() => checkVocabulary(tokenizer, 399)).toThrow(
+      /^tokenizer and model disagree: expected ids below .* 399, got ids up to 399/,
+    );
   });
 });
 

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
 import { UserError } from "../errors.ts";
 import { wordPattern } from "./byte-level.ts";
-import { isObject, oneLine, readError, readJsonObject } from "./files.ts";
+import { isObject, oneLine, readError, readJsonObject, writeFileAtomic } from "./files.ts";
 
 export interface ChatMessage {
   readonly role: string;
@@ -35,9 +35,23 @@ export interface Tokenizer {
 
 /** The files that make up a tokenizer; a model folder has some of them. */
 export const tokenizerFiles = [
-  "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
-  "vocab.json", "merges.txt", "vocab.txt",
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "chat_template.jinja",
+  "chat_template.json",
+  "vocab.json",
+  "merges.txt",
+  "vocab.txt",
 ] as const;
+
+/** Copies a tokenizer's files as they are, for a model that is saved into a folder of its own. */
+export async function copyTokenizer(from: string, to: string): Promise<void> {
+  for (const name of tokenizerFiles) {
+    if (await exists(join(from, name))) await writeFileAtomic(join(to, name), await readFile(join(from, name)));
+  }
+}
 
 const maxIds = 1 << 24;
 
@@ -60,7 +74,10 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     const content = contentOf(specials[`${name}_token`]);
     const fromModel = model[`${name}_token_id`];
     const first: unknown = Array.isArray(fromModel) ? fromModel[0] : fromModel;
-    return (content === undefined ? undefined : idOf(content)) ?? (typeof first === "number" && first in tokens ? first : undefined);
+    return (
+      (content === undefined ? undefined : idOf(content)) ??
+      (typeof first === "number" && first in tokens ? first : undefined)
+    );
   };
   const template = await findTemplate(folder, config);
   const render = template === undefined ? undefined : await compileTemplate(template, folder);
@@ -69,7 +86,11 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     encode(text, { addSpecialTokens = true } = {}) {
       const ids = encodeWords(text, addSpecialTokens);
       const unknown = ids.findIndex((id) => id === undefined);
-      if (unknown >= 0) throw new UserError(`encode: expected ${path} to know each of its tokens, got one without id (number ${unknown}); repair the file`);
+      if (unknown >= 0)
+        throw new UserError(
+          `encode: expected ${path} to know each of its tokens, got one without id (number ${unknown}); ` +
+            `repair the file`,
+        );
       return ids;
     },
     decode(ids, { skipSpecialTokens = false } = {}) {
@@ -85,10 +106,16 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
     isSpecial: (id) => special.has(id),
     applyChatTemplate(messages, { addGenerationPrompt = true } = {}) {
       if (render === undefined) {
-        throw new UserError(`applyChatTemplate: expected a chat template in ${folder}, got none; give a plain prompt instead`);
+        throw new UserError(
+          `applyChatTemplate: expected a chat template in ${folder}, got none; give a plain prompt instead`,
+        );
       }
       const named = ["bos", "eos", "pad", "unk"].map((name) => [`${name}_token`, contentOf(specials[`${name}_token`])]);
-      return render({ messages, add_generation_prompt: addGenerationPrompt, ...Object.fromEntries(named.filter(([, t]) => t !== undefined)) });
+      return render({
+        messages,
+        add_generation_prompt: addGenerationPrompt,
+        ...Object.fromEntries(named.filter(([, t]) => t !== undefined)),
+      });
     },
   };
 }
@@ -113,7 +140,10 @@ function contentOf(value: unknown): string | undefined {
 /** The library trusts ids as array indices: a wild one would be a memory hole or a lost token. */
 function checkVocab(json: Record<string, unknown>, path: string): void {
   const fault = (expected: string, got: unknown): UserError =>
-    new UserError(`tokenizer: ${path}: expected ${expected}, got ${oneLine(JSON.stringify(got) ?? "nothing", 60)}; download or save it again`);
+    new UserError(
+      `tokenizer: ${path}: expected ${expected}, got ${oneLine(JSON.stringify(got) ?? "nothing", 60)}; ` +
+        `download or save it again`,
+    );
   const { model, added_tokens: added } = json;
   if (!isObject(model)) throw fault('"model" to be an object', model);
   const { vocab } = model;
@@ -140,7 +170,9 @@ function build(json: Record<string, unknown>, config: Record<string, unknown>, p
     return new LibraryTokenizer({ ...parts, ...json }, { ...config, clean_up_tokenization_spaces: false });
   } catch (error) {
     const detail = error instanceof Error ? oneLine(error.message) : "an error";
-    throw new UserError(`tokenizer: expected a supported tokenizer in ${path}, got ${detail}; use another model or save it again`);
+    throw new UserError(
+      `tokenizer: expected a supported tokenizer in ${path}, got ${detail}; use another model or save it again`,
+    );
   }
 }
 
@@ -151,7 +183,10 @@ const libraryIds = (library: LibraryTokenizer, text: string, addSpecial: boolean
  * Encodes through the library, except plain text of GPT-2-like models (byte-level, no normaliser): each word is encoded
  * once and remembered. The library cuts words by the same pattern, and a word cut out is again one word.
  */
-function wordEncoder(library: LibraryTokenizer, json: Record<string, unknown>): (text: string, addSpecial: boolean) => number[] {
+function wordEncoder(
+  library: LibraryTokenizer,
+  json: Record<string, unknown>,
+): (text: string, addSpecial: boolean) => number[] {
   const plain = (text: string, addSpecial: boolean): number[] => libraryIds(library, text, addSpecial);
   const { pre_tokenizer: cut, normalizer, added_tokens: added } = json;
   const byWords = isObject(cut) && cut.type === "ByteLevel" && cut.add_prefix_space !== true && cut.use_regex !== false;
@@ -199,7 +234,9 @@ async function findTemplate(folder: string, config: Record<string, unknown>): Pr
   }
   const field = config.chat_template ?? (await readOptional(folder, "chat_template.json")).chat_template;
   if (typeof field === "string") return field;
-  const named: unknown = Array.isArray(field) ? (field.find((t) => isObject(t) && t.name === "default") ?? field[0]) : undefined;
+  const named: unknown = Array.isArray(field)
+    ? (field.find((t) => isObject(t) && t.name === "default") ?? field[0])
+    : undefined;
   return isObject(named) && typeof named.template === "string" ? named.template : undefined;
 }
 
@@ -207,7 +244,10 @@ async function compileTemplate(source: string, folder: string): Promise<(values:
   const { Template } = await import("@huggingface/jinja");
   const fault = (error: unknown): UserError => {
     const detail = error instanceof Error ? oneLine(error.message) : "an error";
-    return new UserError(`applyChatTemplate: expected the chat template of ${folder} to render, got "${detail}"; check the messages' roles and order`);
+    return new UserError(
+      `applyChatTemplate: expected the chat template of ${folder} to render, got "${detail}"; ` +
+        `check the messages' roles and order`,
+    );
   };
   let template: InstanceType<typeof Template> | undefined;
   return (values) => {
@@ -222,12 +262,12 @@ async function compileTemplate(source: string, folder: string): Promise<(values:
 
 /** Fails when the tokenizer can produce ids that the model has no row for. (A model may have spare rows.) */
 export function checkVocabulary(tokenizer: Tokenizer, vocabSize: number): void {
-  if (tokenizer.vocabSize > vocabSize) {
-    throw new UserError(
-      `tokenizer and model disagree: expected ids below the model's vocab_size ${vocabSize}, ` +
-        `got ids up to ${tokenizer.vocabSize - 1} ("${oneLine(tokenizer.tokenOf(tokenizer.vocabSize - 1) ?? "", 40)}"); use the tokenizer that belongs to the model`,
-    );
-  }
+  if (tokenizer.vocabSize <= vocabSize) return;
+  const last = tokenizer.vocabSize - 1;
+  throw new UserError(
+    `tokenizer and model disagree: expected ids below the model's vocab_size ${vocabSize}, got ids up to ${last} ` +
+      `("${oneLine(tokenizer.tokenOf(last) ?? "", 40)}"); use the tokenizer that belongs to the model`,
+  );
 }
 
 /** Text of a token stream as it becomes final. */
@@ -250,7 +290,10 @@ export function createDecoder(
   let context: number[] = [];
   let pending: number[] = [];
   let emitted = "";
-  const text = (): string => tokenizer.decode([...context, ...pending], { skipSpecialTokens }).slice(tokenizer.decode(context, { skipSpecialTokens }).length);
+  const text = (): string =>
+    tokenizer
+      .decode([...context, ...pending], { skipSpecialTokens })
+      .slice(tokenizer.decode(context, { skipSpecialTokens }).length);
   const emit = (final: string): string => {
     const piece = final.slice(emitted.length);
     emitted = final;

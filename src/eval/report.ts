@@ -182,7 +182,7 @@ function summary(runs: readonly ReportRun[]): string {
   const head = runs.map(({ result }) => `<th scope="col">${escape(result.method)}</th>`).join("");
   const sign =
     direction === "lower"
-      ? "Scores are better when lower, so a positive BWT means that earlier topics got worse, and a negative FWT is a gain."
+      ? "Scores are better when lower: a positive BWT means that earlier topics got worse, a negative FWT is a gain."
       : "Scores are better when higher, so a negative BWT means that earlier topics got worse.";
   return (
     `<div class="scroll"><table class="numbers"><thead><tr><th scope="col">${escape(unit)}, ${directionText(direction)}` +
@@ -235,7 +235,8 @@ export function reportHtml(runs: readonly ReportRun[], { title = "" }: { title?:
       .at(-1) ?? "";
   const topics = runs[0]?.result.matrix.topics.length ?? 0;
   const scale = largestChange(runs);
-  const about = `${models} · ${topics} ${topics === 1 ? "topic" : "topics"}, learned one after another · ${finished.replace(/:\d\d\.\d+Z$/, " UTC").replace("T", " ")}`;
+  const when = finished.replace(/:\d\d\.\d+Z$/, " UTC").replace("T", " ");
+  const about = `${models} · ${topics} ${topics === 1 ? "topic" : "topics"}, learned one after another · ${when}`;
   const body =
     runs.length === 0 ? "<p>No runs.</p>" : summary(runs) + runs.map((run) => section(run, scale)).join("\n");
   return (

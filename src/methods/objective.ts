@@ -3,11 +3,10 @@
  * towards the trainable weights. Weights are read in place, so an update by the host is seen by the next run.
  */
 import type { ModelDefinition } from "../models/model.ts";
-import { tokenLosses } from "../nn/loss.ts";
 import { type LowRank, paramsOf, weightInputs } from "../nn/params.ts";
 import type { Program, Runtime } from "../runtime/runtime.ts";
 import { type HostTensor, zerosHost } from "../tensor/dtype.ts";
-import { input, mul, reshape, rows, sum } from "../tensor/functions.ts";
+import { crossEntropy, input, mul, reshape, rows, sum } from "../tensor/functions.ts";
 import { sparseGradients } from "../tensor/grad.ts";
 import type { Tensor } from "../tensor/graph.ts";
 import { randomStream } from "../tensor/random.ts";
@@ -53,7 +52,7 @@ function buildGraph({ definition, config, weights, trainable, lowRank, batchSize
   const inputs = weightInputs(Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, shape])));
   const p = paramsOf(inputs, lowRank);
   const { final } = definition.forward(p, config, { ids: input("ids", "int32", [B, T]) });
-  const losses = tokenLosses(definition.logits(p, config, rows(final)), reshape(input("targets", "int32", [B, T]), [B * T]));
+  const losses = crossEntropy(definition.logits(p, config, rows(final)), reshape(input("targets", "int32", [B, T]), [B * T]));
   const loss = sum(mul(losses, reshape(input("share", "float32", [B, T]), [B * T])));
   const wanted = trainable.map((name) => inputs[name]);
   // Look-ups along rows stay rows: a dense gradient of the table would be mostly zeros

@@ -11,7 +11,7 @@ import { writeFileAtomic } from "../checkpoint/files.ts";
 import { readTextFile } from "../checkpoint/text.ts";
 import { loadTokenizer, type Tokenizer } from "../checkpoint/tokenizer.ts";
 import { UserError } from "../errors.ts";
-import { definitionFor } from "../models/index.ts";
+import { causalDefinitionFor } from "../models/index.ts";
 import type { ModelDefinition } from "../models/model.ts";
 import { gpt2Rule, initialize } from "../nn/init.ts";
 import { isDecayed } from "../nn/names.ts";
@@ -133,7 +133,7 @@ export async function* pretrain({ runtime, recipe, files: given, folder, signal 
   const tokenizer = await prepareTokenizer(recipe, files, folder);
   const stream = await prepareTokens(tokenizer, files, folder);
   const config: Record<string, unknown> = { ...recipe.model, vocab_size: tokenizer.vocabSize, bos_token_id: null, eos_token_id: endOf(tokenizer) };
-  const definition = definitionFor(config);
+  const definition = causalDefinitionFor(config);
   const parsed = definition.parseConfig(config);
   const rule = gpt2Rule({ layers: definition.geometry(parsed).layers });
   const weights = initialize(definition.shapes(parsed), rule, recipe.seed);

@@ -133,6 +133,7 @@ export function bertFamily(modelType: string, variant: BertVariant): EncoderDefi
       if (!/^(embeddings|encoder|pooler)\./.test(bare) || /^embeddings\.(position|token_type)_ids$/.test(bare)) return undefined;
       return bare.replace(/LayerNorm\.gamma$/, "LayerNorm.weight").replace(/LayerNorm\.beta$/, "LayerNorm.bias");
     },
+    linearInputFirst: false,
     linearPaths: (c) => layersOf(c).flatMap((path) => LINEAR.map((name) => `${path}.${name}`)),
     forward: (p, c, inputs) => forward(p, c, inputs, variant.positions(c, inputs)),
     pooled(p, _, last) {

@@ -7,7 +7,7 @@ import { activationNames, activations } from "../nn/activation.ts";
 import { attention, type KeyValues, mergeHeads, splitHeads } from "../nn/attention.ts";
 import { embedding, linearLayer } from "../nn/linear.ts";
 import type { Params } from "../nn/params.ts";
-import { add, integer, layerNorm, linear, maximum, slice } from "../tensor/functions.ts";
+import { add, integer, layerNorm, linear, maximum, split } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
 import { parseConfig, tokenIds } from "./config.ts";
 import { type Context, contextOf } from "./context.ts";
@@ -64,9 +64,7 @@ function attentionScale(c: Gpt2Config, layer: number): number {
 
 function selfAttention(p: Params, c: Gpt2Config, x: Tensor, layer: number, context: Context) {
   const fused = conv1d(x, p.at("c_attn")); // [B, T, 3C]
-  const [query, key, value] = [0, 1, 2].map((i) =>
-    splitHeads(slice(fused, { axis: 2, start: i * c.n_embd, end: (i + 1) * c.n_embd }), c.n_head),
-  );
+  const [query, key, value] = split(fused, [c.n_embd, c.n_embd, c.n_embd]).map((x) => splitHeads(x, c.n_head));
   const present: KeyValues = { key, value };
   const { output, weights } = attention(query, context.segments(layer, present), {
     bias: context.bias(layer),
@@ -133,6 +131,7 @@ export const gpt2: ModelDefinition<Gpt2Config> = {
     if (name.startsWith("lm_head.")) return c.tie_word_embeddings ? undefined : name;
     return name.startsWith(PREFIX) ? name : PREFIX + name;
   },
+  linearInputFirst: true,
   linearPaths: (c) => layersOf(c).flatMap((path) => LINEAR.map((name) => `${path}.${name}`)),
   forward,
   logits: (p, c, hidden) => linear(hidden, p.get(c.tie_word_embeddings ? "transformer.wte.weight" : "lm_head.weight")),

@@ -3,7 +3,7 @@ import { UserError } from "../errors.ts";
 import { bert } from "./bert.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama, mistral } from "./llama.ts";
-import type { Definition } from "./model.ts";
+import type { Definition, ModelDefinition } from "./model.ts";
 import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { xlmRoberta } from "./xlm-roberta.ts";
@@ -17,4 +17,11 @@ export function definitionFor(config: unknown): Definition {
   throw new UserError(
     `models: expected model_type to be one of ${Object.keys(definitions).join(", ")}, got ${JSON.stringify(type) ?? "none"}; choose a model of a known architecture`,
   );
+}
+
+/** As `definitionFor`, for those who need a language model. */
+export function causalDefinitionFor(config: unknown): ModelDefinition {
+  const definition = definitionFor(config);
+  if (definition.kind === "causal") return definition;
+  throw new UserError(`models: expected a language model, got the encoder ${definition.modelType}; use it for embeddings`);
 }

@@ -160,6 +160,7 @@ export function llamaFamily(modelType: string, variant: LlamaVariant): ModelDefi
       if (name.endsWith("rotary_emb.inv_freq") || (c.tie_word_embeddings && name === "lm_head.weight")) return undefined;
       return /^(embed_tokens|layers|norm)\./.test(name) ? `model.${name}` : name;
     },
+    linearInputFirst: false,
     linearPaths: (c) =>
       [...Array(c.num_hidden_layers).keys()].flatMap((layer) =>
         ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]

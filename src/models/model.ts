@@ -57,6 +57,8 @@ interface Architecture<C> {
   canonicalName(name: string, config: C): string | undefined;
   /** Paths of the linear layers in the blocks, where low-rank adapters may sit. */
   linearPaths(config: C): string[];
+  /** Are their weights stored [in, out]? Else [out, in]. */
+  readonly linearInputFirst: boolean;
 }
 
 /** A model that predicts the next token. */

@@ -1,5 +1,5 @@
 /** Losses over token rows: N rows, V classes. A mask leaves rows out of the mean; an empty mask gives 0, not NaN. */
-import { exp, logSoftmax, maximum, mul, neg, reshape, stopGradient, sub, sum, takeAlongAxis, div } from "../tensor/functions.ts";
+import { crossEntropy as tokenLosses, div, exp, logSoftmax, maximum, mul, stopGradient, sub, sum } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
 import { expectShape } from "../tensor/shape.ts";
 
@@ -7,13 +7,6 @@ import { expectShape } from "../tensor/shape.ts";
 export function maskedMean(values: Tensor, mask: Tensor): Tensor {
   expectShape("maskedMean (mask)", mask.shape, "N", { N: values.shape[0] });
   return div(sum(mul(values, mask)), maximum(sum(mask), 1e-9));
-}
-
-/** -ln p(target) per row: logits [N, V], targets [N] (int32) -> [N], in nats. */
-export function tokenLosses(logits: Tensor, targets: Tensor): Tensor {
-  const { N } = expectShape("crossEntropy (logits)", logits.shape, "N V");
-  expectShape("crossEntropy (targets)", targets.shape, "N", { N });
-  return neg(reshape(takeAlongAxis(logSoftmax(logits), reshape(targets, [N, 1])), [N]));
 }
 
 /** Mean cross-entropy in nats: logits [N, V], targets [N] (int32), mask [N] (float32) -> scalar. */

@@ -25,7 +25,8 @@ export interface RunFolder {
   readJson(name: string): Promise<Record<string, unknown> | undefined>;
   writeJson(name: string, value: unknown): Promise<void>;
   writeText(name: string, text: string): Promise<void>;
-  /** Creates a folder that appears under its name only when `fill` has finished; an old one is replaced. */
+  /** Creates a folder that appears under its name only when `fill` has finished; an old one is replaced.
+   * Whole or absent at every moment: a crash between the two renames leaves neither. */
   writeFolder(name: string, fill: (path: string) => Promise<void>): Promise<void>;
   /** Removes a file or a folder, if it is there. */
   remove(name: string): Promise<void>;
@@ -155,8 +156,20 @@ export async function openRunFolder(path: string, { resume = false }: { resume?:
 
 async function openLocked(root: string, isNew: boolean, release: () => Promise<void>): Promise<RunFolder> {
   const file = (name: string) => join(root, name);
+  const temporaryName = (name: string) => file(`.${name}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`);
   const list = () => readdir(root);
   const has = async (name: string) => (await list()).includes(name);
+  /** Removing a folder takes many steps; renamed first, it is never seen half empty under its name. */
+  const discard = async (name: string) => {
+    const aside = temporaryName(name);
+    try {
+      await rename(file(name), aside);
+    } catch (error) {
+      if (errorCode(error) === "ENOENT") return;
+      throw error;
+    }
+    await rm(aside, { recursive: true, force: true });
+  };
   // config.json comes first in a new folder: the log is opened with the first event.
   let log = isNew ? undefined : await openEventLog(file("events.jsonl"));
   return {
@@ -170,12 +183,12 @@ async function openLocked(root: string, isNew: boolean, release: () => Promise<v
     writeJson: (name, value) => writeFileAtomic(file(name), `${JSON.stringify(value, null, 2)}\n`),
     writeText: (name, text) => writeFileAtomic(file(name), text),
     async writeFolder(name, fill) {
-      const temporary = file(`.${name}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`);
+      const temporary = temporaryName(name);
       await mkdir(temporary);
       try {
         await fill(temporary);
         await syncTree(temporary);
-        await rm(file(name), { recursive: true, force: true });
+        await discard(name);
         await rename(temporary, file(name));
       } catch (error) {
         await rm(temporary, { recursive: true, force: true });
@@ -183,7 +196,7 @@ async function openLocked(root: string, isNew: boolean, release: () => Promise<v
       }
       await syncFolder(root);
     },
-    remove: (name) => rm(file(name), { recursive: true, force: true }),
+    remove: discard,
     async append(event) {
       log ??= await openEventLog(file("events.jsonl"));
       await log.append(event);

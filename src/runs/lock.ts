@@ -112,7 +112,7 @@ async function removeStale(path: string, content: string): Promise<void> {
   }
 }
 
-/** Takes the lock at `path`, or throws a UserError that names the process that holds it. `folder` is for the message. */
+/** Takes the lock at `path`, or throws a UserError that names its holder. `folder` is for the message. */
 export async function acquireLock(path: string, folder: string): Promise<Lock> {
   const token = randomBytes(12).toString("hex");
   const since = new Date().toISOString();

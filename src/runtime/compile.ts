@@ -6,6 +6,7 @@ import { type Node, type Tensor, topologicalOrder } from "../tensor/graph.ts";
 import { formatShape, type Shape } from "../tensor/shape.ts";
 import { Emitter, lower } from "./lower.ts";
 import { encodeModel, type OnnxValue } from "./onnx.ts";
+import type { Device } from "./session.ts";
 
 /** An input of a compiled program. */
 export interface InputSpec extends OnnxValue {
@@ -73,10 +74,11 @@ function checkFrozen(name: string, value: HostTensor, shape: Shape): HostTensor 
 export function compileGraph(
   outputs: Readonly<Record<string, Tensor>>,
   frozen: Readonly<Record<string, HostTensor>> = {},
+  device: Device = "cpu",
 ): CompiledGraph {
   const order = topologicalOrder(Object.values(outputs));
   const inputs = collectInputs(order, frozen);
-  const emitter = new Emitter(symbolSources(inputs));
+  const emitter = new Emitter(symbolSources(inputs), device);
   const names = new Map<Tensor, string>();
   const frozenNames = new Map<string, string>();
   for (const node of order) {

@@ -106,7 +106,7 @@ export function createRuntime({
     device,
     threads,
     async compile(outputs, frozen) {
-      const graph = compileGraph(outputs, frozen);
+      const graph = compileGraph(outputs, frozen, device);
       const { signature } = graph;
       let session = sessions.get(signature);
       if (!session) {

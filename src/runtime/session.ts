@@ -2,7 +2,7 @@
 import { createRequire } from "node:module";
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import { UserError } from "../errors.ts";
-import type { DType, HostArray, HostTensor } from "../tensor/dtype.ts";
+import { type DType, type HostArray, type HostTensor, sizeOf, zerosHost } from "../tensor/dtype.ts";
 
 type Ort = typeof import("onnxruntime-node");
 
@@ -40,6 +40,14 @@ function fromOrt(tensor: OrtTensor): HostTensor {
   return { dtype: tensor.type as DType, shape: tensor.dims, data: tensor.data as HostArray };
 }
 
+/** Is the array a view of memory that threads share? */
+export const isShared = ({ data }: HostTensor): boolean => data.buffer instanceof SharedArrayBuffer;
+
+/** Copy all numbers of one tensor over another of its type and size. */
+export function copyInto(target: HostTensor, source: HostTensor): void {
+  (target.data as Float32Array).set((source.data as Float32Array).subarray(0, sizeOf(source.shape)));
+}
+
 const firstLine = (error: unknown): string => String(error instanceof Error ? error.message : error).split("\n")[0];
 
 function sessionOptions({ device, threads, profile }: SessionOptions): InferenceSession.SessionOptions {
@@ -50,7 +58,7 @@ function sessionOptions({ device, threads, profile }: SessionOptions): Inference
     executionMode: "sequential",
     graphOptimizationLevel: "all",
     enableMemPattern: true,
-    logSeverityLevel: 3,
+    logSeverityLevel: 4, // errors are thrown; printing them too would spoil a terminal
     ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
     // Denormals cost a hundredfold on x86 and mean nothing in training
     extra: { session: { set_denormal_as_zero: "1" } },
@@ -83,15 +91,34 @@ export async function createSession(model: Uint8Array, options: SessionOptions):
     if (options.device === "cpu") throw new Error(`internal: the runtime refused a graph: ${firstLine(error)}`, { cause: error });
     throw new UserError(`runtime: expected a working ${options.device} device, got "${firstLine(error)}"; use --device cpu`, { cause: error });
   }
+  // The binding takes plain memory only, so shared feeds are copied, into buffers that are kept from run to run
+  const kept = new Map<string, HostTensor>();
+  const unshared = (name: string, tensor: HostTensor): HostTensor => {
+    const old = kept.get(name);
+    kept.delete(name); // a second run under way at the same time shall not find it
+    const fits = old?.dtype === tensor.dtype && sizeOf(old.shape) === sizeOf(tensor.shape);
+    const own = { ...(fits ? old : zerosHost(tensor.dtype, tensor.shape)), shape: tensor.shape };
+    copyInto(own, tensor);
+    return own;
+  };
   return {
     async run(feeds, outputs, into = {}) {
+      const copies: [string, HostTensor][] = [];
       const fed: Record<string, OrtTensor> = {};
-      for (const name in feeds) fed[name] = toOrt(ort, feeds[name]);
+      for (const name in feeds) {
+        let feed = feeds[name];
+        if (isShared(feed)) copies.push([name, (feed = unshared(name, feed))]);
+        fed[name] = toOrt(ort, feed);
+      }
       const fetches: Record<string, OrtTensor | null> = {};
-      for (const name of outputs) fetches[name] = into[name] ? toOrt(ort, into[name]) : null;
+      for (const name of outputs) fetches[name] = into[name] && !isShared(into[name]) ? toOrt(ort, into[name]) : null;
       const results = await session.run(fed, fetches);
+      for (const [name, copy] of copies) kept.set(name, copy);
       const named: Record<string, HostTensor> = {};
-      for (const name of outputs) named[name] = into[name] ?? fromOrt(results[name]);
+      for (const name of outputs) {
+        named[name] = into[name] ?? fromOrt(results[name]);
+        if (into[name] && isShared(into[name])) copyInto(into[name], fromOrt(results[name]));
+      }
       return named;
     },
     async release() {

@@ -139,6 +139,9 @@ export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, { eps = 1e-5 
 /** x / sqrt(mean(x^2) + eps) * weight. */
 export const rmsNorm = (x: Tensor, weight: Tensor, { eps = 1e-6 } = {}): Tensor => apply("rmsNorm", { eps }, [x, weight])[0];
 
+/** -ln softmax(logits)[target] per row, in nats: logits [N, V], targets [N] (int32) -> [N]. */
+export const crossEntropy = (logits: Tensor, targets: Tensor): Tensor => apply("crossEntropy", {}, [logits, targets])[0];
+
 // ── layout ──
 
 export const reshape = (x: Tensor, shape: Shape): Tensor =>
@@ -163,6 +166,9 @@ export const slice = (
 };
 export const concat = (inputs: readonly Tensor[], { axis }: { axis: number }): Tensor =>
   inputs.length === 1 ? inputs[0] : apply("concat", { axis: normalizeAxis("concat", axis, inputs[0].rank) }, inputs)[0];
+/** Cut an axis into pieces of the given sizes. */
+export const split = (x: Tensor, sizes: readonly number[], { axis = -1 }: { axis?: number } = {}): readonly Tensor[] =>
+  apply("split", { axis: normalizeAxis("split", axis, x.rank), sizes }, [x]);
 export const pad = (
   x: Tensor,
   { axis, before = 0, after = 0, value = 0 }: { axis: number; before?: Dim; after?: Dim; value?: number },

@@ -211,6 +211,11 @@ export const gradientRules: { [P in Primitive]: Rule<P> } = {
     return [mul(sub(mul(g, weight), mul(normal, meanGx)), r), sum(rows(gx), { axes: [0] })];
   },
 
+  crossEntropy: ({ inputs: [logits, targets], g }) => [apply("crossEntropyGradient", {}, [logits, targets, g])[0]],
+  crossEntropyGradient: () => {
+    throw new UserError("gradients: expected a first derivative of crossEntropy, got a second one; compose it from logSoftmax");
+  },
+
   reshape: ({ inputs: [x], g }) => [reshape(g, x.shape)],
   transpose: ({ params: { perm }, g }) => [transpose(g, perm.map((_, i) => perm.indexOf(i)))],
   broadcastTo: ({ inputs: [x], g }) => [unbroadcast(g, x.shape)],
@@ -226,6 +231,9 @@ export const gradientRules: { [P in Primitive]: Rule<P> } = {
       return part;
     });
   },
+  split: ({ params: { axis }, outputs, cotangents }) => [
+    concat(outputs.map((output, i) => cotangents[i] ?? broadcastTo(scalar(0), output.shape)), { axis }),
+  ],
   pad: ({ params: { axis, before }, inputs: [x], g }) => [
     slice(g, { axis, start: before, end: addDims(before, x.shape[axis]) }),
   ],
@@ -308,8 +316,7 @@ export function sparseGradients(loss: Tensor, wrt: readonly Tensor[], sparse: Re
 
 function applyRule<P extends Primitive>(node: Node<P>, cotangents: readonly (Tensor | undefined)[]) {
   const { op, params, inputs, outputs } = node;
-  const g = cotangents[0];
-  if (!g) return internal(`gradient of ${op}: nothing flows into its first output`);
+  const g = cotangents[0] ?? broadcastTo(scalar(0), outputs[0].shape);
   return (gradientRules[op] as Rule<P>)({ params, inputs, outputs, g, cotangents });
 }
 

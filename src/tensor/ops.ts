@@ -89,12 +89,18 @@ export interface PrimitiveParams {
   layerNorm: { readonly eps: number };
   /** Outputs y, 1/sqrt(mean(x^2) + eps). */
   rmsNorm: { readonly eps: number };
+  /** -ln softmax(logits)[target] per row: logits [N, V], targets [N] -> [N]. One primitive, for its lean gradient. */
+  crossEntropy: None;
+  /** Gradient of crossEntropy towards the logits: (logits [N, V], targets [N], g [N]) -> g (softmax - onehot). */
+  crossEntropyGradient: None;
   // Layout
   reshape: { readonly shape: Shape };
   transpose: { readonly perm: readonly number[] };
   broadcastTo: { readonly shape: Shape };
   slice: { readonly axis: number; readonly start: Dim; readonly end: Dim };
   concat: { readonly axis: number };
+  /** One output per size. */
+  split: { readonly axis: number; readonly sizes: readonly number[] };
   pad: { readonly axis: number; readonly before: Dim; readonly after: Dim; readonly value: number };
   // Indexing
   gather: { readonly axis: number };
@@ -153,6 +159,10 @@ export function convLength(length: number, kernel: number, { stride, padding, di
 
 function staticDim(op: string, dim: Dim): number {
   return typeof dim === "number" ? dim : typeError(op, "a static axis", `"${dim}"`);
+}
+
+function requireIndices(op: string, indices: Tensor): void {
+  if (indices.dtype !== "int32" && indices.dtype !== "int64") typeError(op, "int32 or int64 indices", String(indices));
 }
 
 export const shapeRules: { [P in Primitive]: ShapeRule<P> } = {
@@ -255,6 +265,12 @@ export const shapeRules: { [P in Primitive]: ShapeRule<P> } = {
       { dtype: x.dtype, shape: replaceAxis(x.shape, x.rank - 1, 1) },
     ];
   },
+  crossEntropy: (_, [logits, targets]) => {
+    const { N } = expectShape("crossEntropy (logits)", logits.shape, "N V");
+    expectShape("crossEntropy (targets)", targets.shape, "N", { N });
+    return [{ dtype: logits.dtype, shape: [N] }];
+  },
+  crossEntropyGradient: unary,
   reshape: ({ shape }, [x]) => {
     if (elementCount(shape) !== elementCount(x.shape)) {
       typeError("reshape", `a shape with ${elementCount(x.shape)} elements`, formatShape(shape));
@@ -277,8 +293,10 @@ export const shapeRules: { [P in Primitive]: ShapeRule<P> } = {
   slice: ({ axis, start, end }, [x]) => {
     const size = subtractDims(end, start);
     const limit = x.shape[axis];
-    const outside = typeof size === "number" && (size < 0 || (typeof end === "number" && Number(limit) < end));
-    if (outside) typeError("slice", `0 <= start <= end <= ${limit}`, `${start} to ${end}`);
+    const reversed = typeof size === "number" && size < 0;
+    const beyond = typeof end === "number" && Number(limit) < end;
+    const before = typeof start === "number" && start < 0;
+    if (reversed || beyond || before) typeError("slice", `0 <= start <= end <= ${limit}`, `${start} to ${end}`);
     return [{ dtype: x.dtype, shape: replaceAxis(x.shape, axis, size) }];
   },
   concat: ({ axis }, inputs) => {
@@ -291,13 +309,20 @@ export const shapeRules: { [P in Primitive]: ShapeRule<P> } = {
     const size = inputs.map((x) => x.shape[axis]).reduce(addDims);
     return [{ dtype: first.dtype, shape: replaceAxis(first.shape, axis, size) }];
   },
+  split: ({ axis, sizes }, [x]) => {
+    const total = sizes.reduce((a, b) => a + b, 0);
+    if (total !== x.shape[axis]) typeError("split", `sizes that add up to ${x.shape[axis]}`, sizes.join(" + "));
+    return sizes.map((size) => ({ dtype: x.dtype, shape: replaceAxis(x.shape, axis, size) }));
+  },
   pad: ({ axis, before, after }, [x]) => [
     { dtype: x.dtype, shape: replaceAxis(x.shape, axis, addDims(addDims(before, x.shape[axis]), after)) },
   ],
-  gather: ({ axis }, [x, indices]) => [
-    { dtype: x.dtype, shape: [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)] },
-  ],
+  gather: ({ axis }, [x, indices]) => {
+    requireIndices("gather", indices);
+    return [{ dtype: x.dtype, shape: [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)] }];
+  },
   scatterAdd: ({ rows }, [indices, updates]) => {
+    requireIndices("scatterAdd", indices);
     const leading = updates.shape.slice(0, indices.rank);
     if (formatShape(leading) !== formatShape(indices.shape)) {
       typeError("scatterAdd", `updates that begin with ${formatShape(indices.shape)}`, formatShape(updates.shape));
@@ -305,6 +330,7 @@ export const shapeRules: { [P in Primitive]: ShapeRule<P> } = {
     return [{ dtype: updates.dtype, shape: [rows, ...updates.shape.slice(indices.rank)] }];
   },
   takeAlongAxis: ({ axis }, [x, indices]) => {
+    requireIndices("takeAlongAxis", indices);
     const fits = x.rank === indices.rank && x.shape.every((dim, i) => i === axis || dim === indices.shape[i]);
     if (!fits) typeError("takeAlongAxis", `indices shaped like ${formatShape(x.shape)} but for axis ${axis}`, String(indices));
     return [{ dtype: x.dtype, shape: indices.shape }];

@@ -65,10 +65,9 @@ const feeds = (values: Record<string, Value>): Record<string, HostTensor> =>
 const names = Object.keys(scenarios) as Smooth[];
 
 test("every differentiable primitive has a scenario", () => {
-  const differentiable = Object.entries(gradientRules).filter(([, rule]) => rule !== gradientRules.input);
-  expect(names.toSorted()).toEqual(
-    differentiable.map(([op]) => op).filter((op) => op !== "conv1dInputGradient").toSorted(),
-  );
+  const refused = ["conv1dInputGradient", "crossEntropyGradient"]; // first derivatives whose own derivative is refused
+  const differentiable = (Object.keys(gradientRules) as Smooth[]).filter((op) => gradientRules[op] !== gradientRules.input);
+  expect(names.toSorted()).toEqual(differentiable.filter((op) => !refused.includes(op)).toSorted());
 });
 
 test.each(names)("the gradient of %s equals finite differences", (op) => {

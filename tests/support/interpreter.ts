@@ -277,6 +277,13 @@ const kernels: { [P in Primitive]: Kernel<P> } = {
     build(x.shape, (index) => at(x, index) * rmsOf(row(x, index), eps) * at(weight, index)),
     build([...x.shape.slice(0, -1), 1], (index) => rmsOf(row(x, index), eps)),
   ],
+  crossEntropy: ({ inputs: [logits, targets] }) =>
+    build(targets.shape, ([n]) => logSum(row(logits, [n, 0])) - at(logits, [n, targets.data[n]])),
+  crossEntropyGradient: ({ inputs: [logits, targets, g] }) =>
+    build(logits.shape, ([n, v]) => {
+      const p = Math.exp(at(logits, [n, v]) - logSum(row(logits, [n, v])));
+      return g.data[n] * (p - Number(v === targets.data[n]));
+    }),
   reshape: ({ params, inputs: [x], size }) => ({ shape: params.shape.map(size), data: x.data }),
   transpose: ({ params: { perm }, inputs: [x] }) =>
     build(

@@ -101,6 +101,7 @@ export type Smooth = Exclude<
   | "stopGradient"
   | "sign"
   | "conv1dInputGradient"
+  | "crossEntropyGradient"
 >;
 
 const drafts: { [P in Smooth]: fc.Arbitrary<Draft> } = {
@@ -163,6 +164,10 @@ const drafts: { [P in Smooth]: fc.Arbitrary<Draft> } = {
     inputs: inputs(shape, shape.slice(-1)),
     make: ([x, w]) => f.rmsNorm(x, w, { eps: 0.1 }),
   })),
+  crossEntropy: fc
+    .tuple(size, size)
+    .chain(([rows, classes]) => fc.tuple(fc.constant([rows, classes]), indicesBelow(classes, [rows])))
+    .map(([shape, targets]) => ({ inputs: inputs(shape), make: ([x]) => f.crossEntropy(x, targets) })),
   reshape: anyShape.map((shape) => ({ inputs: inputs(shape), make: ([x]) => f.reshape(x, [1, sizeOf(shape)]) })),
   transpose: anyShape
     .chain((shape) => fc.tuple(fc.constant(shape), fc.shuffledSubarray([...shape.keys()], { minLength: shape.length })))

@@ -1,7 +1,7 @@
 /**
  * The text stream: every file is one topic. Its first part is learned, its last part is held out and scored
  * in bits per byte (lower is better), which compares across tokenizers.
- * The cut is at the paragraph boundary nearest to the wanted share, or at a line boundary where paragraphs are too long.
+ * The cut is at the paragraph boundary nearest to the wanted share, or at a line where paragraphs are too long.
  */
 import { createHash } from "node:crypto";
 import { basename, sep } from "node:path";

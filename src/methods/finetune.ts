@@ -1,0 +1,26 @@
+/** Full fine-tuning: every weight trains on the new text. The plain remedy, and the disease that the others treat. */
+import { z } from "zod";
+import { float32Host } from "../tensor/dtype.ts";
+import { defineMethod } from "./definition.ts";
+import { gradientMethod, trainingOptions } from "./gradient-method.ts";
+import { saveModel } from "./save-model.ts";
+
+export const finetune = defineMethod({
+  name: "finetune",
+  summary: "train all weights on the new text",
+  paper: "https://arxiv.org/abs/1801.06146",
+  options: z.object({
+    learningRate: z.number().positive().default(1e-3).describe("peak learning rate"),
+    ...trainingOptions,
+  }),
+  async create(base, { learningRate, ...training }, deps) {
+    const trainable = Object.fromEntries(
+      Object.entries(base.weights).map(([name, { shape, data }]) => [name, float32Host(shape, data.slice())]),
+    );
+    return gradientMethod({ name: "finetune", base, trainable, learningRate, training, deps });
+  },
+  async save(method, base, folder) {
+    await saveModel(base, (await method.state()).tensors, folder);
+    return `model in Hugging Face layout: ${folder}`;
+  },
+});

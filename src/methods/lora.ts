@@ -1,0 +1,77 @@
+/**
+ * LoRA: low-rank adaptation (https://arxiv.org/abs/2106.09685). Weights stay frozen; beside chosen linear layers train
+ * A [r, in] (random) and B [out, r] (zero), so that h = W x + (alpha / r) B A x (Eq. 3) starts as the base model.
+ * Differs from the paper: any linear layer of the blocks may be adapted, by default all; the paper adapts W_q and W_v.
+ */
+import { z } from "zod";
+import { UserError } from "../errors.ts";
+import type { LoadedModel, Weights } from "../models/load.ts";
+import { kaimingUniform } from "../nn/init.ts";
+import { zerosHost } from "../tensor/dtype.ts";
+import type { HostTensor } from "../tensor/dtype.ts";
+import { randomStream } from "../tensor/random.ts";
+import { defineMethod } from "./definition.ts";
+import { gradientMethod, trainingOptions } from "./gradient-method.ts";
+import { mergeAdapter, saveAdapter } from "./peft.ts";
+import { saveModel } from "./save-model.ts";
+
+const options = z.object({
+  learningRate: z.number().positive().default(5e-3).describe("peak learning rate"),
+  rank: z.int().positive().default(8).describe("r, the width of the adapters"),
+  alpha: z.number().positive().default(16).describe("adapters are scaled by alpha / rank"),
+  dropout: z.number().min(0).max(0.9).default(0).describe("share of adapter inputs zeroed while training"),
+  targets: z
+    .array(z.string().min(1))
+    .default([])
+    .describe("last parts of the names of adapted layers (q_proj, v_proj, ...); all linear layers of the blocks when empty"),
+  merge: z.boolean().default(false).describe("save one merged model instead of an adapter"),
+  ...trainingOptions,
+});
+
+/** Paths of the layers to adapt. */
+export function targetPaths({ definition, config }: LoadedModel, targets: readonly string[]): string[] {
+  const all = definition.linearPaths(config);
+  if (targets.length === 0) return all;
+  const kinds = [...new Set(all.map((path) => path.split(".").at(-1) as string))];
+  for (const target of targets) {
+    if (!all.some((path) => path === target || path.endsWith(`.${target}`))) {
+      throw new UserError(`lora: expected targets among ${kinds.join(", ")}, got ${target}`);
+    }
+  }
+  return all.filter((path) => targets.some((target) => path === target || path.endsWith(`.${target}`)));
+}
+
+/** Fresh adapters: A uniform as in PyTorch's linear layers (the reference implementation's choice), B zero. */
+function freshAdapters(base: LoadedModel, paths: readonly string[], rank: number, seed: number): Record<string, HostTensor<"float32">> {
+  const adapters: Record<string, HostTensor<"float32">> = {};
+  const inputFirst = base.definition.linearInputFirst;
+  for (const path of paths) {
+    const [rows, columns] = base.weights[`${path}.weight`].shape;
+    const [outputs, inputs] = inputFirst ? [columns, rows] : [rows, columns];
+    const a = zerosHost("float32", [rank, inputs]);
+    kaimingUniform()(a.data, a.shape, randomStream(seed, "lora", path));
+    adapters[`${path}.lora_A.weight`] = a;
+    adapters[`${path}.lora_B.weight`] = zerosHost("float32", [outputs, rank]);
+  }
+  return adapters;
+}
+
+export const lora = defineMethod({
+  name: "lora",
+  summary: "freeze the model, train low-rank adapters beside its linear layers",
+  paper: "https://arxiv.org/abs/2106.09685",
+  options,
+  async create(base, { learningRate, rank, alpha, dropout, targets, merge: _, ...training }, deps) {
+    const trainable = freshAdapters(base, targetPaths(base, targets), rank, deps.seed);
+    return gradientMethod({ name: "lora", base, trainable, lowRank: { scale: alpha / rank, dropout }, learningRate, training, deps });
+  },
+  async save(method, base, folder, { rank, alpha, dropout, merge }) {
+    const adapter = { tensors: (await method.state()).tensors as Weights, rank, alpha, dropout };
+    if (!merge) {
+      await saveAdapter(base, adapter, folder);
+      return `adapter in PEFT layout: ${folder}`;
+    }
+    await saveModel(base, mergeAdapter(base, adapter), folder);
+    return `merged model in Hugging Face layout: ${folder}`;
+  },
+});

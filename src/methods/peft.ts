@@ -1,0 +1,124 @@
+/**
+ * Low-rank adapters in the layout of Hugging Face PEFT (adapter_config.json, adapter_model.safetensors), which PEFT,
+ * vLLM and llama.cpp's converter load; and merging them into the weights: W + (alpha / r) B A.
+ */
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { readJsonObject, writeFileAtomic } from "../checkpoint/files.ts";
+import { openSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
+import { UserError } from "../errors.ts";
+import type { Checkpoint, Weights } from "../models/load.ts";
+import type { ModelDefinition } from "../models/model.ts";
+import { float32Host } from "../tensor/dtype.ts";
+
+const PREFIX = "base_model.model.";
+const DOWN = ".lora_A.weight";
+const UP = ".lora_B.weight";
+
+type Base = Pick<Checkpoint<ModelDefinition>, "definition" | "config" | "weights" | "folder" | "hash">;
+
+/** Adapters by path, as PEFT sees them: `<path>.lora_A.weight` [r, in] and `<path>.lora_B.weight` [out, r]. */
+export interface Adapter {
+  readonly tensors: Weights;
+  readonly rank: number;
+  readonly alpha: number;
+  readonly dropout: number;
+}
+
+const configSchema = z.looseObject({
+  peft_type: z.literal("LORA"),
+  r: z.int().positive(),
+  lora_alpha: z.number().positive(),
+  lora_dropout: z.number().min(0).max(1).default(0),
+  use_rslora: z.literal(false).default(false),
+  use_dora: z.literal(false).default(false),
+  bias: z.literal("none").default("none"),
+});
+
+const pathsOf = (tensors: Weights): string[] =>
+  Object.keys(tensors).filter((name) => name.endsWith(DOWN)).map((name) => name.slice(0, -DOWN.length));
+
+export async function saveAdapter(base: Base, { tensors, rank, alpha, dropout }: Adapter, folder: string): Promise<void> {
+  const config = {
+    peft_type: "LORA",
+    task_type: "CAUSAL_LM",
+    base_model_name_or_path: base.folder,
+    r: rank,
+    lora_alpha: alpha,
+    lora_dropout: dropout,
+    target_modules: [...new Set(pathsOf(tensors).map((path) => path.split(".").at(-1) as string))],
+    fan_in_fan_out: base.definition.linearInputFirst,
+    bias: "none",
+    inference_mode: true,
+    // Our own line, ignored elsewhere: the weights these adapters belong to
+    mneme_base_sha256: await base.hash(),
+  };
+  await mkdir(folder, { recursive: true });
+  const named = Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [PREFIX + name, tensor]));
+  await writeSafetensors(join(folder, "adapter_model.safetensors"), named, { metadata: { format: "pt" } });
+  await writeFileAtomic(join(folder, "adapter_config.json"), `${JSON.stringify(config, null, 2)}\n`);
+}
+
+/** Read an adapter folder written here or by PEFT, and check that it fits the base. */
+export async function loadAdapter(base: Base, folder: string): Promise<Adapter> {
+  const parsed = configSchema.safeParse(await readJsonObject(join(folder, "adapter_config.json")));
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new UserError(`loadAdapter: expected a plain LoRA adapter in ${folder}, got ${issue.path.join(".")}: ${issue.message}`);
+  }
+  const known = new Set(base.definition.linearPaths(base.config));
+  const tensors: Weights = {};
+  const file = await openSafetensors(join(folder, "adapter_model.safetensors"));
+  try {
+    for (const stored of file.tensors.keys()) {
+      const name = stored.replace(PREFIX, "").replace(".default.weight", ".weight");
+      const path = name.replace(/\.lora_[AB]\.weight$/, "");
+      if (!known.has(path) || path === name) {
+        throw new UserError(`loadAdapter: expected adapters of the model's linear layers, got ${stored}; is it made for another model?`);
+      }
+      tensors[name] = await file.readFloat32(stored);
+    }
+  } finally {
+    await file.close();
+  }
+  const { r: rank, lora_alpha: alpha, lora_dropout: dropout } = parsed.data;
+  for (const path of pathsOf(tensors)) checkPair(base, tensors, path, rank);
+  return { tensors, rank, alpha, dropout };
+}
+
+function layerSize({ definition, weights }: Base, path: string): { inputs: number; outputs: number } {
+  const [rows, columns] = weights[`${path}.weight`].shape;
+  return definition.linearInputFirst ? { inputs: rows, outputs: columns } : { inputs: columns, outputs: rows };
+}
+
+function checkPair(base: Base, tensors: Weights, path: string, rank: number): void {
+  const { inputs, outputs } = layerSize(base, path);
+  for (const [name, shape] of [[path + DOWN, [rank, inputs]], [path + UP, [outputs, rank]]] as const) {
+    const got = tensors[name]?.shape;
+    if (got?.join() !== shape.join()) {
+      throw new UserError(`loadAdapter: expected ${name} of shape [${shape}], got ${got ? `[${got}]` : "none"}; is it made for another model?`);
+    }
+  }
+}
+
+/** W + (alpha / r) B A for every adapted layer, in new arrays: the model that answers as base and adapter together. */
+export function mergeAdapter(base: Base, { tensors, rank, alpha }: Adapter): Weights {
+  const merged: Weights = { ...base.weights };
+  for (const path of pathsOf(tensors)) {
+    const { inputs, outputs } = layerSize(base, path);
+    const { data: a } = tensors[path + DOWN];
+    const { data: b } = tensors[path + UP];
+    const { shape, data } = base.weights[`${path}.weight`];
+    const sum = data.slice();
+    const [rowStep, columnStep] = base.definition.linearInputFirst ? [1, outputs] : [inputs, 1];
+    for (let o = 0; o < outputs; o++) {
+      for (let r = 0; r < rank; r++) {
+        const factor = (alpha / rank) * b[o * rank + r];
+        for (let i = 0; i < inputs; i++) sum[o * rowStep + i * columnStep] += factor * a[r * inputs + i];
+      }
+    }
+    merged[`${path}.weight`] = float32Host(shape, sum);
+  }
+  return merged;
+}

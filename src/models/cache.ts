@@ -1,0 +1,110 @@
+/**
+ * The host side of a key/value cache: one buffer for keys and one for values per layer, time first ([P, B, K, D]), so
+ * that new tokens are appended by writing behind the old ones. Slot 0 is a padding token that no query sees, because
+ * the runtime's matrix products crash on an empty past.
+ */
+import { UserError } from "../errors.ts";
+import type { Geometry } from "./model.ts";
+
+/** Keys and values of the tokens that B sequences have read, in step. */
+export interface Cache {
+  /** B. */
+  readonly batch: number;
+  /** Tokens read per row, padding included. */
+  readonly length: number;
+  /** Keep the given rows, in this order; rows may repeat or be left out. B becomes `rows.length`. */
+  select(rows: ArrayLike<number>): void;
+  bytes(): number;
+}
+
+export interface LayerBuffers {
+  key: Float32Array;
+  value: Float32Array;
+}
+
+/** What the decoder sees of it. */
+export interface HostCache extends Cache {
+  length: number;
+  readonly layers: readonly LayerBuffers[];
+  /** [P, B]. */
+  readonly positions: Int32Array;
+  /** Make room for this many tokens per row; buffers at least double. */
+  reserve(length: number): void;
+}
+
+/** Slots before the first token. */
+export const HEAD = 1;
+
+export function createHostCache({ layers: count, kvHeads, headDim }: Geometry, sequences: number, capacity: number): HostCache {
+  if (!Number.isInteger(sequences) || sequences < 1) throw new UserError(`cache: expected 1 or more sequences, got ${sequences}`);
+  const unit = kvHeads * headDim; // numbers per slot and row
+  let batch = sequences;
+  let room = HEAD + capacity;
+  let length = 0;
+  const layers: LayerBuffers[] = Array.from({ length: count }, () => ({
+    key: new Float32Array(room * batch * unit),
+    value: new Float32Array(room * batch * unit),
+  }));
+  let positions = new Int32Array(room * batch).fill(-1, 0, HEAD * batch);
+
+  /** Rows of [P, B, width] picked into [P, rows, width]; in place when B stays. */
+  const pick = <A extends Float32Array | Int32Array>(data: A, width: number, rows: ArrayLike<number>): A => {
+    const target = rows.length === batch ? data : sized(data, room * rows.length * width);
+    const held = sized(data, batch * width);
+    for (let t = 0; t < HEAD + length; t++) {
+      held.set(data.subarray(t * batch * width, (t + 1) * batch * width));
+      for (let b = 0; b < rows.length; b++) {
+        if (target === data && rows[b] === b) continue;
+        target.set(held.subarray(rows[b] * width, (rows[b] + 1) * width), (t * rows.length + b) * width);
+      }
+    }
+    return target;
+  };
+  /** Apply to every buffer. */
+  const replace = (change: <A extends Float32Array | Int32Array>(data: A, width: number) => A): void => {
+    for (const layer of layers) {
+      layer.key = change(layer.key, unit);
+      layer.value = change(layer.value, unit);
+    }
+    positions = change(positions, 1);
+  };
+
+  return {
+    layers,
+    get batch() {
+      return batch;
+    },
+    get length() {
+      return length;
+    },
+    set length(tokens) {
+      length = tokens;
+    },
+    get positions() {
+      return positions;
+    },
+    reserve(tokens) {
+      if (HEAD + tokens <= room) return;
+      room = HEAD + Math.max(tokens, 2 * (room - HEAD));
+      replace((data, width) => {
+        const larger = sized(data, room * batch * width);
+        larger.set(data.subarray(0, (HEAD + length) * batch * width));
+        return larger;
+      });
+    },
+    select(rows) {
+      for (let i = 0; i < rows.length; i++) {
+        if (!(rows[i] >= 0 && rows[i] < batch)) throw new UserError(`cache.select: expected rows from 0 to ${batch - 1}, got ${rows[i]}`);
+      }
+      if (rows.length === 0) throw new UserError("cache.select: expected 1 or more rows, got none");
+      replace((data, width) => pick(data, width, rows));
+      batch = rows.length;
+    },
+    bytes: () => (2 * count * unit + 1) * batch * room * 4,
+  };
+}
+
+/** An empty array of the same kind. */
+function sized<A extends Float32Array | Int32Array>(like: A, size: number): A {
+  return new (like.constructor as new (size: number) => A)(size);
+}

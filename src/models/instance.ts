@@ -1,0 +1,33 @@
+/** A causal model with its numbers: what decoding, scoring and inspection are compiled from. */
+import { type LowRank, type Params, paramsOf, weightInputs } from "../nn/params.ts";
+import type { Program } from "../runtime/runtime.ts";
+import type { HostTensor } from "../tensor/dtype.ts";
+import type { Geometry, ModelDefinition } from "./model.ts";
+
+export interface Model {
+  readonly definition: ModelDefinition;
+  readonly config: unknown;
+  readonly geometry: Geometry;
+  /** By canonical name; low-rank adapters (`<path>.lora_A.weight`, `<path>.lora_B.weight`) may be among them. */
+  readonly weights: Readonly<Record<string, HostTensor>>;
+  /** How those adapters take effect; dropout must be 0 here. */
+  readonly lowRank?: LowRank;
+}
+
+export interface CompileOptions {
+  /**
+   * true: the weights become part of the graph, which runs faster but takes longer to create and holds a copy.
+   * false: they are read in place at every run, so that training shows at once.
+   */
+  frozen?: boolean;
+}
+
+/** One graph input per weight. */
+export function modelParams({ weights, lowRank }: Model): Params {
+  return paramsOf(weightInputs(Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, shape]))), lowRank);
+}
+
+/** The weights that a compiled program takes as inputs: none of the frozen ones. */
+export function liveWeights({ inputs }: Program, { weights }: Model): Record<string, HostTensor> {
+  return Object.fromEntries(inputs.filter(({ name }) => name in weights).map(({ name }) => [name, weights[name]]));
+}

@@ -1,0 +1,170 @@
+/**
+ * Log-likelihood of token sequences and texts: batched, in windows where a sequence exceeds the context.
+ * Two graphs: the body gives the hidden rows before each scored token, the head turns them into the one
+ * log-probability wanted, a few rows at a time, so that [rows, V] scores never pile up or leave the graph.
+ *
+ * Convention of texts: a text follows the start token if the tokenizer has one, and then all its tokens are scored.
+ * Without one the first token cannot be scored and adds nothing to `nats` and `tokens`, but its bytes count.
+ * Bits per byte = nats / ln 2 / bytes, with bytes those of the text in UTF-8.
+ */
+import type { Tokenizer } from "../checkpoint/tokenizer.ts";
+import { UserError } from "../errors.ts";
+import { tokenLosses } from "../nn/loss.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { float32Host, int32Host } from "../tensor/dtype.ts";
+import { gather, input, rows } from "../tensor/functions.ts";
+import { type CompileOptions, liveWeights, type Model, modelParams } from "./instance.ts";
+import { planWindows, type Window, type WindowOptions } from "./score-windows.ts";
+
+/** Token ids of which those from index `from` on are scored (at least 1: the first token follows nothing). */
+export interface ScoredSequence {
+  readonly ids: ArrayLike<number>;
+  readonly from?: number;
+}
+
+export interface SequenceScore {
+  /** Negative log-likelihood, summed over the scored tokens. */
+  readonly nats: number;
+  readonly tokens: number;
+}
+
+export interface TextScore extends SequenceScore {
+  /** UTF-8 bytes of the scored text. */
+  readonly bytes: number;
+}
+
+export interface Scorer {
+  /** Many sequences; those of similar length share a run. Results in the order given. */
+  scoreSequences(sequences: readonly ScoredSequence[], windows?: Partial<WindowOptions>): Promise<SequenceScore[]>;
+  /** Each continuation after its prompt. */
+  scorePairs(pairs: readonly { prompt: readonly number[]; continuation: readonly number[] }[], windows?: Partial<WindowOptions>): Promise<SequenceScore[]>;
+  /**
+   * The text `continuation` after the text `prompt`, which may be "". Both are encoded as one text; scored is every
+   * token from the first that the prompt alone would not begin with.
+   */
+  scoreText(prompt: string, continuation: string, windows?: Partial<WindowOptions>): Promise<TextScore>;
+  dispose(): Promise<void>;
+}
+
+/** Longest window unless asked for more: attention costs grow with its square. */
+const LONGEST = 1024;
+/** Tokens read in one run of the body. */
+const TOKENS_PER_RUN = 4096;
+/** Scores in one run of the head: 64 MiB. */
+const SCORES_PER_RUN = 1 << 24;
+
+interface Job extends Window {
+  readonly sequence: number;
+  readonly ids: ArrayLike<number>;
+}
+
+/** nats / ln 2 / bytes. */
+export const bitsPerByte = ({ nats, bytes }: Pick<TextScore, "nats" | "bytes">): number => nats / Math.LN2 / bytes;
+
+/** Compile a model for scoring. */
+export async function createScorer(runtime: Runtime, model: Model, tokenizer: Tokenizer, { frozen = false }: CompileOptions = {}): Promise<Scorer> {
+  const { definition, config, geometry, weights } = model;
+  const { width: C, vocabulary: V } = geometry;
+  const p = modelParams(model);
+  const { final } = definition.forward(p, config, { ids: input("ids", "int32", ["B", "T"]) });
+  const baked = frozen ? weights : undefined;
+  const body = await runtime.compile({ hidden: gather(rows(final), input("places", "int32", ["N"])) }, baked);
+  const logits = definition.logits(p, config, input("hidden", "float32", ["N", C]));
+  const head = await runtime.compile({ nats: tokenLosses(logits, input("targets", "int32", ["N"])) }, baked);
+  const live = { body: liveWeights(body, model), head: liveWeights(head, model) };
+  const rowsPerRun = Math.max(1, Math.floor(SCORES_PER_RUN / V));
+
+  /** Windows of one run: `add(sequence, nats)` for every scored token. */
+  const runBatch = async (jobs: readonly Job[], add: (sequence: number, nats: number) => void): Promise<void> => {
+    const B = jobs.length;
+    const T = Math.max(...jobs.map(({ start, to }) => to - 1 - start));
+    const ids = new Int32Array(B * T); // filled up with token 0 on the right, where a causal model does not look
+    const places: number[] = [];
+    const targets: number[] = [];
+    const owners: number[] = [];
+    for (const [b, job] of jobs.entries()) {
+      for (let t = job.start; t < job.to - 1; t++) ids[b * T + t - job.start] = job.ids[t];
+      for (let t = job.from; t < job.to; t++) {
+        places.push(b * T + t - 1 - job.start);
+        targets.push(job.ids[t]);
+        owners.push(job.sequence);
+      }
+    }
+    const { hidden } = await body.run({ ...live.body, ids: int32Host([B, T], ids), places: int32Host([places.length], places) });
+    const data = hidden.data as Float32Array;
+    for (let start = 0; start < places.length; start += rowsPerRun) {
+      const count = Math.min(rowsPerRun, places.length - start);
+      const { nats } = await head.run({
+        ...live.head,
+        hidden: float32Host([count, C], data.subarray(start * C, (start + count) * C)),
+        targets: int32Host([count], targets.slice(start, start + count)),
+      });
+      for (let i = 0; i < count; i++) add(owners[start + i], nats.data[i] as number);
+    }
+  };
+
+  const scoreSequences: Scorer["scoreSequences"] = async (sequences, { contextLength = Math.min(geometry.context, LONGEST), stride } = {}) => {
+    if (contextLength > geometry.context) {
+      throw new UserError(`score: expected a context length of at most ${geometry.context} tokens (the model's context), got ${contextLength}`);
+    }
+    const jobs: Job[] = sequences.flatMap(({ ids, from = 1 }, sequence) => {
+      checkIds(ids, V);
+      const windows = planWindows(ids.length, Math.max(1, from), { contextLength, stride: stride ?? Math.max(1, contextLength >> 1) });
+      return windows.map((window) => ({ ...window, sequence, ids }));
+    });
+    const results = sequences.map(() => ({ nats: 0, tokens: 0 }));
+    for (const batch of batchesOf(jobs)) {
+      await runBatch(batch, (sequence, nats) => {
+        results[sequence].nats += nats;
+        results[sequence].tokens++;
+      });
+    }
+    return results;
+  };
+
+  return {
+    scoreSequences,
+    scorePairs(pairs, windows) {
+      const sequences = pairs.map(({ prompt, continuation }) => ({ ids: [...prompt, ...continuation], from: prompt.length }));
+      return scoreSequences(sequences, windows);
+    },
+    async scoreText(prompt, continuation, windows) {
+      if (continuation === "") throw new UserError("score: expected text to score, got none; give a continuation");
+      const start = tokenizer.bosId === undefined ? [] : [tokenizer.bosId];
+      const encode = (text: string): number[] => tokenizer.encode(text, { addSpecialTokens: false });
+      const whole = encode(prompt + continuation);
+      const before = prompt === "" ? [] : encode(prompt);
+      const shared = before.findIndex((id, i) => whole[i] !== id);
+      const from = start.length + (shared < 0 ? before.length : shared);
+      const [score] = await scoreSequences([{ ids: [...start, ...whole], from }], windows);
+      return { ...score, bytes: Buffer.byteLength(continuation) };
+    },
+    async dispose() {
+      await body.release();
+      await head.release();
+    },
+  };
+}
+
+/** Windows of similar length together. */
+function* batchesOf(jobs: readonly Job[]): Generator<Job[]> {
+  const size = ({ start, to }: Job): number => to - 1 - start;
+  const order = [...jobs].sort((a, b) => size(a) - size(b));
+  let batch: Job[] = [];
+  for (const job of order) {
+    if (batch.length > 0 && (batch.length + 1) * size(job) > TOKENS_PER_RUN) {
+      yield batch;
+      batch = [];
+    }
+    batch.push(job);
+  }
+  if (batch.length > 0) yield batch;
+}
+
+function checkIds(ids: ArrayLike<number>, vocabulary: number): void {
+  for (let i = 0; i < ids.length; i++) {
+    if (!(ids[i] >= 0 && ids[i] < vocabulary)) {
+      throw new UserError(`score: expected token ids from 0 to ${vocabulary - 1}, got ${ids[i]}; use the model's own tokenizer`);
+    }
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * Tiny checkpoints with exact outputs (tests/fixtures/<name>, written by tools/reference.py in PyTorch) and the graphs
+ * that this project builds for them: one runner for decoders, one for encoders.
+ */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { openSafetensors, readAll } from "../../src/checkpoint/safetensors.ts";
+import { definitionFor } from "../../src/models/index.ts";
+import type { Definition, EncoderDefinition, ModelDefinition } from "../../src/models/model.ts";
+import { crossEntropy } from "../../src/nn/loss.ts";
+import { type Params, paramsOf, weightInputs } from "../../src/nn/params.ts";
+import type { Runtime } from "../../src/runtime/runtime.ts";
+import type { HostTensor } from "../../src/tensor/dtype.ts";
+import { input, mul, reshape, rows, slice, sum } from "../../src/tensor/functions.ts";
+import { gradients } from "../../src/tensor/grad.ts";
+import type { Tensor } from "../../src/tensor/graph.ts";
+
+export type Weights = Readonly<Record<string, HostTensor>>;
+
+export interface Checkpoint<D extends Definition = Definition> {
+  readonly definition: D;
+  readonly config: unknown;
+  /** By canonical name. */
+  readonly weights: Weights;
+}
+
+export interface Fixture<D extends Definition = Definition> extends Checkpoint<D> {
+  readonly reference: ReadonlyMap<string, HostTensor>;
+}
+
+export const repositoryFile = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+export async function readTensors(path: string): Promise<ReadonlyMap<string, HostTensor>> {
+  const file = await openSafetensors(path);
+  try {
+    return await readAll(file);
+  } finally {
+    await file.close();
+  }
+}
+
+/** config.json and model.safetensors of a folder, every tensor under its canonical name. */
+export async function readCheckpoint(folder: string): Promise<Checkpoint> {
+  const json: unknown = JSON.parse(readFileSync(`${folder}/config.json`, "utf8"));
+  const definition = definitionFor(json);
+  const config = definition.parseConfig(json);
+  const weights: Record<string, HostTensor> = {};
+  for (const [name, tensor] of await readTensors(`${folder}/model.safetensors`)) {
+    const canonical = definition.canonicalName(name, config);
+    if (canonical !== undefined) weights[canonical] = tensor;
+  }
+  return { definition, config, weights };
+}
+
+/** `outputs` names the folder whose reference holds: a checkpoint in another layout has the same. */
+export async function readFixture(name: string, outputs = name): Promise<Fixture> {
+  const folder = repositoryFile("tests/fixtures/");
+  return { ...(await readCheckpoint(folder + name)), reference: await readTensors(`${folder}${outputs}/reference.safetensors`) };
+}
+
+export function decoderOf<F extends Checkpoint>(fixture: F): F & Checkpoint<ModelDefinition> {
+  if (fixture.definition.kind !== "causal") throw new Error(`${fixture.definition.modelType} is no decoder`);
+  return fixture as F & Checkpoint<ModelDefinition>;
+}
+
+export function encoderOf<F extends Checkpoint>(fixture: F): F & Checkpoint<EncoderDefinition> {
+  if (fixture.definition.kind !== "encoder") throw new Error(`${fixture.definition.modelType} is no encoder`);
+  return fixture as F & Checkpoint<EncoderDefinition>;
+}
+
+interface Graph {
+  readonly inputs: Record<string, Tensor>;
+  readonly p: Params;
+}
+
+function weightGraph(weights: Weights): Graph {
+  const inputs = weightInputs(Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, shape])));
+  return { inputs, p: paramsOf(inputs) };
+}
+
+/** Gradients towards every weight that the model needs, as outputs `grad.<name>`. */
+function gradientOutputs(loss: Tensor, { inputs }: Graph, names: readonly string[]): Record<string, Tensor> {
+  const found = gradients(loss, names.map((name) => inputs[name]));
+  return Object.fromEntries(names.map((name, i) => [`grad.${name}`, found[i]]));
+}
+
+const numbered = (name: string, tensors: readonly Tensor[]): Record<string, Tensor> =>
+  Object.fromEntries(tensors.map((tensor, i) => [`${name}.${i}`, tensor]));
+
+/**
+ * The loss of tokens 1..T-1 given those before, over targets that the mask keeps: ids [B, T], mask [B, T] -> scalar.
+ * Inputs: `input_ids`, `loss_mask`.
+ */
+export function decoderGraph({ definition, config, weights }: Checkpoint<ModelDefinition>, [B, T]: readonly number[]) {
+  const graph = weightGraph(weights);
+  const ids = input("input_ids", "int32", [B, T]);
+  const mask = input("loss_mask", "float32", [B, T]);
+  const { final, hidden, attentions } = definition.forward(graph.p, config, { ids });
+  const logits = definition.logits(graph.p, config, final);
+  const count = B * (T - 1);
+  const loss = crossEntropy(
+    rows(slice(logits, { axis: 1, end: T - 1 })),
+    reshape(slice(ids, { axis: 1, start: 1 }), [count]),
+    reshape(slice(mask, { axis: 1, start: 1 }), [count]),
+  );
+  const names = Object.keys(definition.shapes(config));
+  return {
+    ...numbered("hidden", hidden),
+    ...numbered("attention", attentions),
+    ...gradientOutputs(loss, graph, names),
+    logits,
+    loss,
+  };
+}
+
+/** Everything the reference of an encoder holds; the loss is sum(last hidden state * `cotangent`). */
+export function encoderGraph({ definition, config, weights }: Checkpoint<EncoderDefinition>, [B, T]: readonly number[]) {
+  const graph = weightGraph(weights);
+  const of = (name: string): Tensor => input(name, "int32", [B, T]);
+  const { hidden, attentions } = definition.forward(graph.p, config, {
+    ids: of("input_ids"),
+    mask: of("attention_mask"),
+    tokenTypes: of("token_type_ids"),
+  });
+  const last = hidden[hidden.length - 1];
+  const loss = sum(mul(last, input("cotangent", "float32", last.shape)));
+  return {
+    ...numbered("hidden", hidden),
+    ...numbered("attention", attentions),
+    ...gradientOutputs(loss, graph, Object.keys(definition.shapes(config))),
+    pooled: definition.pooled(graph.p, config, last),
+    loss,
+  };
+}
+
+/** Run a graph over the weights and the reference's own inputs. */
+export async function runFixture(
+  runtime: Runtime,
+  outputs: Readonly<Record<string, Tensor>>,
+  { weights, reference }: Fixture,
+  { frozen = false } = {},
+): Promise<Record<string, HostTensor>> {
+  const program = await runtime.compile(outputs, frozen ? weights : {});
+  return program.run({ ...weights, ...Object.fromEntries(reference) });
+}
+
+/** Logits of the last token, for sequences of any length: [T] ids -> [V]. */
+export async function nextLogits(runtime: Runtime, { definition, config, weights }: Checkpoint<ModelDefinition>) {
+  const { p } = weightGraph(weights);
+  const { final } = definition.forward(p, config, { ids: input("ids", "int32", ["B", "T"]) });
+  const program = await runtime.compile({ logits: definition.logits(p, config, final) }, weights);
+  const { vocabulary: V } = definition.geometry(config);
+  return async (ids: readonly number[]): Promise<{ all: Float32Array; last: Float32Array }> => {
+    const { logits } = await program.run({ ids: { dtype: "int32", shape: [1, ids.length], data: Int32Array.from(ids) } });
+    const all = logits.data as Float32Array;
+    return { all, last: all.subarray((ids.length - 1) * V) };
+  };
+}
+
+export const indexOfLargest = (values: Float32Array): number =>
+  values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
+
+/** The most likely tokens in turn. */
+export async function greedy(runtime: Runtime, model: Checkpoint<ModelDefinition>, prompt: readonly number[], count: number) {
+  const logits = await nextLogits(runtime, model);
+  const ids = [...prompt];
+  while (ids.length < prompt.length + count) ids.push(indexOfLargest((await logits(ids)).last));
+  return ids.slice(prompt.length);
+}
+
