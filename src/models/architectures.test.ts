@@ -2,11 +2,10 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { expectClose, type Tolerance } from "../../tests/support/close.ts";
 import {
-  decoderGraph, decoderOf, encoderGraph, encoderOf, type Fixture, greedy, readFixture, runFixture,
+  allOutputs, decoderGraph, decoderOf, encoderGraph, encoderOf, type Fixture, greedy, readFixture, runFixture,
 } from "../../tests/support/model-fixture.ts";
 import { createRuntime } from "../runtime/runtime.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
-import { createEmbedder } from "./embed.ts";
 
 const runtime = createRuntime({ threads: 1 });
 afterAll(() => runtime.dispose());
@@ -48,13 +47,13 @@ describe.each(decoders)("decoder %s", (name, outputs) => {
   test("logits, loss, states, attentions and all gradients equal PyTorch's", async () => {
     const fixture = decoderOf(await readFixture(name, outputs));
     const shape = fixture.reference.get("input_ids")?.shape ?? [];
-    compare(await runFixture(runtime, decoderGraph(fixture, shape), fixture), fixture, /^(input_ids|loss_mask|greedy_ids|(beam|group)\..*)$/);
+    compare(await runFixture(runtime, allOutputs(decoderGraph(fixture, shape)), fixture), fixture, /^(input_ids|loss_mask|greedy_ids|(beam|group)\..*)$/);
   });
 
   test("frozen weights give the same logits, and the greedy continuation is PyTorch's", async () => {
     const fixture = decoderOf(await readFixture(name, outputs));
     const ids = fixture.reference.get("input_ids") as HostTensor;
-    const { logits } = decoderGraph(fixture, ids.shape);
+    const { logits } = decoderGraph(fixture, ids.shape).heads;
     const frozen = await runFixture(runtime, { logits }, fixture, { frozen: true });
     expectClose("logits", frozen.logits.data, fixture.reference.get("logits")?.data ?? [], OUTPUTS);
     const prompt = Array.from(ids.data.subarray(0, ids.shape[1]), Number);
@@ -67,23 +66,9 @@ describe.each(encoders)("encoder %s", (name) => {
     const fixture = encoderOf(await readFixture(name));
     const shape = fixture.reference.get("input_ids")?.shape ?? [];
     compare(
-      await runFixture(runtime, encoderGraph(fixture, shape), fixture),
+      await runFixture(runtime, allOutputs(encoderGraph(fixture, shape)), fixture),
       fixture,
       /^(input_ids|attention_mask|token_type_ids|cotangent|embedding)$/,
     );
   });
-});
-
-test("sentence embeddings equal PyTorch's, whatever the batches", async () => {
-  // All token types are 0 here, as for single texts; of xlm-roberta there is only that type
-  const fixture = encoderOf(await readFixture("xlm-roberta"));
-  const [ids, mask] = ["input_ids", "attention_mask"].map((key) => fixture.reference.get(key) as HostTensor);
-  const T = ids.shape[1];
-  const texts = [0, 1].map((b) =>
-    Array.from(ids.data, Number).slice(b * T, (b + 1) * T).filter((_, t) => Number(mask.data[b * T + t]) === 1),
-  );
-  for (const batchSize of [1, 2]) {
-    const embedder = await createEmbedder(runtime, fixture, { batchSize });
-    expectClose("embedding", await embedder.embed(texts), fixture.reference.get("embedding")?.data ?? [], OUTPUTS);
-  }
 });

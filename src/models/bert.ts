@@ -32,10 +32,10 @@ const schema = z
     error: "it must divide hidden_size",
   });
 
-export type BertConfig = z.output<typeof schema>;
+type BertConfig = z.output<typeof schema>;
 
 /** What differs in the relatives of BERT. */
-export interface BertVariant {
+interface BertVariant {
   readonly defaults?: Readonly<Record<string, unknown>>;
   /** Rows of the position table, int32 [T] or [B, T]. */
   readonly positions: (config: BertConfig, inputs: EncoderInputs) => Tensor;

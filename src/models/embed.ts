@@ -49,7 +49,7 @@ const unitLength = (x: Tensor): Tensor =>
   div(x, maximum(sqrt(sum(square(x), { axes: [-1], keepDims: true })), 1e-12));
 
 /** The graph of embeddings: ids, mask (int32 [B, T]) -> [B, C] of unit length. */
-export function embeddingGraph({ definition, config, weights }: Encoder, pooling: keyof typeof poolings = "mean"): Tensor {
+function embeddingGraph({ definition, config, weights }: Encoder, pooling: keyof typeof poolings = "mean"): Tensor {
   const shapes = Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, shape]));
   const mask = input("mask", "int32", ["B", "T"]);
   const { hidden } = definition.forward(paramsOf(weightInputs(shapes)), config, { ids: input("ids", "int32", ["B", "T"]), mask });

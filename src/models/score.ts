@@ -9,10 +9,9 @@
  */
 import type { Tokenizer } from "../checkpoint/tokenizer.ts";
 import { UserError } from "../errors.ts";
-import { tokenLosses } from "../nn/loss.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { float32Host, int32Host } from "../tensor/dtype.ts";
-import { gather, input, rows } from "../tensor/functions.ts";
+import { crossEntropy, gather, input, rows } from "../tensor/functions.ts";
 import { type CompileOptions, liveWeights, type Model, modelParams } from "./instance.ts";
 import { planWindows, type Window, type WindowOptions } from "./score-windows.ts";
 
@@ -70,7 +69,7 @@ export async function createScorer(runtime: Runtime, model: Model, tokenizer: To
   const baked = frozen ? weights : undefined;
   const body = await runtime.compile({ hidden: gather(rows(final), input("places", "int32", ["N"])) }, baked);
   const logits = definition.logits(p, config, input("hidden", "float32", ["N", C]));
-  const head = await runtime.compile({ nats: tokenLosses(logits, input("targets", "int32", ["N"])) }, baked);
+  const head = await runtime.compile({ nats: crossEntropy(logits, input("targets", "int32", ["N"])) }, baked);
   const live = { body: liveWeights(body, model), head: liveWeights(head, model) };
   const rowsPerRun = Math.max(1, Math.floor(SCORES_PER_RUN / V));
 

@@ -2,8 +2,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
 import { expectClose } from "../../tests/support/close.ts";
-import { decoderOf, greedy, nextLogits, readCheckpoint, repositoryFile } from "../../tests/support/model-fixture.ts";
+import { decoderOf, greedy, nextLogits, repositoryFile } from "../../tests/support/model-fixture.ts";
 import { createRuntime } from "../runtime/runtime.ts";
+import { loadCheckpoint } from "./load.ts";
 
 interface Case {
   readonly prompt: string;
@@ -39,7 +40,7 @@ describe.skipIf(!there)("stories260K", () => {
   test("five prompts are there", () => expect(cases.length).toBe(5));
 
   test.each(cases.map((c) => [c.prompt.slice(0, 30), c] as const))("%s", async (_, c) => {
-    const model = decoderOf(await readCheckpoint(folder));
+    const model = decoderOf(await loadCheckpoint(folder));
     const { all, last } = await (await nextLogits(runtime, model))(c.ids);
     // Logits reach 20 and pass through five layers in float32: about 1e-4; ten times that is asked for
     const top = [...last.subarray(0, 8), last[c.last_argmax]];

@@ -2,11 +2,12 @@
 import { readFileSync } from "node:fs";
 import { afterAll, describe, expect, test } from "vitest";
 import { expectClose, type Tolerance } from "../../tests/support/close.ts";
-import { decoderGraph, decoderOf, readCheckpoint, readTensors, repositoryFile } from "../../tests/support/model-fixture.ts";
+import { decoderGraph, decoderOf, readTensors, repositoryFile } from "../../tests/support/model-fixture.ts";
 import { clipScale, globalNorm } from "../nn/clip.ts";
 import { adamw } from "../nn/optim.ts";
 import { createRuntime } from "../runtime/runtime.ts";
 import { float32Host, type HostTensor, int32Host, sizeOf } from "../tensor/dtype.ts";
+import { loadCheckpoint } from "./load.ts";
 
 const folder = repositoryFile("tests/fixtures/training");
 const settings: { learningRate: number; betas: [number, number]; eps: number; weightDecay: number; clip: number } = JSON.parse(
@@ -34,7 +35,7 @@ function expectWeight(name: string, got: Float32Array, want: Float32Array): void
 
 describe.each(["gpt2", "llama"])("ten steps of %s", (name) => {
   test("losses, norms, final weights and final logits are PyTorch's", async () => {
-    const model = decoderOf(await readCheckpoint(`${folder}/${name}`));
+    const model = decoderOf(await loadCheckpoint(`${folder}/${name}`));
     const reference = await readTensors(`${folder}/${name}/training.safetensors`);
     const wanted = (key: string): HostTensor => reference.get(key) as HostTensor;
     const batches = wanted("batches");
@@ -44,8 +45,8 @@ describe.each(["gpt2", "llama"])("ten steps of %s", (name) => {
     const { weights } = model;
     const names = Object.keys(weights);
     const arrays = Object.fromEntries(names.map((key) => [key, weights[key].data as Float32Array]));
-    const graph = decoderGraph(model, [B, T]);
-    const program = await runtime.compile(Object.fromEntries(Object.entries(graph).filter(([key]) => /^(loss|logits|grad\..*)$/.test(key))));
+    const { gradients: outputs, heads } = decoderGraph(model, [B, T]);
+    const program = await runtime.compile({ ...outputs, ...heads });
     const feeds = (step: number) => ({
       ...weights,
       input_ids: int32Host([B, T], (batches.data as Int32Array).subarray(step * B * T, (step + 1) * B * T)),

@@ -1,5 +1,5 @@
 /** Activation functions by the names that config.json uses. */
-import { gelu, geluTanh, relu, sigmoid, silu, mul, tanh } from "../tensor/functions.ts";
+import { gelu, geluTanh, mul, relu, sigmoid, silu, tanh } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
 
 export const activations = {
@@ -16,5 +16,5 @@ export const activations = {
   tanh,
 } as const;
 
-export type Activation = keyof typeof activations;
+type Activation = keyof typeof activations;
 export const activationNames = Object.keys(activations) as [Activation, ...Activation[]];

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { UserError } from "../errors.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 import { type Node, type Tensor, topologicalOrder } from "../tensor/graph.ts";
-import { formatShape, type Shape } from "../tensor/shape.ts";
+import { formatShape } from "../tensor/shape.ts";
 import { Emitter, lower } from "./lower.ts";
 import { encodeModel, type OnnxValue } from "./onnx.ts";
 import type { Device } from "./session.ts";
@@ -17,6 +17,7 @@ export interface InputSpec extends OnnxValue {
 export interface CompiledGraph {
   readonly model: Uint8Array;
   readonly inputs: readonly InputSpec[];
+  /** Names as in the model, "%out0" and so on in the order asked for: an output may bear the name of an input. */
   readonly outputs: readonly OnnxValue[];
   /** Equal for equal graphs with equal constants and frozen weights. */
   readonly signature: string;
@@ -60,10 +61,9 @@ function symbolSources(inputs: readonly InputSpec[]): Map<string, { input: strin
   return sources;
 }
 
-function checkFrozen(name: string, value: HostTensor, shape: Shape): HostTensor {
-  if (formatShape(value.shape) !== formatShape(shape)) {
-    throw new UserError(`compile: expected frozen ${name} of shape ${formatShape(shape)}, got ${formatShape(value.shape)}`);
-  }
+function checkFrozen({ name, dtype, shape }: OnnxValue, value: HostTensor): HostTensor {
+  const [wanted, got] = [`${dtype}${formatShape(shape)}`, `${value.dtype}${formatShape(value.shape)}`];
+  if (got !== wanted) throw new UserError(`compile: expected frozen ${name} of ${wanted}, got ${got}`);
   return value;
 }
 
@@ -84,9 +84,10 @@ export function compileGraph(
   for (const node of order) {
     let results: readonly string[];
     if (node.op === "input") {
-      const { name, shape } = (node as Node<"input">).params;
+      const { params } = node as Node<"input">;
+      const { name } = params;
       if (name in frozen && !frozenNames.has(name)) {
-        frozenNames.set(name, emitter.initializer(checkFrozen(name, frozen[name], shape)));
+        frozenNames.set(name, emitter.initializer(checkFrozen(params, frozen[name])));
       }
       results = [frozenNames.get(name) ?? name];
     } else if (node.op === "random") {
@@ -98,7 +99,8 @@ export function compileGraph(
     }
     for (const [i, output] of node.outputs.entries()) names.set(output, results[i]);
   }
-  const outputValues = Object.entries(outputs).map(([name, tensor]) => {
+  const outputValues = Object.values(outputs).map((tensor, i) => {
+    const name = `%out${i}`;
     emitter.nodes.push({ opType: "Identity", domain: "", inputs: [names.get(tensor) as string], outputs: [name], attributes: {} });
     return { name, dtype: tensor.dtype, shape: tensor.shape };
   });

@@ -26,7 +26,7 @@ export class Emitter {
   }
 
   fresh(): string {
-    return `t${this.#count++}`;
+    return `%${this.#count++}`; // no input is called so
   }
 
   /** Add an operator with one output and return its name. */

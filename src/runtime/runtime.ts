@@ -68,12 +68,12 @@ function checkFeed(spec: InputSpec, value: HostTensor | undefined, sizes: Map<st
   return value;
 }
 
-function program(graph: CompiledGraph, session: Session, release: () => Promise<void>): Program {
-  const outputs = graph.outputs.map(({ name }) => name);
+function program(graph: CompiledGraph, outputs: readonly string[], session: Session, release: () => Promise<void>): Program {
+  const fetches = graph.outputs.map(({ name }) => name);
   return {
     inputs: graph.inputs,
     outputs,
-    async run(feeds, { into, fill } = {}) {
+    async run(feeds, { into = {}, fill } = {}) {
       const sizes = new Map<string, number>();
       const fed: Record<string, HostTensor> = {};
       for (const spec of graph.inputs) {
@@ -87,7 +87,10 @@ function program(graph: CompiledGraph, session: Session, release: () => Promise<
         fill(spec.stream, data);
         fed[spec.name] = { dtype: "float32", shape, data };
       }
-      return session.run(fed, outputs, into);
+      const targets: Record<string, HostTensor> = {};
+      for (const [i, name] of outputs.entries()) if (into[name]) targets[fetches[i]] = into[name];
+      const results = await session.run(fed, fetches, targets);
+      return Object.fromEntries(outputs.map((name, i) => [name, results[fetches[i]]]));
     },
     release,
   };
@@ -114,7 +117,7 @@ export function createRuntime({
         sessions.set(signature, session);
         session.catch(() => sessions.delete(signature));
       }
-      return program(graph, await session, async () => {
+      return program(graph, Object.keys(outputs), await session, async () => {
         const live = sessions.get(signature);
         sessions.delete(signature);
         await (await live)?.release();

@@ -14,7 +14,8 @@ import type { Envelope, Reply, Request } from "./worker-thread.ts";
 function startThread(): Worker {
   const compiled = !import.meta.url.endsWith(".ts");
   const file = new URL(compiled ? "./worker-thread.js" : "./worker-thread.ts", import.meta.url);
-  if (compiled || "typescript" in process.features) return new Worker(file);
+  const native = Boolean((process.features as { typescript?: unknown }).typescript); // newer than the types of Node 20
+  if (compiled || native) return new Worker(file);
   const [loader, entry] = [import.meta.resolve("tsx/esm/api"), file.href].map((url) => JSON.stringify(url));
   return new Worker(`import(${loader}).then(({ register }) => { register(); return import(${entry}); })`, { eval: true });
 }
@@ -99,7 +100,7 @@ export function workerHost({ start = startThread }: WorkerHostOptions = {}): Ses
           return received;
         },
         async release() {
-          await send({ kind: "release", session }).results;
+          if (!ended) await send({ kind: "release", session }).results;
         },
       };
     },

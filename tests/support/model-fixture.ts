@@ -2,10 +2,9 @@
  * Tiny checkpoints with exact outputs (tests/fixtures/<name>, written by tools/reference.py in PyTorch) and the graphs
  * that this project builds for them: one runner for decoders, one for encoders.
  */
-import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { openSafetensors, readAll } from "../../src/checkpoint/safetensors.ts";
-import { definitionFor } from "../../src/models/index.ts";
+import { type Checkpoint as Loaded, loadCheckpoint } from "../../src/models/load.ts";
 import type { Definition, EncoderDefinition, ModelDefinition } from "../../src/models/model.ts";
 import { crossEntropy } from "../../src/nn/loss.ts";
 import { type Params, paramsOf, weightInputs } from "../../src/nn/params.ts";
@@ -15,14 +14,9 @@ import { input, mul, reshape, rows, slice, sum } from "../../src/tensor/function
 import { gradients } from "../../src/tensor/grad.ts";
 import type { Tensor } from "../../src/tensor/graph.ts";
 
-export type Weights = Readonly<Record<string, HostTensor>>;
+type Weights = Readonly<Record<string, HostTensor>>;
 
-export interface Checkpoint<D extends Definition = Definition> {
-  readonly definition: D;
-  readonly config: unknown;
-  /** By canonical name. */
-  readonly weights: Weights;
-}
+export type Checkpoint<D extends Definition = Definition> = Pick<Loaded<D>, "definition" | "config" | "weights">;
 
 export interface Fixture<D extends Definition = Definition> extends Checkpoint<D> {
   readonly reference: ReadonlyMap<string, HostTensor>;
@@ -39,23 +33,10 @@ export async function readTensors(path: string): Promise<ReadonlyMap<string, Hos
   }
 }
 
-/** config.json and model.safetensors of a folder, every tensor under its canonical name. */
-export async function readCheckpoint(folder: string): Promise<Checkpoint> {
-  const json: unknown = JSON.parse(readFileSync(`${folder}/config.json`, "utf8"));
-  const definition = definitionFor(json);
-  const config = definition.parseConfig(json);
-  const weights: Record<string, HostTensor> = {};
-  for (const [name, tensor] of await readTensors(`${folder}/model.safetensors`)) {
-    const canonical = definition.canonicalName(name, config);
-    if (canonical !== undefined) weights[canonical] = tensor;
-  }
-  return { definition, config, weights };
-}
-
 /** `outputs` names the folder whose reference holds: a checkpoint in another layout has the same. */
 export async function readFixture(name: string, outputs = name): Promise<Fixture> {
   const folder = repositoryFile("tests/fixtures/");
-  return { ...(await readCheckpoint(folder + name)), reference: await readTensors(`${folder}${outputs}/reference.safetensors`) };
+  return { ...(await loadCheckpoint(folder + name)), reference: await readTensors(`${folder}${outputs}/reference.safetensors`) };
 }
 
 export function decoderOf<F extends Checkpoint>(fixture: F): F & Checkpoint<ModelDefinition> {
@@ -73,7 +54,7 @@ interface Graph {
   readonly p: Params;
 }
 
-function weightGraph(weights: Weights): Graph {
+export function weightGraph(weights: Weights): Graph {
   const inputs = weightInputs(Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, shape])));
   return { inputs, p: paramsOf(inputs) };
 }
@@ -105,11 +86,10 @@ export function decoderGraph({ definition, config, weights }: Checkpoint<ModelDe
   );
   const names = Object.keys(definition.shapes(config));
   return {
-    ...numbered("hidden", hidden),
-    ...numbered("attention", attentions),
-    ...gradientOutputs(loss, graph, names),
-    logits,
-    loss,
+    hidden: numbered("hidden", hidden),
+    attention: numbered("attention", attentions),
+    gradients: gradientOutputs(loss, graph, names),
+    heads: { logits, loss },
   };
 }
 
@@ -125,13 +105,16 @@ export function encoderGraph({ definition, config, weights }: Checkpoint<Encoder
   const last = hidden[hidden.length - 1];
   const loss = sum(mul(last, input("cotangent", "float32", last.shape)));
   return {
-    ...numbered("hidden", hidden),
-    ...numbered("attention", attentions),
-    ...gradientOutputs(loss, graph, Object.keys(definition.shapes(config))),
-    pooled: definition.pooled(graph.p, config, last),
-    loss,
+    hidden: numbered("hidden", hidden),
+    attention: numbered("attention", attentions),
+    gradients: gradientOutputs(loss, graph, Object.keys(definition.shapes(config))),
+    heads: { pooled: definition.pooled(graph.p, config, last), loss },
   };
 }
+
+/** All parts of such a graph under the names of the reference. */
+export const allOutputs = (parts: Readonly<Record<string, Readonly<Record<string, Tensor>>>>): Record<string, Tensor> =>
+  Object.assign({}, ...Object.values(parts)) as Record<string, Tensor>;
 
 /** Run a graph over the weights and the reference's own inputs. */
 export async function runFixture(
