@@ -364,7 +364,7 @@ def indexing(c):
 
 
 def comparisons(c):
-    """Ops that carry no gradient, and the two that only other ops' gradients build. Last: seeds go by order."""
+    """Ops that carry no gradient, and ops that came later. Last, and added to at the end: seeds go by order."""
     for a, b in [([2, 3], [2, 3]), ([2, 3, 4], [4]), ([], [5])]:
         pairs = [c.integers(3, *a).astype(np.float32), c.integers(3, *b).astype(np.float32)]
         for op, function in [("equal", torch.eq), ("less", torch.lt), ("lessEqual", torch.le)]:
@@ -390,6 +390,9 @@ def comparisons(c):
     for shape, axis, size in [([4], 0, 3), ([3, 2], 1, 5), ([3, 2], 0, 2), ([2, 3, 4], 1, 4), ([2, 3, 1], 2, 6)]:
         inputs = [c.integers(size, *shape), c.normal(*shape)]
         c.add("scatterAlongAxis", scatter_along_axis, inputs, {"axis": axis, "size": size})
+
+    for shape, axis, sizes in [([6], 0, [1, 2, 3]), ([2, 6], 1, [2, 2, 2]), ([4, 3], 0, [3, 1]), ([2, 3, 1], 1, [3])]:
+        c.add("split", lambda x, axis, sizes: torch.split(x, sizes, axis), [c.normal(*shape)], {"axis": axis, "sizes": sizes})
 
 
 def write(folder):

@@ -5,7 +5,7 @@ form), an untied head without bias. Step: batch of 16 x 128 random tokens, zero_
 (no clipping), float32. One line of JSON for each of stdin:
   started       -> {"ready": true, "torch", "parameters", "blas"}     or {"ready": false, "error"} and exit code 1
   {"threads": 1 | 2, "steps": n} -> {"threads", "medianMs", "minMs", "steps", "variant", "torch"}
-Before the first timing at a thread count a few steps of each variant below are run and the fastest is kept: PyTorch's
+Before each timing a few steps of each variant (see Bench.variants) are run and the fastest so far is taken: PyTorch's
 best on the machine at hand, not one setting's. Tried and left out because they were never faster: separate q, k and v
 products, masked_fill instead of adding the mask in the product, F._scaled_dot_product_attention (as fast), AdamW with
 foreach=True.
@@ -114,7 +114,7 @@ class Bench:
         self.model = GPT()
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.1)
         self.batches = itertools.cycle(torch.randint(VOCABULARY, (4, BATCH, LENGTH + 1)))
-        self.best = {}
+        self.fastest = {}
 
     def choose(self, variant):
         linear, torch_threads, blas_threads = variant
@@ -134,24 +134,28 @@ class Bench:
         loss.item()
         return (time.perf_counter() - start) * 1e3
 
+    def variants(self, threads):
+        """(linear layers as, torch threads, BLAS threads): those that were fastest on some machine or load."""
+        if threads == 1 or not self.blas:
+            return [("product", threads, threads)]
+        found = [("product", threads, threads), ("product", 1, threads)]
+        if torch.backends.mkldnn.is_available():
+            found += [("convolution", threads, threads), ("convolution", threads, 1)]
+        return found
+
     def fastest_variant(self, threads):
-        """The variant with the fastest single step of some rounds; the first round only warms up."""
-        pools = [(1, 1)] if threads == 1 else [(threads, threads), (1, threads), (threads, 1)]
-        if not self.blas:
-            pools = [(threads, threads)]
-        linears = ["product", "convolution"] if threads > 1 and torch.backends.mkldnn.is_available() else ["product"]
-        times = {(linear, *pool): [] for linear in linears for pool in pools}
-        for _ in range(CALIBRATION_ROUNDS):
-            for variant, found in times.items():
+        """The variant with the fastest step so far. Every call adds to what is known, so a busy moment is outgrown."""
+        first = threads not in self.fastest
+        times = self.fastest.setdefault(threads, dict.fromkeys(self.variants(threads), math.inf))
+        for _ in range(CALIBRATION_ROUNDS if first and len(times) > 1 else 1):
+            for variant in times:
                 self.choose(variant)
                 self.step()  # the pools settle
-                found.append(self.step())
-        return min(times, key=lambda variant: min(times[variant][1:]))
+                times[variant] = min(times[variant], self.step())
+        return min(times, key=times.get)
 
     def measure(self, threads, steps):
-        if threads not in self.best:
-            self.best[threads] = self.fastest_variant(threads)
-        variant = self.best[threads]
+        variant = self.fastest_variant(threads)
         self.choose(variant)
         for _ in range(2):
             self.step()

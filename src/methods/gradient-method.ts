@@ -9,7 +9,7 @@ import type { Model } from "../models/decoder.ts";
 import { createDecoder } from "../models/decoder.ts";
 import { generateText } from "../models/generate.ts";
 import type { LoadedModel } from "../models/load.ts";
-import { createScorer } from "../models/score.ts";
+import { bitsPerByte, createScorer } from "../models/score.ts";
 import { isDecayed } from "../nn/names.ts";
 import { adam, adamw, type Optimizer, sgd } from "../nn/optim.ts";
 import type { LowRank } from "../nn/params.ts";
@@ -73,11 +73,8 @@ export function gradientMethod({ name, base, trainable, lowRank, learningRate, t
   const served: Model = { definition, config, geometry, weights, lowRank: lowRank && { ...lowRank, dropout: 0 } };
   const contextLength = Math.min(training.contextLength, geometry.context);
   const objectives = new Map<number, Promise<Objective>>();
-  const scorer = createScorer(runtime, served, tokenizer);
-  const decoder = createDecoder(runtime, served, { frozen: false });
-  // Compiled on first use; a failure there is reported by the call that needed it
-  decoder.catch(() => {});
-  scorer.catch(() => {});
+  const scorer = lazy(() => createScorer(runtime, served, tokenizer));
+  const decoder = lazy(() => createDecoder(runtime, served, { frozen: false }));
   let observations = 0;
 
   const objectiveFor = (batchSize: number): Promise<Objective> => {
@@ -120,7 +117,7 @@ export function gradientMethod({ name, base, trainable, lowRank, learningRate, t
       clipNorm: training.clipNorm,
       tokenBudget: training.tokenBudget,
       validation:
-        heldOut.length === 0 ? undefined : { every: everyEpoch, patience: training.patience, measure: async () => bitsPerByte(heldOut) },
+        heldOut.length === 0 ? undefined : { every: everyEpoch, patience: training.patience, measure: () => heldOutBits(heldOut) },
       checkpoint: checkpoint === undefined ? undefined : { folder: checkpoint, everySeconds: 30, identity },
       signal,
     });
@@ -129,14 +126,14 @@ export function gradientMethod({ name, base, trainable, lowRank, learningRate, t
     yield { type: "receipt", receipt };
   }
 
-  const bitsPerByte = async (texts: readonly string[]): Promise<number> => {
+  const heldOutBits = async (texts: readonly string[]): Promise<number> => {
     let [nats, bytes] = [0, 0];
     for (const text of texts) {
-      const score = await (await scorer).scoreText("", text);
+      const score = await (await scorer.get()).scoreText("", text);
       nats += score.nats;
       bytes += score.bytes;
     }
-    return nats / Math.LN2 / bytes;
+    return bitsPerByte({ nats, bytes });
   };
 
   return {
@@ -144,9 +141,9 @@ export function gradientMethod({ name, base, trainable, lowRank, learningRate, t
     canForget: false,
     needsFit: false,
     observe,
-    score: async (prompt, continuation) => (await scorer).scoreText(prompt, continuation),
+    score: async (prompt, continuation) => (await scorer.get()).scoreText(prompt, continuation),
     async *generate(prompt, options) {
-      yield* generateText(await decoder, tokenizer, prompt, { ...options, eosIds: base.eosIds });
+      yield* generateText(await decoder.get(), tokenizer, prompt, { ...options, eosIds: base.eosIds });
     },
     bytes: () => Object.values(trainable).reduce((total, { shape }) => total + 4 * sizeOf(shape), 0),
     state: async (): Promise<MethodState> => ({ tensors: { ...trainable }, json: { observations } }),
@@ -161,8 +158,20 @@ export function gradientMethod({ name, base, trainable, lowRank, learningRate, t
       observations = Number(json.observations ?? 0);
     },
     async dispose() {
-      await (await decoder).dispose();
-      await (await scorer).dispose();
+      await decoder.made?.then((made) => made.dispose());
+      await scorer.made?.then((made) => made.dispose());
     },
   };
+}
+
+interface Lazy<T> {
+  get(): Promise<T>;
+  /** Set once `get` was called. */
+  made?: Promise<T>;
+}
+
+/** Compile on first use: a method that only learns needs no decoder. */
+function lazy<T>(make: () => Promise<T>): Lazy<T> {
+  const holder: Lazy<T> = { get: () => (holder.made ??= make()) };
+  return holder;
 }

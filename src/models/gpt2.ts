@@ -32,7 +32,7 @@ const schema = z
   .transform((c) => ({ ...c, n_inner: c.n_inner ?? 4 * c.n_embd }))
   .refine((c) => c.n_embd % c.n_head === 0, { path: ["n_head"], error: "it must divide n_embd" });
 
-type Gpt2Config = z.output<typeof schema>;
+export type Gpt2Config = z.output<typeof schema>;
 
 const PREFIX = "transformer.";
 const LINEAR = ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"];

@@ -265,23 +265,30 @@ describe("random leaves", () => {
 });
 
 describe("a runtime", () => {
-  test("keeps one session per signature, until it is released", async () => {
-    let created = 0;
+  test("keeps one session per signature, until its last program is released", async () => {
+    let [created, released] = [0, 0];
     const host = {
       create: async () => {
         created++;
-        return { run: async () => ({}), release: async () => {} };
+        return { run: async () => ({}), release: async () => void released++ };
       },
       dispose: async () => {},
     };
     const counting = createRuntime({ host, threads: 1 });
     const graph = (factor: number) => ({ y: mul(input("x", "float32", [1]), factor) });
-    const [first] = await Promise.all([counting.compile(graph(2)), counting.compile(graph(2))]);
+    const [first, second] = await Promise.all([counting.compile(graph(2)), counting.compile(graph(2))]);
     await counting.compile(graph(3));
     expect(created).toBe(2);
     await first.release();
-    await counting.compile(graph(2));
+    await first.release();
+    expect(released).toBe(0);
+    await second.release();
+    expect(released).toBe(1);
+    const third = await counting.compile(graph(2));
     expect(created).toBe(3);
+    await counting.dispose();
+    await third.release();
+    expect(released).toBe(3);
   });
 
   test("gives the same numbers for the same graph, run after run and built twice", async () => {

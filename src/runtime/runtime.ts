@@ -39,7 +39,7 @@ export interface Program {
   readonly inputs: readonly InputSpec[];
   readonly outputs: readonly string[];
   run(feeds: HostTensors, options?: RunOptions): Promise<Record<string, HostTensor>>;
-  /** Free the session. Programs with equal signatures share one: all of them end. */
+  /** Give the program back; its session ends with the last program of the same signature. */
   release(): Promise<void>;
 }
 
@@ -104,32 +104,43 @@ export function createRuntime({
   host = thisThread,
 }: RuntimeOptions = {}): Runtime {
   if (!Number.isInteger(threads) || threads < 1) throw new UserError(`runtime: expected 1 or more threads, got ${threads}`);
-  const sessions = new Map<string, Promise<Session>>();
+  const shared = new Map<string, { session: Promise<Session>; users: number }>();
   return {
     device,
     threads,
     async compile(outputs, frozen) {
       const graph = compileGraph(outputs, frozen, device);
       const { signature } = graph;
-      let session = sessions.get(signature);
-      if (!session) {
-        session = host.create(graph.model, { device, threads, profile });
-        sessions.set(signature, session);
-        session.catch(() => sessions.delete(signature));
-      }
-      return program(graph, Object.keys(outputs), await session, async () => {
-        const live = sessions.get(signature);
-        sessions.delete(signature);
-        await (await live)?.release();
+      const entry = shared.get(signature) ?? { session: host.create(graph.model, { device, threads, profile }), users: 0 };
+      shared.set(signature, entry);
+      entry.users++;
+      const release = once(async () => {
+        if (--entry.users > 0) return;
+        if (shared.get(signature) === entry) shared.delete(signature);
+        await (await entry.session).release();
       });
+      try {
+        return program(graph, Object.keys(outputs), await entry.session, release);
+      } catch (error) {
+        if (shared.get(signature) === entry) shared.delete(signature);
+        throw error;
+      }
     },
     async dispose() {
-      const all = [...sessions.values()];
-      sessions.clear();
-      for (const session of all) await (await session).release();
+      const all = [...shared.values()];
+      shared.clear();
+      for (const entry of all) {
+        entry.users = Number.POSITIVE_INFINITY; // programs given back later find nothing left to end
+        await (await entry.session).release();
+      }
       await host.dispose();
     },
   };
+}
+
+function once(action: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined;
+  return () => (done ??= action());
 }
 
 function defaultThreads(): number {

@@ -192,7 +192,8 @@ export const gradientRules: { [P in Primitive]: Rule<P> } = {
   },
   logSoftmax: ({ outputs: [y], g }) => [sub(g, mul(exp(y), sum(g, { axes: [-1], keepDims: true })))],
   // With x^ = (x - mean) r:  dx = r (g w - mean(g w) - x^ mean(g w x^)); the two means are products with w / C
-  layerNorm: ({ inputs: [x, weight], outputs: [, average, r], g }) => {
+  layerNorm: ({ inputs: [x, weight], outputs: [, average, r], g, cotangents }) => {
+    refuseStatistics("layerNorm", cotangents);
     const normal = mul(sub(x, average), r);
     const gx = mul(g, normal);
     const column = reshape(weight, [weight.shape[0], 1]);
@@ -203,7 +204,8 @@ export const gradientRules: { [P in Primitive]: Rule<P> } = {
     return [dx, sum(rows(gx), { axes: [0] }), sum(rows(g), { axes: [0] })];
   },
   // dx = r (g w - x^ mean(g w x^)) with x^ = x r
-  rmsNorm: ({ inputs: [x, weight], outputs: [, r], g }) => {
+  rmsNorm: ({ inputs: [x, weight], outputs: [, r], g, cotangents }) => {
+    refuseStatistics("rmsNorm", cotangents);
     const normal = mul(x, r);
     const gx = mul(g, normal);
     const column = reshape(weight, [weight.shape[0], 1]);
@@ -256,6 +258,13 @@ export const gradientRules: { [P in Primitive]: Rule<P> } = {
   // A rotation: its transpose turns back. cos and sin are tables of positions, never trained.
   rotary: ({ inputs: [, cosine, sine], g }) => [rotary(g, cosine, neg(sine))],
 };
+
+/** Only a gradient reads the statistics of a norm, so a cotangent that reaches them is a second derivative's. */
+function refuseStatistics(op: string, [, ...statistics]: readonly (Tensor | undefined)[]): void {
+  if (statistics.some(Boolean)) {
+    throw new UserError(`gradients: expected a first derivative of ${op}, got a second one; it is not supported`);
+  }
+}
 
 function matmulLast(x: Tensor, column: Tensor, scale: number): Tensor {
   return reshape(matmul(rows(x), column, { scale }), [...x.shape.slice(0, -1), 1]);

@@ -4,8 +4,7 @@ import { UserError } from "../errors.ts";
 import { float32Host } from "./dtype.ts";
 import {
   add, broadcastTo, cast, concat, constant, conv1d, gather, input, linear, matmul, mul, pad, reshape, rotary, scalar, scatterAdd,
-  slice, stopGradient, sum, takeAlongAxis, topK, transpose, where,
-} from "./functions.ts";
+  slice, stopGradient, sum, takeAlongAxis, topK, transpose, where, layerNorm, rmsNorm, softmax } from "./functions.ts";
 import { gradients, sparseGradients } from "./grad.ts";
 import { printGraph, type Tensor, topologicalOrder } from "./graph.ts";
 
@@ -86,6 +85,17 @@ describe("gradients", () => {
     expect(dense?.shape).toEqual([100, 4]);
     const [only] = sparseGradients(sum(gather(table, ids)), [table], new Set([table]));
     expect(only.dense).toBeUndefined();
+  });
+
+  test("of a norm's gradient are refused, of a softmax's not", () => {
+    const w = input("w", "float32", [3]);
+    const second = (y: Tensor): Tensor => {
+      const [dx] = gradients(sum(mul(y, y)), [x]);
+      return gradients(sum(mul(dx, dx)), [x])[0];
+    };
+    expect(() => second(layerNorm(x, w, w))).toThrow(/^gradients: expected a first derivative of layerNorm/);
+    expect(() => second(rmsNorm(x, w))).toThrow(/^gradients: expected a first derivative of rmsNorm/);
+    expect(second(softmax(x)).shape).toEqual([2, 3]);
   });
 
   test("of a convolution's gradient are refused", () => {

@@ -66,7 +66,8 @@ const names = Object.keys(scenarios) as Smooth[];
 
 test("every differentiable primitive has a scenario", () => {
   const refused = ["conv1dInputGradient", "crossEntropyGradient"]; // first derivatives whose own derivative is refused
-  const differentiable = (Object.keys(gradientRules) as Smooth[]).filter((op) => gradientRules[op] !== gradientRules.input);
+  const none: unknown = gradientRules.input;
+  const differentiable = (Object.keys(gradientRules) as Smooth[]).filter((op) => gradientRules[op] !== none);
   expect(names.toSorted()).toEqual(differentiable.filter((op) => !refused.includes(op)).toSorted());
 });
 

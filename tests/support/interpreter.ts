@@ -314,6 +314,11 @@ const kernels: { [P in Primitive]: Kernel<P> } = {
       },
     );
   },
+  split: ({ params: { axis, sizes }, inputs: [x] }) =>
+    sizes.map((count, part) => {
+      const start = total(part, (i) => sizes[i]);
+      return build(replace(x.shape, axis, count), (index) => at(x, replace(index, axis, index[axis] + start)));
+    }),
   pad: ({ params: { axis, before, after, value }, inputs: [x], size }) =>
     build(replace(x.shape, axis, size(before) + x.shape[axis] + size(after)), (index) => {
       const i = index[axis] - size(before);

@@ -108,6 +108,7 @@ export const builders: Readonly<Record<string, Builder>> = {
   broadcastTo: ([x], { shape }) => [f.broadcastTo(x, shape as number[])],
   slice: withOptions(f.slice),
   concat: (inputs, params) => [f.concat(inputs, params as { axis: number })],
+  split: ([x], { sizes, axis }) => f.split(x, sizes as number[], { axis: axis as number }),
   pad: withOptions(f.pad),
   gather: ([x, indices], params) => [f.gather(x, indices, params)],
   scatterAdd: ([indices, updates], params) => [f.scatterAdd(indices, updates, params as { rows: number })],

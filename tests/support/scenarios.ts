@@ -187,6 +187,14 @@ const drafts: { [P in Smooth]: fc.Arbitrary<Draft> } = {
       inputs: inputs(...sizes.map((dim) => shape.map((old, i) => (i === axis ? dim : old)))),
       make: (parts) => f.concat(parts, { axis }),
     })),
+  // One piece of several: the others pass nothing back
+  split: fc
+    .tuple(withAxis(matrixLike), fc.array(size, { minLength: 1, maxLength: 3 }))
+    .chain(([{ shape, axis }, sizes]) => fc.tuple(fc.constant({ shape, axis, sizes }), fc.nat(sizes.length - 1)))
+    .map(([{ shape, axis, sizes }, wanted]) => ({
+      inputs: inputs(shape.map((old, i) => (i === axis ? sizes.reduce((a, b) => a + b) : old))),
+      make: ([x]) => f.split(x, sizes, { axis })[wanted],
+    })),
   pad: fc.tuple(withAxis(matrixLike), fc.nat(2), fc.nat(2)).map(([{ shape, axis }, before, after]) => ({
     inputs: inputs(shape),
     make: ([x]) => f.pad(x, { axis, before, after, value: 1.5 }),
