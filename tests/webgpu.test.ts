@@ -11,7 +11,8 @@ import { expect, test } from "vitest";
 
 const driver = "/usr/lib/chromium/vk_swiftshader_icd.json";
 const present = existsSync(driver);
-if (!present) console.log(`skipped: webgpu equals cpu (needs Chromium's SwiftShader, ${driver}; apt-get install chromium)`);
+if (!present)
+  console.log(`skipped: webgpu equals cpu (needs Chromium's SwiftShader, ${driver}; apt-get install chromium)`);
 
 test.skipIf(!present)("a training graph on webgpu equals the CPU within 1e-3", { timeout: 120_000 }, async () => {
   const child = fileURLToPath(new URL("./support/devices-child.ts", import.meta.url));
@@ -21,7 +22,9 @@ test.skipIf(!present)("a training graph on webgpu equals the CPU within 1e-3", {
     env: { ...process.env, VK_ICD_FILENAMES: driver, LD_LIBRARY_PATH: libraries },
     timeout: 110_000,
   });
-  const report: { name: string; distance: number; size: number }[] = JSON.parse(stdout.trim().split("\n").at(-1) as string);
+  const report: { name: string; distance: number; size: number }[] = JSON.parse(
+    stdout.trim().split("\n").at(-1) as string,
+  );
   expect(report).toHaveLength(14);
   for (const { name, distance, size } of report) {
     expect(size, `${name} is not all zeros`).toBeGreaterThan(1e-3);

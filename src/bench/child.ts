@@ -10,7 +10,7 @@ export function nodeArguments(name: string): string[] {
   return compiled ? [file] : ["--import", import.meta.resolve("tsx"), file];
 }
 
-export interface ChildResult {
+interface ChildResult {
   readonly stdout: string;
   /** From the start of the process to its first byte on stdout, and to its end. */
   readonly firstByteMs: number;
@@ -24,7 +24,8 @@ export function runNode(args: readonly string[], signal?: AbortSignal): Promise<
     let firstByteMs = Number.NaN;
     let stdout = "";
     let stderr = "";
-    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"], signal });
+    // Detached: Ctrl-C in a terminal is for this process, which ends the child through the signal
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"], detached: true, signal });
     child.stdout.on("data", (data) => {
       if (stdout === "") firstByteMs = performance.now() - start;
       stdout += data;
@@ -34,7 +35,11 @@ export function runNode(args: readonly string[], signal?: AbortSignal): Promise<
     child.on("close", (code) => {
       if (code === 0) return resolve({ stdout, firstByteMs, endMs: performance.now() - start });
       const last = stderr.trim().split("\n").pop();
-      reject(new UserError(`bench: expected "node ${args.join(" ")}" to succeed, got exit code ${code}: ${last}; run it by hand`));
+      reject(
+        new UserError(
+          `bench: expected "node ${args.join(" ")}" to succeed, got exit code ${code}: ${last}; run it by hand`,
+        ),
+      );
     });
   });
 }

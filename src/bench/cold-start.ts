@@ -6,14 +6,19 @@ import { runNode } from "./child.ts";
 import { absent, type Measure } from "./measure.ts";
 import { spread } from "./stats.ts";
 
-/** The built command, from the sources and from the build alike. A source is no candidate: compiling it would be timed. */
+/** The built command, for the sources and the build alike: running a source would time its compilation. */
 const command = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 
-const exists = (path: string): Promise<boolean> => access(path).then(() => true, () => false);
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
 
 export const coldStartMs: Measure = async ({ quick, model, signal }) => {
   if (!(await exists(command))) return absent("expected the built command dist/cli/main.js, got none; build it first");
-  if (!(await exists(join(model, "config.json")))) return absent(`expected a model folder at ${model}, got none; name one with --model`);
+  if (!(await exists(join(model, "config.json"))))
+    return absent(`expected a model folder at ${model}, got none; name one with --model`);
   const args = [command, "generate", "--model", model, "--max-tokens", "1", "Once upon a time"];
   const repeats = quick ? 3 : 15;
   await runNode(args, signal); // files into the system's cache

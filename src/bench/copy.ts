@@ -20,7 +20,7 @@ for (let round = 0; ; round++) {
   Atomics.notify(signals, ${DONE});
 }`;
 
-export interface Copier {
+interface Copier {
   /** Bytes read by one copy (as many are written). */
   readonly bytes: number;
   /** Copy once with all threads. */
@@ -32,7 +32,10 @@ export interface Copier {
 export async function createCopier(threads: number, bytes: number): Promise<Copier> {
   const signals = new Int32Array(new SharedArrayBuffer(8));
   const share = Math.floor(bytes / threads);
-  const workers = Array.from({ length: threads }, () => new Worker(threadCode, { eval: true, execArgv: [], workerData: { signals, bytes: share } }));
+  const workers = Array.from(
+    { length: threads },
+    () => new Worker(threadCode, { eval: true, execArgv: [], workerData: { signals, bytes: share } }),
+  );
   const ready = (worker: Worker): Promise<void> =>
     new Promise((resolve, reject) => {
       worker.once("message", () => resolve());

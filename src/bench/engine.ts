@@ -9,17 +9,24 @@ import { coldStartMs } from "./cold-start.ts";
 import { decodeBandwidthFraction } from "./decode.ts";
 import { gemmFraction } from "./gemm.ts";
 import { loadMs } from "./load.ts";
-import type { Measure } from "./measure.ts";
+import type { Measure, Measurement } from "./measure.ts";
 import { sparseRowUpdate } from "./sparse-rows.ts";
 import { rounded } from "./stats.ts";
 import { trainStepRatio } from "./train-step.ts";
 
-const measures = { trainStepRatio, gemmFraction, decodeBandwidthFraction, coldStartMs, loadMs, sparseRowUpdate } satisfies Record<string, Measure>;
+const measures = {
+  trainStepRatio,
+  gemmFraction,
+  decodeBandwidthFraction,
+  coldStartMs,
+  loadMs,
+  sparseRowUpdate,
+} satisfies Record<string, Measure>;
 
 /** Names of the measures, in the order in which they run. */
 export const engineMeasures = Object.keys(measures) as readonly (keyof typeof measures)[];
 
-export interface EngineBenchOptions {
+interface EngineBenchOptions {
   /** Measures to run, by name. Default: all. */
   readonly only?: readonly string[];
   /** Fewer repeats. */
@@ -43,15 +50,26 @@ export async function runEngineBench({
 }: EngineBenchOptions = {}): Promise<Record<string, unknown>> {
   const unknown = only.find((name) => !Object.hasOwn(measures, name));
   if (unknown !== undefined) {
-    throw new UserError(`bench engine: expected measures among ${engineMeasures.join(", ")}, got ${unknown}; correct the name`);
+    throw new UserError(
+      `bench engine: expected measures among ${engineMeasures.join(", ")}, got ${unknown}; correct the name`,
+    );
   }
-  const results: Record<string, unknown> = { date: now().toISOString(), quick, machine: machineInfo(), versions: versionInfo() };
+  const results: Record<string, unknown> = {
+    date: now().toISOString(),
+    quick,
+    machine: machineInfo(),
+    versions: versionInfo(),
+  };
   for (const name of engineMeasures) {
     if (!only.includes(name)) continue;
     signal?.throwIfAborted();
     const found = await measures[name]({ quick, model, log, signal });
     results[name] = rounded(found);
-    log(`${name}: ${found.value === null ? `not measured (${found.reason ?? `peer ${String(found.peer)}`})` : Number(found.value.toPrecision(4))}`);
+    log(`${name}: ${describe(found)}`);
   }
   return results;
+}
+
+function describe({ value, reason, peer }: Measurement): string {
+  return value === null ? `not measured (${reason ?? `peer ${peer}`})` : String(Number(value.toPrecision(4)));
 }

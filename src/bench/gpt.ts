@@ -27,7 +27,7 @@ export const trainConfig: Gpt2Config = gpt2.parseConfig({
 /** GPT-2 small: 12 layers, 768 wide, 12 heads, 50,257 tokens, 1,024 positions, the head tied to the embedding. */
 export const smallConfig: Gpt2Config = gpt2.parseConfig({ vocab_size: 50257, n_embd: 768, n_layer: 12, n_head: 12 });
 
-export interface TrainSteps {
+interface TrainSteps {
   /** One whole update: loss, gradients, AdamW. Gives the loss in nats. */
   step(): Promise<number>;
   dispose(): Promise<void>;

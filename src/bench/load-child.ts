@@ -1,4 +1,4 @@
-/** The child process of load.ts: loads the checkpoint it is given, or nothing, and tells how long and how large it was. */
+/** The child process of load.ts: loads the checkpoint it is given, or nothing, and tells its time and its size. */
 import { readFileSync } from "node:fs";
 import { loadCheckpoint } from "../models/load.ts";
 

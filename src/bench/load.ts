@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
 import { gpt2 } from "../models/gpt2.ts";
-import { initialize } from "../nn/init.ts";
+import { type Initializer, initialize } from "../nn/init.ts";
 import { nodeArguments, runNode } from "./child.ts";
 import { absent, type Measure, memoryShort } from "./measure.ts";
 import { median, spread } from "./stats.ts";
@@ -30,13 +30,18 @@ async function report(args: readonly string[], signal?: AbortSignal): Promise<Ch
 /** Write the checkpoint; gives the size of its weights file in bytes. */
 async function writeCheckpoint(folder: string): Promise<number> {
   const path = join(folder, "model.safetensors");
-  const uniform = (out: Float32Array, _shape: readonly number[], random: { fillUniform(out: Float32Array, low: number, high: number): void }) =>
-    random.fillUniform(out, -1, 1);
+  const uniform: Initializer = (out, _shape, random) => void random.fillUniform(out, -1, 1);
   try {
     await writeFile(join(folder, "config.json"), JSON.stringify(configJson));
-    await writeSafetensors(path, initialize(gpt2.shapes(gpt2.parseConfig(configJson)), () => uniform, 0));
+    await writeSafetensors(
+      path,
+      initialize(gpt2.shapes(gpt2.parseConfig(configJson)), () => uniform, 0),
+    );
   } catch (error) {
-    throw new UserError(`bench: expected room for a checkpoint of 500 MB in ${tmpdir()}, got "${String(error)}"; free space or set TMPDIR`, { cause: error });
+    throw new UserError(
+      `bench: expected room for 500 MB in ${tmpdir()}, got "${String(error)}"; free space or set TMPDIR`,
+      { cause: error },
+    );
   }
   return (await stat(path)).size;
 }
@@ -49,7 +54,8 @@ export const loadMs: Measure = async ({ quick, log, signal }) => {
     log("loadMs: writing a checkpoint of 500 MB");
     const fileBytes = await writeCheckpoint(folder);
     const { parameters } = await report([folder], signal); // warms the file cache
-    if (parameters * 4 > fileBytes) throw new UserError(`bench: expected ${fileBytes} bytes of weights, got ${parameters} parameters`);
+    if (parameters * 4 > fileBytes)
+      throw new UserError(`bench: expected ${fileBytes} bytes of weights, got ${parameters} parameters`);
     const loaded: ChildReport[] = [];
     const idle: ChildReport[] = [];
     for (let i = 0; i < (quick ? 2 : 9); i++) {

@@ -2,7 +2,7 @@
 import { freemem } from "node:os";
 import { setTimeout } from "node:timers/promises";
 
-export interface MeasureOptions {
+interface MeasureOptions {
   /** Fewer repeats: shows that it runs, not what is true. */
   readonly quick: boolean;
   /** A checkpoint folder for measures of a whole model. */
@@ -35,8 +35,8 @@ export async function timings(count: number, run: () => unknown): Promise<number
   return times;
 }
 
-/** Let the threads of whatever ran before go to sleep: they spin for a while, and would take a core from what follows. */
-export const settle = (): Promise<void> => setTimeout(100);
+/** Let the threads of whatever ran before go to sleep: the runtime's spin for up to 130 ms and hold a core. */
+export const settle = (): Promise<void> => setTimeout(250);
 
 /** A reason not to measure when this machine has too little free memory: swapping would be timed, not the engine. */
 export function memoryShort(bytes: number): string | undefined {

@@ -8,9 +8,9 @@ import { fileURLToPath } from "node:url";
 import { UserError } from "../errors.ts";
 
 /** What a peer tells of itself when it is ready, as it says it. */
-export type PeerInfo = Readonly<Record<string, unknown>>;
+type PeerInfo = Readonly<Record<string, unknown>>;
 
-export interface PeerTiming {
+interface PeerTiming {
   readonly threads: number;
   readonly medianMs: number;
   readonly minMs: number;
@@ -28,8 +28,8 @@ export interface Peer {
 
 const script = fileURLToPath(new URL("../../bench/peers/torch_gpt.py", import.meta.url));
 
-/** The PyTorch peer by every Python that may have it: distributions install it for their own, not for the first in the path. */
-export const torchCommands: readonly (readonly string[])[] = [
+/** The PyTorch peer by every Python that may have it: a distribution installs it for its own Python only. */
+const torchCommands: readonly (readonly string[])[] = [
   ["/usr/bin/python3", script],
   ["python3", script],
 ];
@@ -44,7 +44,7 @@ export async function startPeer(commands: readonly (readonly string[])[] = torch
 }
 
 /** One line of a peer as an object; undefined when it is none. */
-export function parseLine(line: string): Readonly<Record<string, unknown>> | undefined {
+function parseLine(line: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = JSON.parse(line);
     return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : undefined;
@@ -68,7 +68,8 @@ export function parseTiming(line: string, threads: number, steps: number): PeerT
 }
 
 async function start([program, ...args]: readonly string[]): Promise<Peer | undefined> {
-  const child = spawn(program, args, { stdio: ["pipe", "pipe", "ignore"] });
+  // Detached: Ctrl-C in a terminal is for this process, which then ends the peer
+  const child = spawn(program, args, { stdio: ["pipe", "pipe", "ignore"], detached: true });
   const ended = new Promise<void>((resolve) => {
     child.on("error", () => resolve()); // no such program
     child.on("close", () => resolve());

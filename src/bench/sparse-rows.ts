@@ -49,7 +49,12 @@ export function randomRows(random: Random, rows: number, count: number): Int32Ar
   return Int32Array.from(chosen);
 }
 
-async function update(program: Program, { values, state }: Table, rows: HostTensor<"int32">, into: Record<string, HostTensor>): Promise<void> {
+async function update(
+  program: Program,
+  { values, state }: Table,
+  rows: HostTensor<"int32">,
+  into: Record<string, HostTensor>,
+): Promise<void> {
   const { indices, gradients } = await program.run({ table: values, rows }, { into });
   optimizer.stepRows(values.data, WIDTH, indices.data as Int32Array, gradients.data as Float32Array, state, 1e-3);
 }
@@ -79,7 +84,13 @@ export const sparseRowUpdate: Measure = async ({ quick, log, signal }) => {
     }
     const ms = [...times].map(([rows, found]) => ({ rows, ...spread(found) }));
     const medians = ms.map((found) => found.median);
-    return { value: Math.max(...medians) / Math.min(...medians), threads: runtime.threads, touchedRows: TOUCHED, width: WIDTH, ms };
+    return {
+      value: Math.max(...medians) / Math.min(...medians),
+      threads: runtime.threads,
+      touchedRows: TOUCHED,
+      width: WIDTH,
+      ms,
+    };
   } finally {
     await runtime.dispose();
   }

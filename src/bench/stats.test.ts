@@ -21,6 +21,18 @@ test("a spread tells the range and the number of repeats", () => {
 });
 
 test("rounding cuts fractions at any depth and leaves whole numbers, text and null", () => {
-  const result = { ratio: 1.23456789, bytes: 494_128_128, rounds: [{ ms: 0.000123456789 }], peer: "absent", value: null };
-  expect(rounded(result)).toEqual({ ratio: 1.2346, bytes: 494_128_128, rounds: [{ ms: 0.00012346 }], peer: "absent", value: null });
+  const result = {
+    ratio: 1.23456789,
+    bytes: 494_128_128,
+    rounds: [{ ms: 0.000123456789 }],
+    peer: "absent",
+    value: null,
+  };
+  expect(rounded(result)).toEqual({
+    ratio: 1.2346,
+    bytes: 494_128_128,
+    rounds: [{ ms: 0.00012346 }],
+    peer: "absent",
+    value: null,
+  });
 });

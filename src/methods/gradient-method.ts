@@ -14,7 +14,7 @@ import { isDecayed } from "../nn/names.ts";
 import { adam, adamw, type Optimizer, sgd } from "../nn/optim.ts";
 import type { LowRank } from "../nn/params.ts";
 import { schedules } from "../nn/schedule.ts";
-import { type HostTensor, sizeOf } from "../tensor/dtype.ts";
+import { float32Host, type HostTensor, sizeOf } from "../tensor/dtype.ts";
 import { type Batches, packDocuments } from "./batches.ts";
 import type { MethodDeps } from "./definition.ts";
 import type { Document, Method, MethodEvent, MethodState, ObserveOptions, Receipt } from "./method.ts";
@@ -59,7 +59,11 @@ export interface GradientMethodOptions {
 /** Text that is only for early stopping: the end of each document. */
 function splitForValidation(documents: readonly Document[], share: number): { learned: string[]; heldOut: string[] } {
   if (share === 0) return { learned: documents.map(({ text }) => text), heldOut: [] };
-  const cut = documents.map(({ text }) => Math.floor(text.length * (1 - share)));
+  const cut = documents.map(({ text }) => {
+    const at = Math.floor(text.length * (1 - share));
+    // Not within a surrogate pair
+    return (text.charCodeAt(at) & 0xfc00) === 0xdc00 ? at + 1 : at;
+  });
   return {
     learned: documents.map(({ text }, i) => text.slice(0, cut[i])),
     heldOut: documents.map(({ text }, i) => text.slice(cut[i])).filter((text) => text.trim() !== ""),
@@ -76,6 +80,8 @@ export function gradientMethod({ name, base, trainable, lowRank, learningRate, t
   const scorer = lazy(() => createScorer(runtime, served, tokenizer));
   const decoder = lazy(() => createDecoder(runtime, served, { frozen: false }));
   let observations = 0;
+  /** Names everything learned so far, in order. */
+  let history = "";
 
   const objectiveFor = (batchSize: number): Promise<Objective> => {
     const known =
@@ -94,7 +100,9 @@ export function gradientMethod({ name, base, trainable, lowRank, learningRate, t
 
   const identityOf = (documents: readonly Document[]): string =>
     createHash("sha256")
-      .update(JSON.stringify([name, training, learningRate, lowRank ?? null, seed, observations, documents.map(({ id, text }) => [id, text])]))
+      .update(JSON.stringify([name, training, learningRate, lowRank ?? null, seed, history]))
+      .update(JSON.stringify(Object.entries(trainable).map(([key, { shape }]) => [key, shape])))
+      .update(JSON.stringify(documents.map(({ id, text }) => [id, text])))
       .digest("hex");
 
   async function* observe(documents: readonly Document[], { checkpoint, signal }: ObserveOptions = {}): AsyncGenerator<MethodEvent> {
@@ -118,10 +126,13 @@ export function gradientMethod({ name, base, trainable, lowRank, learningRate, t
       tokenBudget: training.tokenBudget,
       validation:
         heldOut.length === 0 ? undefined : { every: everyEpoch, patience: training.patience, measure: () => heldOutBits(heldOut) },
-      checkpoint: checkpoint === undefined ? undefined : { folder: checkpoint, everySeconds: 30, identity },
+      checkpoint: checkpoint === undefined ? undefined : { folder: checkpoint, identity: `${identity} on ${await base.hash()}` },
       signal,
     });
-    if (result.stopped !== "interrupted") observations++;
+    if (result.stopped !== "interrupted") {
+      observations++;
+      history = identity;
+    }
     const receipt: Receipt = { id: `${name}-${identity.slice(0, 12)}`, documents: documents.map(({ id }) => id), ...result };
     yield { type: "receipt", receipt };
   }
@@ -146,20 +157,25 @@ export function gradientMethod({ name, base, trainable, lowRank, learningRate, t
       yield* generateText(await decoder.get(), tokenizer, prompt, { ...options, eosIds: base.eosIds });
     },
     bytes: () => Object.values(trainable).reduce((total, { shape }) => total + 4 * sizeOf(shape), 0),
-    state: async (): Promise<MethodState> => ({ tensors: { ...trainable }, json: { observations } }),
+    state: async (): Promise<MethodState> => ({
+      tensors: Object.fromEntries(Object.entries(trainable).map(([key, { shape, data }]) => [key, float32Host(shape, data.slice())])),
+      json: { observations, history },
+    }),
     async restore({ tensors, json }) {
       for (const [key, { data }] of Object.entries(trainable)) {
         const saved = tensors[key];
         if (!saved || saved.data.length !== data.length) {
           throw new UserError(`${name}: expected ${data.length} saved numbers for ${key}, got ${saved?.data.length ?? "none"}; the state is of another model or rank`);
         }
-        data.set(saved.data as Float32Array);
       }
+      for (const [key, { data }] of Object.entries(trainable)) data.set(tensors[key].data as Float32Array);
       observations = Number(json.observations ?? 0);
+      history = String(json.history ?? "");
     },
     async dispose() {
       await decoder.made?.then((made) => made.dispose());
       await scorer.made?.then((made) => made.dispose());
+      for (const objective of objectives.values()) await (await objective).dispose();
     },
   };
 }

@@ -39,6 +39,8 @@ export interface Objective {
    * `step` seeds dropout, so a resumed run draws the same noise.
    */
   accumulate(batch: Batch, total: number, step: number): Promise<number>;
+  /** Give the compiled program back. */
+  dispose(): Promise<void>;
 }
 
 interface RowOutputs {
@@ -124,5 +126,6 @@ export async function createObjective(options: ObjectiveOptions): Promise<Object
       calls++;
       return (results.loss.data as Float32Array)[0];
     },
+    dispose: () => program.release(),
   };
 }

@@ -2,7 +2,6 @@
  * Low-rank adapters in the layout of Hugging Face PEFT (adapter_config.json, adapter_model.safetensors), which PEFT,
  * vLLM and llama.cpp's converter load; and merging them into the weights: W + (alpha / r) B A.
  */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { readJsonObject, writeFileAtomic } from "../checkpoint/files.ts";
@@ -10,7 +9,9 @@ import { openSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts"
 import { UserError } from "../errors.ts";
 import type { Checkpoint, Weights } from "../models/load.ts";
 import type { ModelDefinition } from "../models/model.ts";
+import type { LowRank } from "../nn/params.ts";
 import { float32Host } from "../tensor/dtype.ts";
+import { makeFolder } from "./folders.ts";
 
 const PREFIX = "base_model.model.";
 const DOWN = ".lora_A.weight";
@@ -34,10 +35,25 @@ const configSchema = z.looseObject({
   use_rslora: z.literal(false).default(false),
   use_dora: z.literal(false).default(false),
   bias: z.literal("none").default("none"),
+  // Ranks and scales of single layers: only where there are none
+  rank_pattern: z.strictObject({}).nullish(),
+  alpha_pattern: z.strictObject({}).nullish(),
+  mneme_base_sha256: z.string().optional(),
 });
 
 const pathsOf = (tensors: Weights): string[] =>
   Object.keys(tensors).filter((name) => name.endsWith(DOWN)).map((name) => name.slice(0, -DOWN.length));
+
+/**
+ * Names for `target_modules`, which PEFT matches with the ends of module paths: last parts where they select the very
+ * layers that are adapted, else whole paths (`c_proj` alone would also select the other `c_proj` of each block).
+ */
+function targetModules({ definition, config }: Base, paths: readonly string[]): string[] {
+  const last = (path: string): string => path.slice(path.lastIndexOf(".") + 1);
+  const kinds = new Set(paths.map(last));
+  const selected = definition.linearPaths(config).filter((path) => kinds.has(last(path)));
+  return selected.length === paths.length ? [...kinds] : [...paths];
+}
 
 export async function saveAdapter(base: Base, { tensors, rank, alpha, dropout }: Adapter, folder: string): Promise<void> {
   const config = {
@@ -47,14 +63,14 @@ export async function saveAdapter(base: Base, { tensors, rank, alpha, dropout }:
     r: rank,
     lora_alpha: alpha,
     lora_dropout: dropout,
-    target_modules: [...new Set(pathsOf(tensors).map((path) => path.split(".").at(-1) as string))],
+    target_modules: targetModules(base, pathsOf(tensors)),
     fan_in_fan_out: base.definition.linearInputFirst,
     bias: "none",
     inference_mode: true,
     // Our own line, ignored elsewhere: the weights these adapters belong to
     mneme_base_sha256: await base.hash(),
   };
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const named = Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [PREFIX + name, tensor]));
   await writeSafetensors(join(folder, "adapter_model.safetensors"), named, { metadata: { format: "pt" } });
   await writeFileAtomic(join(folder, "adapter_config.json"), `${JSON.stringify(config, null, 2)}\n`);
@@ -66,6 +82,12 @@ export async function loadAdapter(base: Base, folder: string): Promise<Adapter> 
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     throw new UserError(`loadAdapter: expected a plain LoRA adapter in ${folder}, got ${issue.path.join(".")}: ${issue.message}`);
+  }
+  const { r: rank, lora_alpha: alpha, lora_dropout: dropout, mneme_base_sha256: hash } = parsed.data;
+  if (hash !== undefined && hash !== (await base.hash())) {
+    throw new UserError(
+      `loadAdapter: expected an adapter of the model in ${base.folder}, got one of another with SHA-256 ${hash.slice(0, 12)}...; use the model it was trained on`,
+    );
   }
   const known = new Set(base.definition.linearPaths(base.config));
   const tensors: Weights = {};
@@ -82,8 +104,9 @@ export async function loadAdapter(base: Base, folder: string): Promise<Adapter> 
   } finally {
     await file.close();
   }
-  const { r: rank, lora_alpha: alpha, lora_dropout: dropout } = parsed.data;
-  for (const path of pathsOf(tensors)) checkPair(base, tensors, path, rank);
+  const paths = new Set(Object.keys(tensors).map((name) => name.replace(/\.lora_[AB]\.weight$/, "")));
+  if (paths.size === 0) throw new UserError(`loadAdapter: expected adapters in ${folder}, got none; save the adapter again`);
+  for (const path of paths) checkPair(base, tensors, path, rank);
   return { tensors, rank, alpha, dropout };
 }
 
@@ -100,6 +123,11 @@ function checkPair(base: Base, tensors: Weights, path: string, rank: number): vo
       throw new UserError(`loadAdapter: expected ${name} of shape [${shape}], got ${got ? `[${got}]` : "none"}; is it made for another model?`);
     }
   }
+}
+
+/** The base with an adapter beside its layers: a model for scoring and generation that shares the base's arrays. */
+export function attachAdapter<M extends Base>(base: M, { tensors, rank, alpha }: Adapter): M & { readonly lowRank: LowRank } {
+  return { ...base, weights: { ...base.weights, ...tensors }, lowRank: { scale: alpha / rank, dropout: 0 } };
 }
 
 /** W + (alpha / r) B A for every adapted layer, in new arrays: the model that answers as base and adapter together. */

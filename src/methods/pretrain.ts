@@ -3,11 +3,11 @@
  * Hugging Face layout with a model card. A recipe file says all of it, so a later variant of a model reuses it.
  */
 import { createHash } from "node:crypto";
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { type TokenizerJson, trainBpe } from "../checkpoint/bpe.ts";
-import { writeFileAtomic } from "../checkpoint/files.ts";
+import { readJsonObject, sha256File, writeFileAtomic } from "../checkpoint/files.ts";
 import { readTextFile } from "../checkpoint/text.ts";
 import { loadTokenizer, type Tokenizer } from "../checkpoint/tokenizer.ts";
 import { UserError } from "../errors.ts";
@@ -20,6 +20,7 @@ import { cosine } from "../nn/schedule.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 import { packTokens } from "./batches.ts";
+import { makeFolder } from "./folders.ts";
 import type { MethodEvent } from "./method.ts";
 import { createObjective } from "./objective.ts";
 import { train, type TrainResult } from "./train.ts";
@@ -120,11 +121,36 @@ function endOf(tokenizer: Tokenizer): number {
   return tokenizer.eosId;
 }
 
+/** A work folder belongs to one recipe and one corpus: vocabulary and tokens in it are those of no other. */
+async function claimFolder(folder: string, recipe: Recipe, files: readonly string[]): Promise<void> {
+  await makeFolder(folder);
+  const texts: (readonly [name: string, sha256: string])[] = [];
+  for (const file of files) texts.push([basename(file), await sha256File(file)]);
+  const path = join(folder, "pretrain.json");
+  if (!(await exists(path))) return writeFileAtomic(path, `${JSON.stringify({ recipe, texts }, null, 2)}\n`);
+  const begun = await readJsonObject(path);
+  for (const [what, now] of [["recipe", recipe], ["texts", texts]] as const) {
+    if (JSON.stringify(begun[what]) === JSON.stringify(now)) continue;
+    throw new UserError(`pretrain: expected the ${what} that ${folder} was begun with, got changed ones; use another folder or delete it`);
+  }
+}
+
+/** The architecture that the recipe names, refused before any work where the recipe does not fit it. */
+function definitionOf({ model, vocabulary, training }: Recipe): ModelDefinition {
+  const definition = causalDefinitionFor(model);
+  const { context } = definition.geometry(definition.parseConfig({ ...model, vocab_size: vocabulary.size }));
+  if (training.contextLength <= context) return definition;
+  throw new UserError(
+    `recipe: expected a training.contextLength of at most ${context} (the model's context), got ${training.contextLength}`,
+  );
+}
+
 /** Train; yields progress and returns the model. Stopping it leaves a state in `folder` that the next call continues. */
 export async function* pretrain({ runtime, recipe, files: given, folder, signal }: PretrainOptions): AsyncGenerator<MethodEvent, Pretrained> {
   if (given.length === 0) throw new UserError("pretrain: expected at least one text file, got none; name files or a folder with --data");
+  const definition = definitionOf(recipe);
   const files = [...given].sort((a, b) => (basename(a) < basename(b) ? -1 : 1));
-  await mkdir(folder, { recursive: true });
+  await claimFolder(folder, recipe, files);
   const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
   const identity = createHash("sha256")
     .update(JSON.stringify([recipe, files.map((file, i) => [basename(file), sizes[i]])]))
@@ -133,7 +159,6 @@ export async function* pretrain({ runtime, recipe, files: given, folder, signal 
   const tokenizer = await prepareTokenizer(recipe, files, folder);
   const stream = await prepareTokens(tokenizer, files, folder);
   const config: Record<string, unknown> = { ...recipe.model, vocab_size: tokenizer.vocabSize, bos_token_id: null, eos_token_id: endOf(tokenizer) };
-  const definition = causalDefinitionFor(config);
   const parsed = definition.parseConfig(config);
   const rule = gpt2Rule({ layers: definition.geometry(parsed).layers });
   const weights = initialize(definition.shapes(parsed), rule, recipe.seed);
@@ -143,20 +168,25 @@ export async function* pretrain({ runtime, recipe, files: given, folder, signal 
   const objective = await createObjective({
     runtime, definition, config: parsed, weights, trainable: Object.keys(weights), batchSize: batches.batchSize, contextLength, seed: recipe.seed,
   });
-  const result = yield* train({
-    objective,
-    batches,
-    weights: Object.fromEntries(Object.entries(weights).map(([name, { data }]) => [name, data])),
-    optimizer: adamw({ b1, b2, weightDecay, decayFilter: isDecayed }),
-    learningRate,
-    schedule: cosine,
-    scheduleOptions: { warmupSteps, totalSteps: steps, floor },
-    steps,
-    accumulate,
-    clipNorm,
-    checkpoint: { folder, everySeconds: 120, identity },
-    signal,
-  });
+  let result: TrainResult;
+  try {
+    result = yield* train({
+      objective,
+      batches,
+      weights: Object.fromEntries(Object.entries(weights).map(([name, { data }]) => [name, data])),
+      optimizer: adamw({ b1, b2, weightDecay, decayFilter: isDecayed }),
+      learningRate,
+      schedule: cosine,
+      scheduleOptions: { warmupSteps, totalSteps: steps, floor },
+      steps,
+      accumulate,
+      clipNorm,
+      checkpoint: { folder, everySeconds: 120, identity },
+      signal,
+    });
+  } finally {
+    await objective.dispose();
+  }
   const bytes = sizes.reduce((a, b) => a + b, 0);
   return { result, weights, config, definition, tokenizerFolder: folder, corpus: { files: files.map((f) => basename(f)), bytes, tokens: stream.length } };
 }

@@ -1,10 +1,11 @@
 /** The state of a training run in one safetensors file, written atomically: weights, moments, best weights, progress. */
-import { mkdir, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
 import type { OptimizerState } from "../nn/optim.ts";
 import { float32Host, type HostTensor } from "../tensor/dtype.ts";
+import { makeFolder, removeLeftovers } from "./folders.ts";
 
 export interface TrainingStateFile {
   /** Folder of the run's state. A state found there is continued. */
@@ -33,7 +34,7 @@ export interface TrainingState {
   readonly progress: TrainProgress;
 }
 
-const fileOf = (folder: string): string => join(folder, "training.safetensors");
+const FILE = "training.safetensors";
 
 /** The arrays of a state under the names they have in the file. */
 function* arrays({ weights, moments, best }: TrainingState): Generator<[string, Float32Array]> {
@@ -43,19 +44,20 @@ function* arrays({ weights, moments, best }: TrainingState): Generator<[string, 
 }
 
 export async function saveTrainingState({ folder, identity }: TrainingStateFile, state: TrainingState): Promise<void> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const tensors: Record<string, HostTensor> = {};
   for (const [name, values] of arrays(state)) tensors[name] = float32Host([values.length], values);
   // JSON has no Infinity and no NaN: they become null, and loading keeps the fresh value
   const progress = JSON.stringify(state.progress);
-  await writeSafetensors(fileOf(folder), tensors, {
+  await writeSafetensors(join(folder, FILE), tensors, {
     metadata: { identity, progress, optimizerStep: String(state.moments.step) },
   });
 }
 
 /** Continue from a folder: fills the state in place and returns true, or false where nothing was saved. */
 export async function loadTrainingState({ folder, identity }: TrainingStateFile, state: TrainingState): Promise<boolean> {
-  const path = fileOf(folder);
+  await removeLeftovers(folder, FILE);
+  const path = join(folder, FILE);
   if (!(await stat(path).then(() => true, () => false))) return false;
   const file = await openSafetensors(path);
   try {
@@ -67,7 +69,13 @@ export async function loadTrainingState({ folder, identity }: TrainingStateFile,
     for (const name of file.tensors.keys()) {
       if (name.startsWith("best:")) state.best[name.slice(5)] = (await file.readFloat32(name)).data;
     }
-    for (const [name, values] of arrays({ ...state, best: {} })) values.set((await file.readFloat32(name)).data);
+    for (const [name, values] of arrays({ ...state, best: {} })) {
+      const { data } = await file.readFloat32(name);
+      if (data.length !== values.length) {
+        throw new UserError(`train: expected ${values.length} numbers for ${name} in ${path}, got ${data.length}; use another folder or delete it`);
+      }
+      values.set(data);
+    }
     const saved: Partial<TrainProgress> = JSON.parse(file.metadata.progress);
     for (const [key, value] of Object.entries(saved)) if (value !== null) Object.assign(state.progress, { [key]: value });
     state.moments.step = Number(file.metadata.optimizerStep);

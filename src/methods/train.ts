@@ -14,15 +14,15 @@ import { loadTrainingState, saveTrainingState, type TrainingStateFile, type Trai
 export interface ValidationOptions {
   /** Steps between two measurements. */
   readonly every: number;
-  /** Measurements without improvement after which training stops; the best weights are kept. */
+  /** Measurements without improvement after which training stops; the weights are then those of the best one. */
   readonly patience: number;
   /** Bits per byte on held-out text with the weights as they are now; lower is better. */
   readonly measure: () => Promise<number>;
 }
 
 export interface CheckpointOptions extends TrainingStateFile {
-  /** Seconds between two saves; one is always made when the run stops. */
-  readonly everySeconds: number;
+  /** Seconds between two saves (default 30); one is always made when the run stops. */
+  readonly everySeconds?: number;
 }
 
 export interface TrainOptions {
@@ -68,7 +68,11 @@ const fresh = (): TrainProgress => ({
   finished: false,
 });
 
-/** Train; the generator returns the result after its last event. */
+/**
+ * Train; the generator returns the result after its last event. When a loss is not finite it throws, and the weights
+ * are those of the last state known to be good: the one at the start, or the last that was kept since. A state is kept
+ * (and saved) only after its own loss was seen to be finite, as an update may spoil weights without a sign.
+ */
 export async function* train(options: TrainOptions): AsyncGenerator<MethodEvent, TrainResult> {
   const { objective, weights, optimizer, steps, validation, checkpoint, signal } = options;
   const { tokenBudget = Number.POSITIVE_INFINITY, clock = () => performance.now() } = options;
@@ -84,8 +88,12 @@ export async function* train(options: TrainOptions): AsyncGenerator<MethodEvent,
     return [{ type: "checkpoint", step: progress.step, path: checkpoint.folder }];
   };
 
-  let lastSave = clock();
-  let stopped: TrainResult["stopped"] = "done";
+  const everyMs = 1000 * (checkpoint?.everySeconds ?? 30);
+  const good = Object.fromEntries(Object.entries(weights).map(([name, values]) => [name, values.slice()]));
+  let goodStep = progress.step;
+  let lastKept = clock();
+  // A run that was cut off between its early stop and its end
+  let stopped: TrainResult["stopped"] = progress.finished ? "early-stop" : "done";
   while (!progress.finished && progress.step < steps) {
     if (signal?.aborted) {
       stopped = "interrupted";
@@ -98,11 +106,17 @@ export async function* train(options: TrainOptions): AsyncGenerator<MethodEvent,
     const started = clock();
     const { loss, tokens, norm } = await gradientOfStep(options, progress.step);
     if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
-      yield* await save();
+      copyInto(weights, good);
       const what = Number.isFinite(loss) ? `a gradient of norm ${norm}` : `a loss of ${loss}`;
       throw new UserError(
-        `train: expected finite numbers, got ${what} at step ${progress.step + 1}; the weights of step ${progress.step} are kept, lower the learning rate`,
+        `train: expected finite numbers, got ${what} at step ${progress.step + 1}; the weights of step ${goodStep} are kept, lower the learning rate`,
       );
+    }
+    if (clock() - lastKept >= everyMs && progress.step > goodStep) {
+      copyInto(good, weights);
+      goodStep = progress.step;
+      yield* await save();
+      lastKept = clock();
     }
     const rate = options.learningRate * options.schedule(progress.step, options.scheduleOptions);
     const { clipNorm = 1 } = options;
@@ -120,15 +134,15 @@ export async function* train(options: TrainOptions): AsyncGenerator<MethodEvent,
         progress.finished = true;
       }
     }
-    if (checkpoint && clock() - lastSave > checkpoint.everySeconds * 1000) {
-      yield* await save();
-      lastSave = clock();
-    }
   }
-  if (stopped === "early-stop") for (const name of Object.keys(best)) weights[name].set(best[name]);
+  if (stopped === "early-stop") copyInto(weights, best);
   yield* await save();
   const { step, tokens, seconds, lastLoss } = progress;
   return { steps: step, tokens, seconds, finalLoss: lastLoss, stopped };
+}
+
+function copyInto(target: Readonly<Record<string, Float32Array>>, source: Readonly<Record<string, Float32Array>>): void {
+  for (const [name, values] of Object.entries(source)) target[name].set(values);
 }
 
 /** Loss and gradient of one update: the joint batch of all its micro-batches. */

@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { expectClose } from "../../tests/support/close.ts";
 import { decoderOf, nextLogits, readTensors, repositoryFile } from "../../tests/support/model-fixture.ts";
 import { createRuntime } from "../runtime/runtime.ts";
+import type { HostTensor } from "../tensor/dtype.ts";
 import { beamSearch } from "./beam.ts";
 import { createDecoder } from "./decoder.ts";
 import { loadCheckpoint } from "./load.ts";
@@ -14,8 +15,8 @@ const folder = repositoryFile("tests/fixtures/llama");
 const model = decoderOf(await loadCheckpoint(folder));
 const reference = await readTensors(`${folder}/reference.safetensors`);
 const decoder = await createDecoder(runtime, model);
-const [, T] = reference.get("input_ids")?.shape ?? [];
-const prompt = Array.from((reference.get("input_ids")?.data as Int32Array).subarray(0, T));
+const inputs = reference.get("input_ids") as HostTensor<"int32">;
+const prompt = Array.from(inputs.data.subarray(0, inputs.shape[1]));
 const numbers = (name: string): number[] => Array.from(reference.get(name)?.data as Float32Array);
 
 test.each([

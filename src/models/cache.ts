@@ -28,6 +28,8 @@ export interface HostCache extends Cache {
   readonly layers: readonly LayerBuffers[];
   /** [P, B]. */
   readonly positions: Int32Array;
+  /** The last step's scores [B, V]: each cache has its own, so that several decode side by side. */
+  logits: Float32Array;
   /** Make room for this many tokens per row; buffers at least double. */
   reserve(length: number): void;
 }
@@ -71,6 +73,7 @@ export function createHostCache({ layers: count, kvHeads, headDim }: Geometry, s
 
   return {
     layers,
+    logits: new Float32Array(),
     get batch() {
       return batch;
     },

@@ -37,7 +37,7 @@ describe.each(["llama", "llama-tied", "llama-scaled", "mistral", "gpt2", "qwen2"
     const { last } = await (await nextLogits(runtime, model))(IDS);
     for (const cuts of [[], [1], [5], [2, 7, 10]]) {
       const cache = decoder.createCache(1);
-      let got = new Float32Array();
+      let got: ArrayLike<number> = [];
       for (const [i, start] of [0, ...cuts].entries()) got = await decoder.step(cache, IDS.slice(start, cuts[i]));
       expectClose(`cut at ${cuts}`, got, last, SAME);
     }

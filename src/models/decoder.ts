@@ -22,7 +22,7 @@ export interface Decoder {
   /**
    * Read T more tokens of each of the cache's B rows: ids [B, T] row by row, positions likewise (negative: padding,
    * which nothing sees; default: counted on from the cache). Gives the scores [B, V] of the token after the last, in
-   * an array that the next step overwrites.
+   * an array that the cache's next step overwrites.
    */
   step(cache: Cache, ids: ArrayLike<number>, positions?: ArrayLike<number>): Promise<Float32Array>;
   dispose(): Promise<void>;
@@ -64,7 +64,6 @@ export async function createDecoder(runtime: Runtime, model: Model, { frozen = t
     past: { key: `past.${i}.key`, value: `past.${i}.value` },
     present: { key: `present.${i}.key`, value: `present.${i}.value` },
   }));
-  let logits = new Float32Array(vocabulary);
 
   const run = async (cache: HostCache, T: number, ids: Int32Array, positions: Int32Array): Promise<void> => {
     const { batch: B, length } = cache;
@@ -82,7 +81,7 @@ export async function createDecoder(runtime: Runtime, model: Model, { frozen = t
       positions: { dtype: "int32", shape: [B, T], data: positions },
       "past.positions": { dtype: "int32", shape: [P, B], data: cache.positions.subarray(0, P * B) },
     };
-    const into: Record<string, HostTensor> = { logits: { dtype: "float32", shape: [B, vocabulary], data: logits } };
+    const into: Record<string, HostTensor> = { logits: { dtype: "float32", shape: [B, vocabulary], data: cache.logits } };
     for (let i = 0; i < layers; i++) {
       const { key, value } = cache.layers[i];
       feeds[names[i].past.key] = float32(P, key, 0);
@@ -99,7 +98,8 @@ export async function createDecoder(runtime: Runtime, model: Model, { frozen = t
     geometry,
     createCache: (batch, capacity = 64) => createHostCache(geometry, batch, capacity),
     async step(cache, ids, positions) {
-      const { batch: B, length } = cache;
+      const host = cache as HostCache;
+      const { batch: B, length } = host;
       const T = ids.length / B;
       if (!Number.isInteger(T) || T < 1) internal(`decoder.step: ${ids.length} ids for ${B} rows`);
       if (positions && positions.length !== ids.length) internal(`decoder.step: ${positions.length} positions for ${ids.length} ids`);
@@ -108,7 +108,7 @@ export async function createDecoder(runtime: Runtime, model: Model, { frozen = t
           throw new UserError(`decoder: expected token ids from 0 to ${vocabulary - 1}, got ${ids[i]}; use the model's own tokenizer`);
         }
       }
-      if (logits.length !== B * vocabulary) logits = new Float32Array(B * vocabulary);
+      if (host.logits.length !== B * vocabulary) host.logits = new Float32Array(B * vocabulary);
       for (let start = 0; start < T; start += CHUNK) {
         const size = Math.min(CHUNK, T - start);
         const part = new Int32Array(B * size);
@@ -119,9 +119,9 @@ export async function createDecoder(runtime: Runtime, model: Model, { frozen = t
             places[b * size + t] = positions ? positions[b * T + start + t] : length + start + t;
           }
         }
-        await run(cache as HostCache, size, part, places);
+        await run(host, size, part, places);
       }
-      return logits;
+      return host.logits;
     },
     dispose: () => program.release(),
   };

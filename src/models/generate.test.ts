@@ -61,6 +61,13 @@ test("a seed repeats, another differs", async () => {
   expect(await sample(1)).not.toEqual(await sample(2));
 });
 
+test("generations side by side do not disturb each other", async () => {
+  const prompts = [[prompt], [[5], [7, 8]], [[9, 1, 2]]];
+  const run = (rows: readonly number[][]) => collect(generate(decoder, rows, { maxTokens: 15 }));
+  const alone = [await run(prompts[0]), await run(prompts[1]), await run(prompts[2])];
+  expect(await Promise.all(prompts.map(run))).toEqual(alone);
+});
+
 test("the repetition penalty counts prompt and output", async () => {
   const [{ tokens }] = await collect(generate(decoder, [prompt], { repetitionPenalty: 1e6, maxTokens: 30 }));
   expect(new Set([...prompt, ...tokens]).size).toBe(new Set(prompt).size + 30);
@@ -123,9 +130,16 @@ describe("every way to end", () => {
   });
 });
 
-test("an empty prompt becomes the start token", () => {
+test("prompts as the model reads them: an empty one becomes the start token", () => {
   expect(promptIds(characters, "")).toEqual([1]);
   expect(promptIds(characters, "01")).toEqual([0, 1]);
+  // An end token that a tokenizer puts behind every text is taken off; one that the text itself ends with stays
+  const closing: Tokenizer = {
+    ...characters,
+    encode: (text, { addSpecialTokens = true } = {}) => [...characters.encode(text), ...(addSpecialTokens ? [2] : [])],
+  };
+  expect(promptIds(closing, "01")).toEqual([0, 1]);
+  expect(promptIds(closing, "02")).toEqual([0, 2]);
 });
 
 const folder = repositoryFile("../shared/models/stories260K");

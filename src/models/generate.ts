@@ -179,8 +179,14 @@ export async function* generateText(
 /** What the model reads for a prompt: an empty one becomes the start token. */
 export function promptIds(tokenizer: Tokenizer, prompt: string): number[] {
   const ids = tokenizer.encode(prompt);
-  // An end token that the tokenizer adds would close the text before it is continued
-  while (ids.length > 1 && ids[ids.length - 1] === tokenizer.eosId && ids.length > tokenizer.encode(prompt, { addSpecialTokens: false }).length) ids.pop();
+  const bare = tokenizer.encode(prompt, { addSpecialTokens: false });
+  // An end token that the tokenizer puts behind a text would close it before it is continued
+  if (bare.length > 0 && endsAtEnd(ids, tokenizer) > endsAtEnd(bare, tokenizer)) ids.pop();
   const start = tokenizer.bosId ?? tokenizer.eosId;
-  return ids.length === 0 && start !== undefined ? [start] : ids;
+  return bare.length === 0 && start !== undefined ? [start] : ids;
+}
+
+/** How many end tokens stand at the end. */
+function endsAtEnd(ids: readonly number[], { eosId }: Tokenizer): number {
+  return ids.length - 1 - ids.findLastIndex((id) => id !== eosId);
 }

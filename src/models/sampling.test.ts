@@ -7,7 +7,7 @@ const row = fc.array(fc.double({ min: -20, max: 20, noNaN: true }), { minLength:
 const logs = (p: number[]): Float32Array => Float32Array.from(p, Math.log);
 const probabilityOf = (scores: Float32Array, options: Parameters<typeof candidates>[1]): number[] => {
   const { ids, probabilities } = candidates(scores, options);
-  const all = new Array<number>(scores.length).fill(0);
+  const all = Array.from(scores, () => 0);
   for (const [i, id] of ids.entries()) all[id] = probabilities[i];
   return all;
 };

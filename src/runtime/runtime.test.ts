@@ -5,8 +5,35 @@ import { afterAll, describe, expect, test } from "vitest";
 import { UserError } from "../errors.ts";
 import { type DType, float32Host, type HostTensor, int32Host, zerosHost } from "../tensor/dtype.ts";
 import {
-  add, broadcastTo, cast, concat, constant, cumsum, gather, input, integer, iota, layerNorm, linear, matmul, max, mean, mul, pad, random,
-  reshape, rmsNorm, rows, scatterAdd, slice, softmax, square, sub, sum, tanh, transpose,
+  add,
+  broadcastTo,
+  cast,
+  concat,
+  constant,
+  cumsum,
+  gather,
+  input,
+  integer,
+  iota,
+  layerNorm,
+  linear,
+  matmul,
+  max,
+  mean,
+  mul,
+  pad,
+  random,
+  reshape,
+  rmsNorm,
+  rows,
+  scatterAdd,
+  slice,
+  softmax,
+  square,
+  sub,
+  sum,
+  tanh,
+  transpose,
 } from "../tensor/functions.ts";
 import { gradients } from "../tensor/grad.ts";
 import type { Tensor } from "../tensor/graph.ts";
@@ -27,7 +54,17 @@ function sequences(B: Dim, T: Dim, P: Dim): Record<string, Tensor> {
   const x = input("x", "float32", [B, T, 4]);
   const past = input("past", "float32", [B, P, 4]);
   const w = input("w", "float32", [4, 4]);
-  const all = concat([past, layerNorm(x, slice(w, { axis: 0, end: 1 }).rank === 2 ? reshape(slice(w, { axis: 0, end: 1 }), [4]) : w, mean(w, { axes: [0] }))], { axis: 1 });
+  const all = concat(
+    [
+      past,
+      layerNorm(
+        x,
+        slice(w, { axis: 0, end: 1 }).rank === 2 ? reshape(slice(w, { axis: 0, end: 1 }), [4]) : w,
+        mean(w, { axes: [0] }),
+      ),
+    ],
+    { axis: 1 },
+  );
   const length = all.shape[1];
   const positions = cast(reshape(iota(length), [1, 1, length]), "float32");
   const scores = sub(matmul(linear(x, w), all, { transposeB: true, scale: 0.5 }), mul(positions, 0.1));
@@ -43,7 +80,14 @@ function sequences(B: Dim, T: Dim, P: Dim): Record<string, Tensor> {
 describe("a symbolic graph", () => {
   test("runs at any size and equals the static graph of that size", async () => {
     const symbolic = await runtime.compile(sequences("B", "T", "P"));
-    for (const [B, T, P] of [[1, 1, 1], [2, 3, 1], [1, 5, 4], [3, 2, 0], [2, 7, 3], [1, 1, 0]]) {
+    for (const [B, T, P] of [
+      [1, 1, 1],
+      [2, 3, 1],
+      [1, 5, 4],
+      [3, 2, 0],
+      [2, 7, 3],
+      [1, 1, 0],
+    ]) {
       const feeds = { x: normal("x", [B, T, 4]), past: normal("past", [B, P, 4]), w: normal("w", [4, 4]) };
       const fixed = await runtime.compile(sequences(B, T, P));
       const want = await fixed.run(feeds);
@@ -51,7 +95,8 @@ describe("a symbolic graph", () => {
       for (const [name, { shape, dtype, data }] of Object.entries(want)) {
         expect({ name, shape: got[name].shape, dtype: got[name].dtype }).toEqual({ name, shape, dtype });
         // The same kernels on the same numbers; fusing differs where a shape is known, by a rounding or two
-        for (const [i, value] of numbers(got[name]).entries()) expect(Math.abs(value - Number(data[i]))).toBeLessThan(2e-6);
+        for (const [i, value] of numbers(got[name]).entries())
+          expect(Math.abs(value - Number(data[i]))).toBeLessThan(2e-6);
       }
     }
   });
@@ -86,7 +131,11 @@ describe("axes of size zero", () => {
     const program = await runtime.compile({ y, table, loss, dx, dw, inner, joined: concat([x, w], { axis: 0 }) });
     const weights = normal("w", [4, 4]);
     const results = await program.run({ x: empty, w: weights });
-    expect([results.y.shape, results.dx.shape, results.joined.shape]).toEqual([[0, 4], [0, 4], [4, 4]]);
+    expect([results.y.shape, results.dx.shape, results.joined.shape]).toEqual([
+      [0, 4],
+      [0, 4],
+      [4, 4],
+    ]);
     expect(numbers(results.table)).toEqual(Array(12).fill(0));
     expect(numbers(results.loss)).toEqual([0]);
     expect(numbers(results.dw).map(Math.abs)).toEqual(Array(16).fill(0));
@@ -112,7 +161,10 @@ describe("feeds", () => {
       [{ x: normal("x", [2, 4]) }, "run: expected input x of float32[B, 3], got float32[2, 4]"],
       [{ x: normal("x", [3]) }, "run: expected input x of float32[B, 3], got float32[3]"],
       [{ x: int32Host([1, 3], [1, 2, 3]) }, "run: expected input x of float32[B, 3], got int32[1, 3]"],
-      [{ x: { dtype: "float32", shape: [2, 3], data: new Float32Array(5) } }, "run: expected 6 numbers for input x, got 5"],
+      [
+        { x: { dtype: "float32", shape: [2, 3], data: new Float32Array(5) } },
+        "run: expected 6 numbers for input x, got 5",
+      ],
     ];
     for (const [feeds, message] of wrong) await expect(program.run(feeds)).rejects.toThrow(new UserError(message));
   });
@@ -177,7 +229,8 @@ describe("frozen inputs", () => {
     const got = await frozen.run({ x: value });
     for (const name of ["y", "twice"]) {
       // Packed weights take another kernel: equal to rounding
-      for (const [i, a] of numbers(want[name]).entries()) expect(Math.abs(a - Number(got[name].data[i]))).toBeLessThan(1e-6);
+      for (const [i, a] of numbers(want[name]).entries())
+        expect(Math.abs(a - Number(got[name].data[i]))).toBeLessThan(1e-6);
     }
   });
 
@@ -212,7 +265,10 @@ describe("outputs", () => {
     const target = zerosHost("float32", [3]);
     const results = await program.run({ x: float32Host([3], [1, 2, 3]) }, { into: { double: target } });
     expect(results.double).toBe(target);
-    expect([numbers(target), numbers(results.triple)]).toEqual([[2, 4, 6], [3, 6, 9]]);
+    expect([numbers(target), numbers(results.triple)]).toEqual([
+      [2, 4, 6],
+      [3, 6, 9],
+    ]);
   });
 
   test("may be inputs, constants, or one tensor under two names", async () => {
@@ -228,16 +284,22 @@ describe("outputs", () => {
 test("names are the caller's: an output may be called like an input, and an input in any way", async () => {
   const [w, t0, out] = [input("w", "float32", [1]), input("t0", "float32", [1]), input("out0", "float32", [1])];
   const program = await runtime.compile({ w: mul(add(w, t0), out), t0: add(t0, 1) });
-  const results = await program.run({ w: float32Host([1], [2]), t0: float32Host([1], [3]), out0: float32Host([1], [10]) });
+  const results = await program.run({
+    w: float32Host([1], [2]),
+    t0: float32Host([1], [3]),
+    out0: float32Host([1], [10]),
+  });
   expect(program.outputs).toEqual(["w", "t0"]);
   expect([numbers(results.w), numbers(results.t0)]).toEqual([[50], [4]]);
 });
 
 describe("random leaves", () => {
   const graph = { a: random(["B", 3], "first"), b: random(["B", 3], "second"), x: input("x", "float32", ["B"]) };
-  const fill = (seed: number) => (stream: string, target: Float32Array): void => {
-    randomStream(seed, stream).fillUniform(target);
-  };
+  const fill =
+    (seed: number) =>
+    (stream: string, target: Float32Array): void => {
+      randomStream(seed, stream).fillUniform(target);
+    };
 
   test("repeat with the seed and differ by stream", async () => {
     const program = await runtime.compile(graph);
@@ -303,11 +365,14 @@ describe("a runtime", () => {
     let y: Tensor = input("x", "float32", [1]);
     for (let i = 0; i < 2_000; i++) y = add(y, input("step", "float32", [1]));
     const program = await runtime.compile({ y });
-    expect(numbers((await program.run({ x: float32Host([1], [0.5]), step: float32Host([1], [1]) })).y)).toEqual([2000.5]);
+    expect(numbers((await program.run({ x: float32Host([1], [0.5]), step: float32Host([1], [1]) })).y)).toEqual([
+      2000.5,
+    ]);
   });
 
   test("wants a whole number of threads", () => {
-    for (const threads of [0, -1, 1.5]) expect(() => createRuntime({ threads })).toThrow(/^runtime: expected 1 or more threads, got/);
+    for (const threads of [0, -1, 1.5])
+      expect(() => createRuntime({ threads })).toThrow(/^runtime: expected 1 or more threads, got/);
   });
 
   test("says in one line that a device is not here", async () => {
@@ -337,7 +402,8 @@ test("jit compiles once per signature and feeds what the graph uses", async () =
     return { y: matmul(x, w) };
   });
   const unused = normal("unused", [9]);
-  const run = async (n: number) => numbers((await f({ x: float32Host([n, 1], Array(n).fill(2)), w: float32Host([1, 1], [3]), unused })).y);
+  const run = async (n: number) =>
+    numbers((await f({ x: float32Host([n, 1], Array(n).fill(2)), w: float32Host([1, 1], [3]), unused })).y);
   expect([await run(1), await run(2), await run(2)]).toEqual([[6], [6, 6], [6, 6]]);
   expect(built).toBe(2);
 });

@@ -53,7 +53,11 @@ export function copyInto(target: HostTensor, source: HostTensor): void {
   (target.data as Float32Array).set((source.data as Float32Array).subarray(0, sizeOf(source.shape)));
 }
 
-const firstLine = (error: unknown): string => String(error instanceof Error ? error.message : error).split("\n")[0];
+/** The first line, without the failed assertion and its place in the runtime's sources. */
+const firstLine = (error: unknown): string =>
+  String(error instanceof Error ? error.message : error)
+    .split("\n")[0]
+    .replace(/^\S+\.cc:\d+ .* was false\. /, "");
 
 function sessionOptions({ device, threads, profile }: SessionOptions): InferenceSession.SessionOptions {
   return {

@@ -43,7 +43,9 @@ port.on("message", async (envelope: Envelope) => {
   const { id } = envelope;
   try {
     const results = await answer(envelope);
-    const buffers = Object.values(results).filter((tensor) => !isShared(tensor)).map(({ data }) => data.buffer as ArrayBuffer);
+    const buffers = Object.values(results)
+      .filter((tensor) => !isShared(tensor))
+      .map(({ data }) => data.buffer as ArrayBuffer);
     port.postMessage({ id, results } satisfies Reply, [...new Set(buffers)]);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);

@@ -67,7 +67,10 @@ describe("a worker host", () => {
   test("writes outputs in place, into plain and shared memory", async () => {
     const program = await runtime.compile(network());
     const { y } = await program.run({ x, w });
-    for (const target of [float32Host([3, 8], new Float32Array(24)), share(float32Host([3, 8], new Float32Array(24)))]) {
+    for (const target of [
+      float32Host([3, 8], new Float32Array(24)),
+      share(float32Host([3, 8], new Float32Array(24))),
+    ]) {
       const results = await program.run({ x, w }, { into: { y: target } });
       expect(results.y.data).toBe(target.data);
       expect(Float32Array.from(target.data)).toEqual(y.data);
@@ -107,7 +110,10 @@ describe("a worker host that ends", () => {
     const runtime = createRuntime({ threads: 1, host });
     const program = await runtime.compile(network());
     const pending = program.run({ x: normal("x", 3, 8), w: normal("w", 8, 8) });
-    const outcome = pending.then(() => "answered", (error) => error.message);
+    const outcome = pending.then(
+      () => "answered",
+      (error) => error.message,
+    );
     await host.dispose();
     expect(["answered", disposed]).toContain(await outcome);
     await expect(program.run({ x: normal("x", 3, 8), w: normal("w", 8, 8) })).rejects.toThrow(disposed);
@@ -122,7 +128,8 @@ describe("a worker host that ends", () => {
     const host = workerHost({ start: () => new Worker(quits, { eval: true }) });
     const both = [host.create(new Uint8Array(1), options), host.create(new Uint8Array(1), options)];
     const message = "internal: the runtime's thread ended with code 3 before it answered";
-    for (const one of await Promise.allSettled(both)) expect(String((one as PromiseRejectedResult).reason.message)).toBe(message);
+    for (const one of await Promise.allSettled(both))
+      expect(String((one as PromiseRejectedResult).reason.message)).toBe(message);
     await expect(host.create(new Uint8Array(1), options)).rejects.toThrow(message);
     await host.dispose();
   });
@@ -130,7 +137,9 @@ describe("a worker host that ends", () => {
   test("by an exception says which", async () => {
     const throws = 'require("node:worker_threads").parentPort.on("message", () => { throw new Error("no room") })';
     const host = workerHost({ start: () => new Worker(throws, { eval: true }) });
-    await expect(host.create(new Uint8Array(1), options)).rejects.toThrow("internal: the runtime's thread broke: no room");
+    await expect(host.create(new Uint8Array(1), options)).rejects.toThrow(
+      "internal: the runtime's thread broke: no room",
+    );
     await host.dispose();
   });
 });

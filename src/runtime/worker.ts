@@ -17,7 +17,9 @@ function startThread(): Worker {
   const native = Boolean((process.features as { typescript?: unknown }).typescript); // newer than the types of Node 20
   if (compiled || native) return new Worker(file);
   const [loader, entry] = [import.meta.resolve("tsx/esm/api"), file.href].map((url) => JSON.stringify(url));
-  return new Worker(`import(${loader}).then(({ register }) => { register(); return import(${entry}); })`, { eval: true });
+  return new Worker(`import(${loader}).then(({ register }) => { register(); return import(${entry}); })`, {
+    eval: true,
+  });
 }
 
 /** A tensor that may leave this thread, and its buffer when that is a copy to be handed over. */
@@ -56,8 +58,12 @@ export function workerHost({ start = startThread }: WorkerHostOptions = {}): Ses
   const launch = (): Worker => {
     const started = start();
     started.on("message", receive);
-    started.on("error", (error) => end(new Error(`internal: the runtime's thread broke: ${error.message}`, { cause: error })));
-    started.on("exit", (code) => end(new Error(`internal: the runtime's thread ended with code ${code} before it answered`)));
+    started.on("error", (error) =>
+      end(new Error(`internal: the runtime's thread broke: ${error.message}`, { cause: error })),
+    );
+    started.on("exit", (code) =>
+      end(new Error(`internal: the runtime's thread ended with code ${code} before it answered`)),
+    );
     return started;
   };
 

@@ -3,8 +3,33 @@ import { describe, expect, test } from "vitest";
 import { UserError } from "../errors.ts";
 import { float32Host } from "./dtype.ts";
 import {
-  add, broadcastTo, cast, concat, constant, conv1d, gather, input, linear, matmul, mul, pad, reshape, rotary, scalar, scatterAdd,
-  slice, stopGradient, sum, takeAlongAxis, topK, transpose, where, layerNorm, rmsNorm, softmax } from "./functions.ts";
+  add,
+  broadcastTo,
+  cast,
+  concat,
+  constant,
+  conv1d,
+  gather,
+  input,
+  linear,
+  matmul,
+  mul,
+  pad,
+  reshape,
+  rotary,
+  scalar,
+  scatterAdd,
+  slice,
+  stopGradient,
+  sum,
+  takeAlongAxis,
+  topK,
+  transpose,
+  where,
+  layerNorm,
+  rmsNorm,
+  softmax,
+} from "./functions.ts";
 import { gradients, sparseGradients } from "./grad.ts";
 import { printGraph, type Tensor, topologicalOrder } from "./graph.ts";
 
@@ -53,12 +78,16 @@ test("a graph prints one line per node", () => {
 describe("gradients", () => {
   const x = input("x", "float32", [2, 3]);
 
-  test("want a scalar", () => expect(() => gradients(x, [x])).toThrow(/^gradients: expected a scalar loss, got \[2, 3\]/));
+  test("want a scalar", () =>
+    expect(() => gradients(x, [x])).toThrow(/^gradients: expected a scalar loss, got \[2, 3\]/));
 
   test("are zeros where nothing depends, and beyond stopGradient", () => {
     const y = input("y", "float32", [4]);
     const [gx, gy] = gradients(sum(mul(stopGradient(x), 2)), [x, y]);
-    for (const [gradient, shape] of [[gx, [2, 3]], [gy, [4]]] as const) {
+    for (const [gradient, shape] of [
+      [gx, [2, 3]],
+      [gy, [4]],
+    ] as const) {
       expect([gradient.node.op, gradient.shape]).toEqual(["broadcastTo", shape]);
     }
   });
@@ -110,23 +139,59 @@ describe("shape rules name the function, the expectation and the value", () => {
   const f32 = (...shape: (number | string)[]): Tensor => input("x", "float32", shape);
   const i32 = (...shape: (number | string)[]): Tensor => input("i", "int32", shape);
   const cases: [string, () => unknown, string][] = [
-    ["mixed types", () => add(f32(2), i32(2)), "add: expected equal element types, got input: float32[2] and input: int32[2]; use cast"],
+    [
+      "mixed types",
+      () => add(f32(2), i32(2)),
+      "add: expected equal element types, got input: float32[2] and input: int32[2]; use cast",
+    ],
     ["where", () => where(f32(2), 1, 2), "where: expected a bool condition, got input: float32[2]"],
-    ["matmul of vectors", () => matmul(f32(2), f32(2, 2)), "matmul: expected two tensors of rank 2 or more, got [2] and [2, 2]"],
-    ["matmul inner", () => matmul(f32(2, 3), f32(4, 2)), "matmul: expected equal inner axes, got [2, 3] and [4, 2] (3 against 4)"],
+    [
+      "matmul of vectors",
+      () => matmul(f32(2), f32(2, 2)),
+      "matmul: expected two tensors of rank 2 or more, got [2] and [2, 2]",
+    ],
+    [
+      "matmul inner",
+      () => matmul(f32(2, 3), f32(4, 2)),
+      "matmul: expected equal inner axes, got [2, 3] and [4, 2] (3 against 4)",
+    ],
     ["linear", () => linear(f32(2, 3), f32(5, 4)), "linear (weight): expected shape [O, I] with I=3, got [5, 4]"],
     ["linear bias", () => linear(f32(2, 3), f32(5, 3), f32(4)), "linear (bias): expected shape [O] with O=5, got [4]"],
     ["conv1d", () => conv1d(f32(1, 2, "T"), f32(1, 2, 3)), 'conv1d: expected a static axis, got "T"'],
     ["topK", () => topK(f32(2, 3), 4), "topK: expected k from 1 to the last axis of [2, 3], got 4"],
     ["reshape", () => reshape(f32("B", 4), ["B", 5]), "reshape: expected a shape with 4*B elements, got [B, 5]"],
     ["transpose", () => transpose(f32(2, 3), [0, 0]), "transpose: expected a permutation of 2 axes, got [0, 0]"],
-    ["broadcastTo", () => broadcastTo(f32(2, 3), [2, 1]), "broadcastTo: expected a shape that [2, 3] stretches to, got [2, 1]"],
-    ["slice past the end", () => slice(f32(5), { axis: 0, start: 2, end: 6 }), "slice: expected 0 <= start <= end <= 5, got 2 to 6"],
-    ["slice from the end", () => slice(f32(5), { axis: 0, start: -2 }), "slice: expected 0 <= start <= end <= 5, got -2 to 5"],
-    ["concat", () => concat([f32(2, 3), f32(3, 3)], { axis: 1 }), "concat: expected shapes equal but for axis 1, got input: float32[2, 3], input: float32[3, 3]"],
+    [
+      "broadcastTo",
+      () => broadcastTo(f32(2, 3), [2, 1]),
+      "broadcastTo: expected a shape that [2, 3] stretches to, got [2, 1]",
+    ],
+    [
+      "slice past the end",
+      () => slice(f32(5), { axis: 0, start: 2, end: 6 }),
+      "slice: expected 0 <= start <= end <= 5, got 2 to 6",
+    ],
+    [
+      "slice from the end",
+      () => slice(f32(5), { axis: 0, start: -2 }),
+      "slice: expected 0 <= start <= end <= 5, got -2 to 5",
+    ],
+    [
+      "concat",
+      () => concat([f32(2, 3), f32(3, 3)], { axis: 1 }),
+      "concat: expected shapes equal but for axis 1, got input: float32[2, 3], input: float32[3, 3]",
+    ],
     ["gather", () => gather(f32(5), f32(2)), "gather: expected int32 or int64 indices, got input: float32[2]"],
-    ["scatterAdd", () => scatterAdd(i32(4), f32(3, 2), { rows: 9 }), "scatterAdd: expected updates that begin with [4], got [3, 2]"],
-    ["takeAlongAxis", () => takeAlongAxis(f32(2, 3), i32(3, 1)), "takeAlongAxis: expected indices shaped like [2, 3] but for axis 1, got input: int32[3, 1]"],
+    [
+      "scatterAdd",
+      () => scatterAdd(i32(4), f32(3, 2), { rows: 9 }),
+      "scatterAdd: expected updates that begin with [4], got [3, 2]",
+    ],
+    [
+      "takeAlongAxis",
+      () => takeAlongAxis(f32(2, 3), i32(3, 1)),
+      "takeAlongAxis: expected indices shaped like [2, 3] but for axis 1, got input: int32[3, 1]",
+    ],
     ["rotary", () => rotary(f32(1, 1, 2, 3), f32(2, 1), f32(2, 1)), "rotary: expected an even head size, got 3"],
     ["pad", () => pad(f32(2), { axis: 1 }), "pad: expected an axis of a rank-1 tensor, got 1; use -1 to 0"],
   ];

@@ -2,7 +2,16 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { UserError } from "../errors.ts";
 import {
-  addDims, broadcastShapes, type Dim, dimTerms, elementCount, evaluateDim, expectShape, multiplyDims, normalizeAxis, subtractDims,
+  addDims,
+  broadcastShapes,
+  type Dim,
+  dimTerms,
+  elementCount,
+  evaluateDim,
+  expectShape,
+  multiplyDims,
+  normalizeAxis,
+  subtractDims,
 } from "./shape.ts";
 
 /** An expression over sizes, built twice: as an axis and as a number. */
@@ -11,7 +20,12 @@ interface Pair {
   readonly value: number;
 }
 
-const sizes = new Map([["B", 3], ["T", 7], ["P", 0], ["seq_len", 11]]);
+const sizes = new Map([
+  ["B", 3],
+  ["T", 7],
+  ["P", 0],
+  ["seq_len", 11],
+]);
 
 const leaf: fc.Arbitrary<Pair> = fc.oneof(
   fc.integer({ min: -9, max: 9 }).map((value) => ({ dim: value, value })),
@@ -22,13 +36,11 @@ const { expression } = fc.letrec<{ expression: Pair }>((tie) => ({
   expression: fc.oneof(
     { depthSize: "small", withCrossShrink: true },
     leaf,
-    fc
-      .tuple(fc.constantFrom("+", "-", "*"), tie("expression"), tie("expression"))
-      .map(([op, a, b]): Pair => {
-        if (op === "+") return { dim: addDims(a.dim, b.dim), value: a.value + b.value };
-        if (op === "-") return { dim: subtractDims(a.dim, b.dim), value: a.value - b.value };
-        return { dim: multiplyDims(a.dim, b.dim), value: a.value * b.value };
-      }),
+    fc.tuple(fc.constantFrom("+", "-", "*"), tie("expression"), tie("expression")).map(([op, a, b]): Pair => {
+      if (op === "+") return { dim: addDims(a.dim, b.dim), value: a.value + b.value };
+      if (op === "-") return { dim: subtractDims(a.dim, b.dim), value: a.value - b.value };
+      return { dim: multiplyDims(a.dim, b.dim), value: a.value * b.value };
+    }),
   ),
 }));
 
@@ -37,7 +49,12 @@ const same = (a: Dim, b: Dim): void => expect(String(a)).toBe(String(b));
 
 describe("symbolic axes", () => {
   test("agree with arithmetic on numbers", () => {
-    fc.assert(fc.property(expression, ({ dim, value }) => { expect(evaluateDim(dim, sizes) === value).toBe(true); }), { numRuns: 500 });
+    fc.assert(
+      fc.property(expression, ({ dim, value }) => {
+        expect(evaluateDim(dim, sizes) === value).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
   });
 
   test("are equal strings when they are equal polynomials", () => {
@@ -94,14 +111,17 @@ describe("shapes", () => {
 
   test("count axes from either end", () => {
     expect([normalizeAxis("sum", -1, 3), normalizeAxis("sum", 0, 3)]).toEqual([2, 0]);
-    for (const axis of [3, -4, 0.5, Number.NaN]) expect(() => normalizeAxis("sum", axis, 3)).toThrow(/^sum: expected an axis of a rank-3/);
+    for (const axis of [3, -4, 0.5, Number.NaN])
+      expect(() => normalizeAxis("sum", axis, 3)).toThrow(/^sum: expected an axis of a rank-3/);
   });
 
   test("match patterns of letters", () => {
     expect(expectShape("f", ["B", 5, 8], "B T 8")).toEqual({ B: "B", T: 5 });
     expect(expectShape("f", [4, 4], "N N")).toEqual({ N: 4 });
     expect(() => expectShape("f", [4, 5], "N N")).toThrow(new UserError("f: expected shape [N, N], got [4, 5]"));
-    expect(() => expectShape("f", [4], "D", { D: 3 })).toThrow(new UserError("f: expected shape [D] with D=3, got [4]"));
+    expect(() => expectShape("f", [4], "D", { D: 3 })).toThrow(
+      new UserError("f: expected shape [D] with D=3, got [4]"),
+    );
     expect(() => expectShape("f", [4], "A B")).toThrow(UserError);
   });
 });

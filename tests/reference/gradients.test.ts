@@ -60,7 +60,9 @@ function finiteDifferences({ outputs: { loss }, values }: Program, name: string)
 }
 
 const feeds = (values: Record<string, Value>): Record<string, HostTensor> =>
-  Object.fromEntries(Object.entries(values).map(([name, { shape, data }]) => [name, float32Host(shape, Float32Array.from(data))]));
+  Object.fromEntries(
+    Object.entries(values).map(([name, { shape, data }]) => [name, float32Host(shape, Float32Array.from(data))]),
+  );
 
 const names = Object.keys(scenarios) as Smooth[];
 

@@ -32,7 +32,10 @@ test.each(ops)("%s equals PyTorch in value and gradient", async (op) => {
   for (const built of opCases.filter((one) => one.op === op).map(buildCase)) {
     Object.assign(outputs, built.outputs);
     if (!built.loss) continue;
-    const found = gradients(built.loss, built.wanted.map(([, leaf]) => leaf));
+    const found = gradients(
+      built.loss,
+      built.wanted.map(([, leaf]) => leaf),
+    );
     for (const [i, [name]] of built.wanted.entries()) outputs[name] = found[i];
   }
   const program = await runtime.compile(outputs);

@@ -1,10 +1,10 @@
 /** Every activation function against its closed form. */
 import { afterAll, describe, test } from "vitest";
-import { expectClose } from "../../tests/support/close.ts";
-import { createRuntime } from "../runtime/runtime.ts";
-import { float32Host } from "../tensor/dtype.ts";
-import { input } from "../tensor/functions.ts";
-import { activationNames, activations } from "./activation.ts";
+import { expectClose } from "../support/close.ts";
+import { createRuntime } from "../../src/runtime/runtime.ts";
+import { float32Host } from "../../src/tensor/dtype.ts";
+import { input } from "../../src/tensor/functions.ts";
+import { activationNames, activations } from "../../src/nn/activation.ts";
 
 const runtime = createRuntime({ threads: 1 });
 afterAll(() => runtime.dispose());

@@ -1,0 +1,41 @@
+/** `mneme bench engine`: measures the engine on this machine, against PyTorch where it is installed. */
+import { Argument, type Command } from "commander";
+import { engineMeasures, runEngineBench } from "../../bench/engine.ts";
+import { modelFolder } from "../open-model.ts";
+import { table } from "../output.ts";
+import type { Session } from "../session.ts";
+
+interface Flags {
+  readonly only?: readonly string[];
+  readonly quick?: boolean;
+  readonly model?: string;
+}
+
+export function define(command: Command): void {
+  command
+    .addArgument(new Argument("<suite>", "what to measure").choices(["engine"]))
+    .option("--only <name,...>", `some of the measures: ${engineMeasures.join(", ")}`, (text: string) => text.split(",").map((name) => name.trim()))
+    .option("--quick", "fewer repeats: shows that it runs, not what is true")
+    .option("--model <name>", "the model that is started cold (default: the embedded one)");
+}
+
+/** Objects of one measure, without the nested ones. */
+const shown = (value: unknown): string => {
+  if (value === null) return "not measured";
+  return typeof value === "number" ? String(Number(value.toPrecision(4))) : String(value);
+};
+
+export async function run(command: Command, session: Session): Promise<Record<string, unknown>> {
+  const { only, quick, model } = command.opts<Flags>();
+  const { output, progress, signal } = session;
+  const folder = model === undefined ? undefined : await modelFolder(model, session);
+  const results = await runEngineBench({ only, quick, model: folder, log: (line) => progress.line(line), signal });
+  const rows = engineMeasures.flatMap((name) => {
+    const found = results[name] as { value?: unknown; reason?: unknown } | undefined;
+    return found === undefined ? [] : [[name, shown(found.value), String(found.reason ?? "")]];
+  });
+  const [head, ...lines] = table([["measure", "value", ""], ...rows], { right: [1] });
+  output.print(output.style("bold", head));
+  for (const line of lines) output.print(line);
+  return { command: "bench", suite: "engine", ...results };
+}

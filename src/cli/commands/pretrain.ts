@@ -1,0 +1,180 @@
+/**
+ * `mneme pretrain`: a model from nothing, as a folder in Hugging Face layout with float16 weights and a model card.
+ * The work folder holds vocabulary, tokens and training state; the same command goes on from it, or exports again.
+ */
+import { mkdir, readdir, readFile, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { Command } from "commander";
+import { isObject, readError, readJsonObject } from "../../checkpoint/files.ts";
+import { UserError } from "../../errors.ts";
+import { formatCount, formatSeconds } from "../../eval/format.ts";
+import { readTextFile } from "../../eval/text-file.ts";
+import { parseRecipe, type Pretrained, pretrain, type Recipe } from "../../methods/pretrain.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { acquireLock } from "../../runs/lock.ts";
+import { type CardFile, exportModel } from "../export-model.ts";
+import { addEngineFlags, commandLine, type EngineFlags, openRuntime, type Session, shownPath } from "../session.ts";
+import { Interrupted } from "../signals.ts";
+
+interface Flags extends Omit<EngineFlags, "seed"> {
+  readonly recipe: string;
+  readonly data: string[];
+  readonly exclude?: string;
+  readonly validate: string[];
+  readonly out: string;
+  readonly work: string;
+  readonly licence: string;
+  readonly force?: boolean;
+}
+
+export function define(command: Command): void {
+  command
+    .requiredOption("--recipe <file>", "JSON file with vocabulary, architecture and training")
+    .requiredOption("--data <path...>", "UTF-8 text files, or folders whose .txt files are taken")
+    .option("--exclude <list.json>", "files that are not trained on: a JSON list of names, or an object with `files`")
+    .option("--validate <path...>", "text files to measure the model on; a .json list names files beside it", [])
+    .requiredOption("--out <folder>", "new folder for the model")
+    .requiredOption("--work <folder>", "folder for the state of the training; goes on from what is there")
+    .option("--licence <id>", "licence in the model card", "mit")
+    .option("--force", "replace what is in --out");
+  addEngineFlags(command, { seed: false });
+}
+
+const unique = (paths: readonly string[]): string[] => [...new Set(paths)];
+
+/** Files of --data: files as they are, of folders every .txt, sorted. */
+async function dataFiles(paths: readonly string[]): Promise<string[]> {
+  const found: string[] = [];
+  for (const path of paths) {
+    const info = await stat(path).catch((error: unknown) => {
+      throw readError("pretrain", path, error);
+    });
+    if (!info.isDirectory()) found.push(path);
+    else {
+      const texts = (await readdir(path)).filter((name) => name.endsWith(".txt")).sort();
+      if (texts.length === 0) throw new UserError(`pretrain: expected .txt files in ${path}, got none; name another folder`);
+      found.push(...texts.map((name) => join(path, name)));
+    }
+  }
+  return unique(found);
+}
+
+/** Names in a list file: `["a.txt", ...]` or `{ "files": [...] }`. */
+async function namesIn(path: string): Promise<string[]> {
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    throw readError("pretrain", path, error);
+  });
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = undefined;
+  }
+  const names: unknown = isObject(value) ? value.files : value;
+  if (Array.isArray(names) && names.every((name) => typeof name === "string")) return names;
+  throw new UserError(`pretrain: expected a JSON list of file names, or an object with them as "files", in ${path}, got something else; correct it`);
+}
+
+async function validationFiles(paths: readonly string[]): Promise<string[]> {
+  const lists = await Promise.all(
+    paths.map(async (path) => (path.endsWith(".json") ? (await namesIn(path)).map((name) => join(dirname(path), name)) : [path])),
+  );
+  return unique(lists.flat());
+}
+
+interface Corpus {
+  readonly files: readonly string[];
+  readonly validation: readonly CardFile[];
+}
+
+/** What is trained on and what is measured on; a file in both is refused, as its score would mean nothing. */
+async function corpusOf({ data, exclude, validate }: Flags): Promise<Corpus> {
+  const all = await dataFiles(data);
+  const excluded = new Set((exclude === undefined ? [] : await namesIn(exclude)).map((name) => basename(name)));
+  const files = all.filter((path) => !excluded.has(basename(path)));
+  if (files.length === 0) throw new UserError(`pretrain: expected files to train on, got ${all.length} of which all are excluded; name others with --data`);
+  const names = files.map((path) => basename(path));
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw new UserError(`pretrain: expected files of different names, got two called ${twice}; rename one`);
+  const validation = await validationFiles(validate);
+  const both = validation.find((path) => names.includes(basename(path)));
+  if (both !== undefined) throw new UserError(`pretrain: expected validation files that are not trained on, got ${both} in both; name it in --exclude`);
+  // Faults of all texts show before hours of training
+  const measured = await Promise.all(validation.map(readTextFile));
+  return { files, validation: measured.map(({ path, bytes, text }) => ({ name: basename(path), bytes, text })) };
+}
+
+async function trained(
+  { runtime, recipe, files, flags, session }: { runtime: Runtime; recipe: Recipe; files: readonly string[]; flags: Flags; session: Session },
+): Promise<Pretrained> {
+  const { progress, signal, argv } = session;
+  const events = pretrain({ runtime, recipe, files, folder: flags.work, signal });
+  let mean: number | undefined;
+  for (let next = await events.next(); ; next = await events.next()) {
+    if (next.done) {
+      if (next.value.result.stopped === "interrupted") throw new Interrupted(commandLine(argv));
+      return next.value;
+    }
+    const event = next.value;
+    if (event.type === "note") progress.line(event.message);
+    if (event.type !== "step") continue;
+    const { step, steps, loss, tokens, tokensPerSecond } = event;
+    // Losses of single batches jump; a running mean shows the course
+    mean = mean === undefined ? loss : 0.95 * mean + 0.05 * loss;
+    const detail = `loss ${mean.toFixed(3)}, ${formatCount(tokens)} tokens, ${formatCount(Math.round(tokensPerSecond))}/s`;
+    progress.update({ label: `training ${recipe.name}`, done: step, total: steps, detail });
+  }
+}
+
+async function checkOut({ out, force }: Flags): Promise<void> {
+  const found = await readdir(out).catch((): string[] => []);
+  if (found.length > 0 && !force) {
+    throw new UserError(`pretrain: expected a new or empty folder, got ${out} with ${found.slice(0, 4).join(", ")}; add --force to replace it, or name another`);
+  }
+}
+
+export async function run(command: Command, session: Session): Promise<Record<string, unknown>> {
+  const flags = command.opts<Flags>();
+  const { output, progress } = session;
+  const recipe = parseRecipe(await readJsonObject(flags.recipe));
+  await checkOut(flags);
+  const { files, validation } = await corpusOf(flags);
+  await mkdir(flags.work, { recursive: true });
+  const lock = await acquireLock(join(flags.work, "run.lock"), flags.work);
+  const runtime = openRuntime(flags);
+  try {
+    const model = await trained({ runtime, recipe, files, flags, session });
+    progress.clear();
+    const { result } = model;
+    const data = await Promise.all(files.map(async (path) => ({ name: basename(path), bytes: (await stat(path)).size })));
+    const card = await exportModel({
+      model,
+      recipe,
+      out: flags.out,
+      licence: flags.licence,
+      command: cardCommand(flags),
+      data,
+      validation,
+      runtime,
+      session,
+    });
+    output.print(`${recipe.name}: ${formatCount(result.tokens)} tokens in ${formatCount(result.steps)} steps, ${formatSeconds(result.seconds)}, loss ${result.finalLoss.toFixed(3)}`);
+    if (card.validation) output.print(`${card.validation.total.bitsPerByte.toFixed(4)} bits per byte on ${validation.length} files that were not trained on`);
+    output.print(`model: ${output.style("cyan", shownPath(flags.out))}`);
+    return { command: "pretrain", name: recipe.name, folder: flags.out, ...result, corpus: model.corpus, ...card };
+  } finally {
+    await runtime.dispose();
+    await lock.release();
+  }
+}
+
+/** The command for the model card, with paths as short as they can be from here. */
+function cardCommand({ recipe, data, exclude, validate, out, work }: Flags): string {
+  const list = (paths: readonly string[]): string => paths.map(shownPath).join(" ");
+  return [
+    `mneme pretrain --recipe ${shownPath(recipe)} --data ${list(data)}`,
+    ...(exclude === undefined ? [] : [`--exclude ${shownPath(exclude)}`]),
+    ...(validate.length === 0 ? [] : [`--validate ${list(validate)}`]),
+    `--out ${shownPath(out)} --work ${shownPath(work)}`,
+  ].join(" \\\n  ");
+}

@@ -1,0 +1,202 @@
+/**
+ * Streams for the terminal: one run per method over the same texts, their progress, their matrices and the report.
+ * One method has the output folder to itself; several get a folder each in it, with one report over all of them.
+ */
+import { mkdir, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { errorCode, readJsonObject, writeFileAtomic } from "../checkpoint/files.ts";
+import { UserError } from "../errors.ts";
+import { formatBytes, formatChange, formatCount, formatScore, formatSeconds } from "../eval/format.ts";
+import { forgettingSentence, learningSentence, renderMatrix } from "../eval/matrix-text.ts";
+import { reportHtml } from "../eval/report.ts";
+import type { ReportRun, RunResult } from "../eval/result.ts";
+import { textTask } from "../eval/tasks/text.ts";
+import { readTextFile } from "../eval/text-file.ts";
+import { parseMethodOptions } from "../methods/definition.ts";
+import { methodNamed } from "../methods/index.ts";
+import type { LoadedModel } from "../models/load.ts";
+import { parseStreamConfig, type StreamConfig } from "../runs/config.ts";
+import type { RunEvent } from "../runs/events.ts";
+import { openRunFolder } from "../runs/folder.ts";
+import { loadReportRun, runStream, savedConfig } from "../runs/run.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import { openModel } from "./open-model.ts";
+import { wrap } from "./output.ts";
+import { commandLine, type EngineFlags, openRuntime, type Session, shownPath } from "./session.ts";
+import { Interrupted } from "./signals.ts";
+
+/** The file that says which runs a folder of several holds. */
+const planName = "stream.json";
+
+export interface StreamPlan {
+  /** Folder that the user named. */
+  readonly out: string;
+  /** One per method. */
+  readonly configs: readonly StreamConfig[];
+}
+
+const exists = (path: string): Promise<boolean> => stat(path).then(() => true, () => false);
+const isJoint = ({ configs }: StreamPlan): boolean => configs.length > 1;
+const folderOf = (plan: StreamPlan, { method }: StreamConfig): string => (isJoint(plan) ? join(plan.out, method) : plan.out);
+
+/** The plan of a folder that was begun earlier. */
+export async function loadPlan(out: string): Promise<StreamPlan> {
+  const path = join(out, planName);
+  if (await exists(path)) {
+    const { runs } = await readJsonObject(path);
+    if (Array.isArray(runs) && runs.length > 0) return { out, configs: runs.map((run) => parseStreamConfig(run, path)) };
+    throw new UserError(`stream: expected a list of runs in ${path}, got none; delete the folder and start again`);
+  }
+  const folder = await openRunFolder(out, { resume: true });
+  try {
+    return { out, configs: [await savedConfig(folder)] };
+  } finally {
+    await folder.close();
+  }
+}
+
+/** Makes the folder of several runs and says in it what they are; it must be new or empty. */
+async function beginJoint({ out, configs }: StreamPlan, owned: boolean): Promise<void> {
+  const found = owned ? [] : await readdir(out).catch((error: unknown): string[] => {
+    if (errorCode(error) === "ENOENT") return [];
+    throw error;
+  });
+  if (found.length > 0) {
+    const way = found.includes(planName) ? `go on with --resume ${out}, or use another folder` : "use another folder";
+    throw new UserError(`stream: expected a new or empty folder, got ${out} with ${found.slice(0, 5).join(", ")}; ${way}`);
+  }
+  await mkdir(out, { recursive: true });
+  await writeFileAtomic(join(out, planName), `${JSON.stringify({ runs: configs }, null, 2)}\n`);
+}
+
+/** Shows events of one run as they come. */
+function follow({ progress, output }: Session, { method }: StreamConfig): (event: RunEvent) => void {
+  let topics: readonly string[] = [];
+  return (event) => {
+    if (event.type === "run-start") {
+      topics = event.topics;
+      if (event.resumed) progress.line(`${method}: going on after ${event.learned} of ${topics.length} texts`);
+    } else if (event.type === "method" && event.event.type === "step") {
+      const { step, steps, loss, tokensPerSecond } = event.event;
+      const detail = `loss ${loss.toFixed(2)}, ${formatCount(Math.round(tokensPerSecond))} tokens/s`;
+      const place = `${event.topic + 1}/${topics.length}`;
+      progress.update({ label: `${method} ${place} ${topics[event.topic]}`, done: step, total: steps, detail });
+    } else if (event.type === "method" && event.event.type === "note") {
+      progress.line(`${method}: ${event.event.message}`);
+    } else if (event.type === "topic-learned") {
+      const { steps, seconds, finalLoss, stopped } = event.receipt;
+      const why = stopped === "done" ? "" : `, ${stopped}`;
+      const line = `${method}: learned ${event.name} in ${formatSeconds(seconds)} (${steps} steps, loss ${finalLoss.toFixed(2)}${why})`;
+      progress.line(output.terminal ? output.style("dim", line) : line);
+    } else if (event.type === "cell") {
+      const when = event.row < 0 ? "before learning" : `after ${topics[event.row]}`;
+      progress.update({ label: `${method}: scoring ${when}`, done: event.column + 1, total: topics.length, brief: true });
+    } else {
+      progress.clear();
+    }
+  };
+}
+
+/** One run from wherever it stands to its end. */
+async function runOne(
+  plan: StreamPlan,
+  config: StreamConfig,
+  { session, model, runtime }: { session: Session; model: LoadedModel; runtime: Runtime },
+): Promise<ReportRun> {
+  const definition = methodNamed(config.method);
+  const options = parseMethodOptions(definition, config.methodOptions);
+  const task = textTask(await Promise.all(config.files.map(readTextFile)), { holdout: config.holdout });
+  const path = folderOf(plan, config);
+  const resume = await exists(join(path, "config.json"));
+  const folder = await openRunFolder(path, { resume });
+  const show = follow(session, config);
+  try {
+    const createMethod = () => definition.create(model, options, { runtime, seed: config.seed });
+    for await (const event of runStream(config, { task, createMethod, folder, signal: session.signal })) {
+      show(event);
+      if (event.type === "interrupted") throw new Interrupted(commandLine(["stream", "--resume", plan.out]));
+    }
+    return await loadReportRun(folder);
+  } finally {
+    session.progress.clear();
+    await folder.close();
+  }
+}
+
+/** The matrix of a run, its numbers, and what they mean. */
+export function printResult({ output }: Session, { method, matrix, metrics, cost }: RunResult): void {
+  const { style, print, colour, width } = output;
+  print(`${style("bold", method)}  ${style("dim", methodNamed(method).summary)}`);
+  print();
+  print(renderMatrix(matrix, { colour, width }));
+  print();
+  const numbers = [
+    ["ACC", formatScore(metrics.acc)],
+    ["BWT", formatChange(metrics.bwt)],
+    ["forgetting", formatScore(metrics.forgetting)],
+  ];
+  const costs = `learned in ${formatSeconds(cost.seconds)}, ${formatCount(cost.tokens)} tokens, trains ${formatBytes(cost.bytes)}`;
+  print(`${numbers.map(([name, value]) => `${name} ${style("bold", value)}`).join("   ")}   ${style("dim", costs)}`);
+  for (const sentence of [learningSentence(matrix), forgettingSentence(matrix)]) if (sentence !== "") for (const line of wrap(sentence, width)) print(line);
+  print();
+}
+
+/** Which of several methods kept more, and which learned more, in one sentence. */
+export function comparison(results: readonly RunResult[]): string {
+  const known = results.flatMap(({ method, metrics: { forgetting, acc } }) =>
+    forgetting === null || acc === null ? [] : [{ method, forgetting, acc }],
+  );
+  if (known.length < 2) return "";
+  const { unit, direction } = results[0].matrix;
+  const least = known.reduce((a, b) => (b.forgetting < a.forgetting ? b : a));
+  const best = known.reduce((a, b) => ((direction === "lower" ? b.acc < a.acc : b.acc > a.acc) ? b : a));
+  const others = (name: string, value: (one: (typeof known)[number]) => number): string =>
+    known.filter(({ method }) => method !== name).map((one) => `${formatScore(value(one))} of ${one.method}`).join(", ");
+  return (
+    `${least.method} forgot least, ${formatScore(least.forgetting)} ${unit} (against ${others(least.method, (one) => one.forgetting)}); ` +
+    `${best.method} ends with the best mean over all texts, ${formatScore(best.acc)} (against ${others(best.method, (one) => one.acc)}).`
+  );
+}
+
+export interface PlanOptions {
+  readonly session: Session;
+  readonly engine: EngineFlags;
+  /** Go on with what is in the folder. */
+  readonly resume?: boolean;
+  /** The caller has locked and emptied the folder. */
+  readonly owned?: boolean;
+}
+
+/** Runs what a plan says, or what is left of it, prints the results and writes the report. */
+export async function runPlan(
+  plan: StreamPlan,
+  { session, engine, resume = false, owned = false }: PlanOptions,
+): Promise<{ runs: readonly RunResult[]; folder: string; report: string }> {
+  const { output } = session;
+  const [{ files, holdout, model: name }] = plan.configs;
+  // Faults of the texts show before anything is downloaded, loaded or written
+  textTask(await Promise.all(files.map(readTextFile)), { holdout });
+  const model = await openModel(name, session);
+  if (isJoint(plan) && !resume) await beginJoint(plan, owned);
+  const runtime = openRuntime({ ...engine, threads: engine.threads ?? plan.configs[0].threads });
+  const reports: ReportRun[] = [];
+  try {
+    for (const config of plan.configs) {
+      const report = await runOne(plan, config, { session, model, runtime });
+      reports.push(report);
+      printResult(session, report.result);
+    }
+  } finally {
+    await runtime.dispose();
+  }
+  const runs = reports.map(({ result }) => result);
+  const report = join(plan.out, "report.html");
+  if (isJoint(plan)) {
+    await writeFileAtomic(report, reportHtml(reports));
+    await writeFileAtomic(join(plan.out, "result.json"), `${JSON.stringify({ runs }, null, 2)}\n`);
+    const sentence = comparison(runs);
+    for (const line of sentence === "" ? [] : wrap(sentence, output.width)) output.print(line);
+  }
+  output.print(`report: ${output.style("cyan", shownPath(report))}`);
+  return { runs, folder: plan.out, report };
+}

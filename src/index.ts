@@ -1,0 +1,93 @@
+/**
+ * The library. From the bottom up: tensors with gradients, a runtime that compiles and runs them, layers and
+ * optimizers, checkpoints, language models, methods that go on learning, and what measures them.
+ */
+
+// Errors: every fault of the caller is a UserError with one line.
+export { UserError } from "./errors.ts";
+
+// Tensors: symbolic, typed, differentiable. `tensor.matmul(a, b)`; `gradients(loss, [w])`.
+export * as tensor from "./tensor/functions.ts";
+export { gradients, type RowGradient, sparseGradients } from "./tensor/grad.ts";
+export type { Tensor } from "./tensor/graph.ts";
+export { type DType, float32Host, type HostTensor, int32Host, zerosHost } from "./tensor/dtype.ts";
+export { type Random, randomStream } from "./tensor/random.ts";
+export type { Shape } from "./tensor/shape.ts";
+
+// Runtime: compile once, run often, on this thread or in a worker.
+export {
+  createRuntime,
+  jit,
+  type Program,
+  type RunOptions,
+  type Runtime,
+  type RuntimeOptions,
+  type SessionHost,
+} from "./runtime/runtime.ts";
+export { type Device, devices } from "./runtime/session.ts";
+export { workerHost } from "./runtime/worker.ts";
+
+// Layers and optimizers.
+export { adam, adamw, type Optimizer, sgd } from "./nn/optim.ts";
+export { rowAdam, rowAdamw, type RowOptimizer, rowSgd } from "./nn/sparse-optim.ts";
+export { type Schedule, schedules } from "./nn/schedule.ts";
+export { type Params, paramsOf, weightInputs } from "./nn/params.ts";
+
+// Checkpoints in Hugging Face layout.
+export {
+  openCheckpoint,
+  openSafetensors,
+  readAll,
+  type SafetensorsFile,
+  writeSafetensors,
+} from "./checkpoint/safetensors.ts";
+export { type DownloadProgress, listCached, resolveModel } from "./checkpoint/hub.ts";
+export { type ChatMessage, loadTokenizer, type Tokenizer } from "./checkpoint/tokenizer.ts";
+export { trainBpe } from "./checkpoint/bpe.ts";
+export { embeddedModel, embeddedModels } from "./cli/embedded.ts";
+
+// Models: load, decode, score, look inside, embed.
+export { type LoadedEncoder, type LoadedModel, loadEncoder, loadModel } from "./models/load.ts";
+export { definitions } from "./models/index.ts";
+export type { Definition, EncoderDefinition, Geometry, ModelDefinition } from "./models/model.ts";
+export { createDecoder, type Decoder } from "./models/decoder.ts";
+export { collect, generate, type GenerateOptions, generateText, type Piece } from "./models/generate.ts";
+export { type BeamOptions, beamSearch, type Hypothesis } from "./models/beam.ts";
+export { bitsPerByte, createScorer, type Scorer, type TextScore } from "./models/score.ts";
+export { createInspector, type Inspection, type Inspector } from "./models/inspect.ts";
+export { createEmbedder, type Embedder } from "./models/embed.ts";
+
+// Methods: attach one to a model, let it observe documents, ask it.
+export { createMethod } from "./methods/create.ts";
+export { methods } from "./methods/index.ts";
+export { defineMethod, type MethodDefinition, type MethodDeps } from "./methods/definition.ts";
+export type { Document, Method, MethodEvent, MethodState, Receipt, Sampling, Score } from "./methods/method.ts";
+export { loadAdapter, mergeAdapter, saveAdapter } from "./methods/peft.ts";
+export { parseRecipe, pretrain, type Pretrained, type Recipe } from "./methods/pretrain.ts";
+
+// Evaluation: tasks, the loop that fills R[i][j], metrics, reports.
+export type { Task, Topic } from "./eval/task.ts";
+export { textTask } from "./eval/tasks/text.ts";
+export { readTextFile, type TextFile } from "./eval/text-file.ts";
+export { advance, evaluateStream, matrixOf, noProgress, type StreamEvent, type StreamProgress } from "./eval/harness.ts";
+export {
+  averageScore,
+  backwardTransfer,
+  type Direction,
+  forgetting,
+  forgettingPerTopic,
+  formulas,
+  forwardTransfer,
+  type Metrics,
+  metricsOf,
+  type ScoreMatrix,
+} from "./eval/metrics.ts";
+export { forgettingSentence, learningSentence, renderMatrix } from "./eval/matrix-text.ts";
+export { reportHtml } from "./eval/report.ts";
+export type { ReportRun, RunResult } from "./eval/result.ts";
+
+// Runs: an evaluation with a folder, which can stop and go on anywhere.
+export { parseStreamConfig, type StreamConfig } from "./runs/config.ts";
+export { openRunFolder, type RunFolder } from "./runs/folder.ts";
+export { loadReportRun, runStream } from "./runs/run.ts";
+export type { RunEvent } from "./runs/events.ts";

@@ -1,0 +1,82 @@
+/**
+ * A small random language model with a byte-level tokenizer, written as a checkpoint folder: for tests that need text.
+ * (The fixtures under tests/fixtures have exact outputs but no tokenizer.)
+ */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { trainBpe } from "../../src/checkpoint/bpe.ts";
+import { writeSafetensors } from "../../src/checkpoint/safetensors.ts";
+import { causalDefinitionFor } from "../../src/models/index.ts";
+import { type LoadedModel, loadModel } from "../../src/models/load.ts";
+import { gpt2Rule, initialize } from "../../src/nn/init.ts";
+
+/** Two texts with few words in common; each repeats itself, so that a small model learns it within some dozen steps. */
+export const tinyTexts = {
+  harbour: [
+    "The harbour wakes before the gulls. Ropes creak, nets dry on the wall, and the old ferry turns its bow to the sea.",
+    "Mara counts the boats: seven blue, two green, one that nobody owns. She writes the number on the door with chalk.",
+    "When the wind is from the north the boats stay in. When it is from the west they leave before the gulls wake.",
+  ].join("\n\n"),
+  oven: [
+    "Heat milk until it steams, melt butter in it, and stir flour through a sieve. Knead ten minutes; add salt last.",
+    "A good crust cracks under your thumb. If dough sticks, dust flour; if flour flies, wet your hands and knead again.",
+    "Bake at two hundred degrees for forty minutes, then knock underneath: a hollow sound means bread is done.",
+  ].join("\n\n"),
+} as const;
+
+export interface TinyModelOptions {
+  architecture?: "llama" | "gpt2" | "qwen2";
+  seed?: number;
+  /** Longest sequence in tokens. */
+  context?: number;
+  width?: number;
+  layers?: number;
+  /** One table for input and output; gpt2 always has one. */
+  tied?: boolean;
+  /** Tokens in all, 258 or more: two special tokens, 256 bytes, merges. */
+  vocabulary?: number;
+}
+
+function configOf({ architecture = "llama", context = 64, width = 32, layers = 2, tied = false }: TinyModelOptions) {
+  if (architecture === "gpt2") {
+    return { model_type: "gpt2", architectures: ["GPT2LMHeadModel"], n_embd: width, n_layer: layers, n_head: 4, n_positions: context };
+  }
+  return {
+    model_type: architecture,
+    architectures: [architecture === "llama" ? "LlamaForCausalLM" : "Qwen2ForCausalLM"],
+    hidden_size: width,
+    intermediate_size: 2 * width,
+    num_hidden_layers: layers,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    max_position_embeddings: context,
+    rms_norm_eps: 1e-5,
+    rope_theta: 10000,
+    tie_word_embeddings: tied,
+    hidden_act: "silu",
+  };
+}
+
+/** Write the folder; equal options give equal bytes. */
+export async function writeTinyModel(folder: string, options: TinyModelOptions = {}): Promise<string> {
+  const { seed = 1, vocabulary = 300 } = options;
+  await mkdir(folder, { recursive: true });
+  const specialTokens = ["<end>", "<begin>"];
+  const tokenizer = await trainBpe(Object.values(tinyTexts), { vocabSize: vocabulary, specialTokens });
+  await writeFile(join(folder, "tokenizer.json"), JSON.stringify(tokenizer));
+  // As in their families: llama has a start token, the others have none
+  const bos = (options.architecture ?? "llama") === "llama" ? { bos_token: "<begin>" } : {};
+  const tokenizerConfig = { tokenizer_class: "PreTrainedTokenizerFast", eos_token: "<end>", ...bos };
+  await writeFile(join(folder, "tokenizer_config.json"), JSON.stringify(tokenizerConfig));
+  const config = { ...configOf(options), vocab_size: Object.keys(tokenizer.model.vocab).length, bos_token_id: null, eos_token_id: 0 };
+  await writeFile(join(folder, "config.json"), JSON.stringify(config));
+  const definition = causalDefinitionFor(config);
+  const parsed = definition.parseConfig(config);
+  const weights = initialize(definition.shapes(parsed), gpt2Rule({ layers: definition.geometry(parsed).layers, std: 0.1 }), seed);
+  await writeSafetensors(join(folder, "model.safetensors"), weights, { metadata: { format: "pt" } });
+  return folder;
+}
+
+export async function tinyModel(folder: string, options: TinyModelOptions = {}): Promise<LoadedModel> {
+  return loadModel(await writeTinyModel(folder, options));
+}
