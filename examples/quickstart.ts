@@ -1,12 +1,11 @@
-import { createMethod, createRuntime, embeddedModel, loadModel, readTextFile } from "../src/index.ts";
+// The example of the README, to be run from the repository: npx tsx examples/quickstart.ts
+import { createRuntime, loadModel, methodNamed, parseMethodOptions, resolveModel } from "../src/index.ts";
 
+const model = await loadModel((await resolveModel("mneme-tiny")).folder);
 const runtime = createRuntime();
-const model = await loadModel(await embeddedModel("mneme-tiny"));
-const note = await readTextFile("examples/notes/1-lighthouse.txt");
-const lora = await createMethod("lora", model, { rank: 8 }, { runtime });
-const bits = async () => ((await lora.score("", note.text)).nats / Math.LN2 / note.bytes).toFixed(2);
-console.log(`before: ${await bits()} bits per byte`);
-for await (const event of lora.observe([{ id: note.path, text: note.text }])) if (event.type === "receipt") console.log(event.receipt.id);
-console.log(`after: ${await bits()} bits per byte`);
-for await (const text of lora.generate("The keeper of the light", { maxTokens: 30 })) process.stdout.write(text);
+const lora = methodNamed("lora");
+const method = await lora.create(model, parseMethodOptions(lora, { rank: 4, epochs: 2 }), { runtime, seed: 1 });
+const text = "The lamp of the Skerrow light burns colza oil, and its keeper is called Maren Holt. ".repeat(20);
+for await (const event of method.observe([{ id: "note", text }])) if (event.type === "step") console.log(event.loss);
+for await (const piece of method.generate("The keeper is called", { maxTokens: 12 })) process.stdout.write(piece);
 await runtime.dispose();

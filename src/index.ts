@@ -41,10 +41,10 @@ export {
   type SafetensorsFile,
   writeSafetensors,
 } from "./checkpoint/safetensors.ts";
-export { type DownloadProgress, listCached, resolveModel } from "./checkpoint/hub.ts";
+export { type DownloadProgress, listCached, type ResolvedModel } from "./checkpoint/hub.ts";
 export { type ChatMessage, loadTokenizer, type Tokenizer } from "./checkpoint/tokenizer.ts";
 export { trainBpe } from "./checkpoint/bpe.ts";
-export { embeddedModel, embeddedModels } from "./cli/embedded.ts";
+export { embeddedModels, resolveModel } from "./cli/embedded.ts";
 
 // Models: load, decode, score, look inside, embed.
 export { type LoadedEncoder, type LoadedModel, loadEncoder, loadModel } from "./models/load.ts";
@@ -58,9 +58,8 @@ export { createInspector, type Inspection, type Inspector } from "./models/inspe
 export { createEmbedder, type Embedder } from "./models/embed.ts";
 
 // Methods: attach one to a model, let it observe documents, ask it.
-export { createMethod } from "./methods/create.ts";
-export { methods } from "./methods/index.ts";
-export { defineMethod, type MethodDefinition, type MethodDeps } from "./methods/definition.ts";
+export { methodNamed, methods } from "./methods/index.ts";
+export { defineMethod, type MethodDefinition, type MethodDeps, parseMethodOptions } from "./methods/definition.ts";
 export type { Document, Method, MethodEvent, MethodState, Receipt, Sampling, Score } from "./methods/method.ts";
 export { loadAdapter, mergeAdapter, saveAdapter } from "./methods/peft.ts";
 export { parseRecipe, pretrain, type Pretrained, type Recipe } from "./methods/pretrain.ts";

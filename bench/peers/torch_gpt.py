@@ -5,10 +5,12 @@ form), an untied head without bias. Step: batch of 16 x 128 random tokens, zero_
 (no clipping), float32. One line of JSON for each of stdin:
   started       -> {"ready": true, "torch", "parameters", "blas"}     or {"ready": false, "error"} and exit code 1
   {"threads": 1 | 2, "steps": n} -> {"threads", "medianMs", "minMs", "steps", "variant", "torch"}
-Before each timing a few steps of each variant (see Bench.variants) are run and the fastest so far is taken: PyTorch's
-best on the machine at hand, not one setting's. Tried and left out because they were never faster: separate q, k and v
-products, masked_fill instead of adding the mask in the product, F._scaled_dot_product_attention (as fast), AdamW with
-foreach=True.
+Before each timing a few steps of each variant (see Bench.variants) are run and the fastest so far is taken.
+Without arguments the variants are PyTorch as it is installed: its linear layers, its choice of kernels, with the thread
+counts of PyTorch and of its BLAS set apart or alike. With --tuned they also hold what an expert can force: AVX-512
+kernels that PyTorch 1.13 does not choose by itself, and linear layers written as 1x1 convolutions, which go to oneDNN.
+Tried and left out because they were never faster: separate q, k and v products, masked_fill instead of adding the mask
+in the product, F._scaled_dot_product_attention (as fast), AdamW with foreach=True.
 """
 
 import ctypes
@@ -20,16 +22,19 @@ import statistics
 import sys
 import time
 
+TUNED = "--tuned" in sys.argv[1:]
+
 # Read when the libraries load. Two thread pools (OpenMP's and OpenBLAS's) that both spin while they wait slow each
-# other down twofold; PyTorch 1.13 has AVX-512 kernels but does not choose them by itself.
+# other down twofold, so both kinds of run get this.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-try:
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        flags = next((line for line in file if line.startswith("flags")), "").split()
-    if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= set(flags):
-        os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx512")
-except OSError:
-    pass
+if TUNED:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            flags = next((line for line in file if line.startswith("flags")), "").split()
+        if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= set(flags):
+            os.environ.setdefault("ATEN_CPU_CAPABILITY", "avx512")
+    except OSError:
+        pass
 
 try:
     import torch
@@ -139,7 +144,7 @@ class Bench:
         if threads == 1 or not self.blas:
             return [("product", threads, threads)]
         found = [("product", threads, threads), ("product", 1, threads)]
-        if torch.backends.mkldnn.is_available():
+        if TUNED and torch.backends.mkldnn.is_available():
             found += [("convolution", threads, threads), ("convolution", threads, 1)]
         return found
 

@@ -35,7 +35,7 @@ test("an aborted run measures nothing more", async () => {
 });
 
 test("the model that trains is the peer's, and its steps learn", async () => {
-  // bench/peers/torch_gpt.py counts the same: tables (1,024 + 128) x 256, four blocks of 789,760, norm 512, head 262,144
+  // bench/peers/torch_gpt.py counts: tables (1,024 + 128) x 256, four blocks of 789,760, norm 512 and head 262,144
   const parameters = Object.values(gpt2.shapes(trainConfig)).reduce((sum, shape) => sum + sizeOf(shape), 0);
   expect(parameters).toBe(1152 * 256 + 4 * 789_760 + 512 + 262_144);
   expect(parameters).toBe(3_716_608);

@@ -25,7 +25,7 @@ async function fakePeer(name: string, first: string, answer: string): Promise<st
 const ready = JSON.stringify({ ready: true, torch: "9.9" });
 const timing = `JSON.stringify({ ...request, medianMs: 300 / request.threads, minMs: 100, variant: "plain" })`;
 
-test("the first command that is ready is the peer, and answers with the threads and steps it was asked for", async () => {
+test("the first command that is ready is the peer, and answers with the threads and steps asked for", async () => {
   const missing = [join(folder, "no-such-program")];
   const unready = await fakePeer("unready", JSON.stringify({ ready: false, error: "no torch" }), "0");
   const good = await fakePeer("good", ready, timing);

@@ -29,13 +29,14 @@ export interface Peer {
 const script = fileURLToPath(new URL("../../bench/peers/torch_gpt.py", import.meta.url));
 
 /** The PyTorch peer by every Python that may have it: a distribution installs it for its own Python only. */
-const torchCommands: readonly (readonly string[])[] = [
-  ["/usr/bin/python3", script],
-  ["python3", script],
-];
+const pythons = ["/usr/bin/python3", "python3"];
+
+/** How to start the peer: as PyTorch is installed, or with what an expert can force. */
+export const torchCommands = ({ tuned }: { tuned: boolean }): readonly (readonly string[])[] =>
+  pythons.map((python) => [python, script, ...(tuned ? ["--tuned"] : [])]);
 
 /** Start the first of the commands that becomes ready; undefined when none does. */
-export async function startPeer(commands: readonly (readonly string[])[] = torchCommands): Promise<Peer | undefined> {
+export async function startPeer(commands: readonly (readonly string[])[]): Promise<Peer | undefined> {
   for (const command of commands) {
     const peer = await start(command);
     if (peer) return peer;

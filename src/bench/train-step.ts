@@ -1,7 +1,10 @@
-/** trainStepRatio: PyTorch's time for a training step over ours, each at its best number of threads, in alternation. */
+/**
+ * trainStepRatio: PyTorch's time for a training step over ours, each at its best number of threads, in alternation.
+ * `value` compares with PyTorch as it is installed; `tuned` with the kernels and layers that an expert can force.
+ */
 import { createTrainSteps, TRAIN_BATCH, TRAIN_LENGTH } from "./gpt.ts";
 import { type Measure, settle, timings } from "./measure.ts";
-import { type Peer, startPeer } from "./peer.ts";
+import { type Peer, startPeer, torchCommands } from "./peer.ts";
 import { median, spread } from "./stats.ts";
 
 const threadCounts = [1, 2] as const;
@@ -20,42 +23,62 @@ function bestOf(rounds: Rounds) {
   };
 }
 
+interface Opponent {
+  readonly peer: Peer;
+  readonly rounds: Rounds;
+  readonly variants: Set<string>;
+}
+
+async function opponents(): Promise<Record<string, Opponent>> {
+  const found: Record<string, Opponent> = {};
+  for (const [name, tuned] of [["installed", false], ["tuned", true]] as const) {
+    const peer = await startPeer(torchCommands({ tuned }));
+    if (peer) found[name] = { peer, rounds: { 1: [], 2: [] }, variants: new Set() };
+  }
+  return found;
+}
+
+/** Ratio of medians, and its spread over the rounds. */
+function compare({ peer, rounds, variants }: Opponent, ours: ReturnType<typeof bestOf>) {
+  const { byRound, ...best } = bestOf(rounds);
+  return {
+    ratio: best.stepMs.median / ours.stepMs.median,
+    ratioByRound: spread(ours.byRound.map((ms, i) => byRound[i] / ms)),
+    ...peer.info,
+    ...best,
+    variants: [...variants],
+  };
+}
+
 export const trainStepRatio: Measure = async ({ quick, log, signal }) => {
   const [roundCount, steps] = quick ? [2, 3] : [7, 12];
-  const peer = await startPeer();
+  const peers = await opponents();
   const runs = [await createTrainSteps(1), await createTrainSteps(2)];
   try {
-    const ours: Rounds = { 1: [], 2: [] };
-    const theirs: Rounds = { 1: [], 2: [] };
-    const variants = new Set<string>();
+    const rounds: Rounds = { 1: [], 2: [] };
     for (let round = 0; round < roundCount; round++) {
       for (const [i, threads] of threadCounts.entries()) {
         signal?.throwIfAborted();
         await settle();
         await timings(2, runs[i].step);
-        ours[threads].push(median(await timings(steps, runs[i].step)));
-        if (!peer) continue;
-        await settle();
-        theirs[threads].push(await peerMs(peer, threads, steps, variants));
+        rounds[threads].push(median(await timings(steps, runs[i].step)));
+        for (const { peer, rounds: theirs, variants } of Object.values(peers)) {
+          await settle();
+          theirs[threads].push(await peerMs(peer, threads, steps, variants));
+        }
       }
       log(`trainStepRatio: round ${round + 1} of ${roundCount}`);
     }
-    const { byRound: oursByRound, ...ourBest } = bestOf(ours);
-    const common = { batch: [TRAIN_BATCH, TRAIN_LENGTH], rounds: roundCount, stepsPerRound: steps };
-    const tokensPerSecond = (1000 * TRAIN_BATCH * TRAIN_LENGTH) / ourBest.stepMs.median;
-    if (!peer) return { value: null, ...common, tokensPerSecond, ours: ourBest, peer: "absent" };
-    const { byRound: theirsByRound, ...peerBest } = bestOf(theirs);
-    return {
-      value: peerBest.stepMs.median / ourBest.stepMs.median,
-      ratioByRound: spread(oursByRound.map((ms, i) => theirsByRound[i] / ms)),
-      ...common,
-      tokensPerSecond,
-      ours: ourBest,
-      peer: { ...peer.info, ...peerBest, variants: [...variants] },
-    };
+    const best = bestOf(rounds);
+    const { byRound: _, ...ours } = best;
+    const tokensPerSecond = (1000 * TRAIN_BATCH * TRAIN_LENGTH) / ours.stepMs.median;
+    const common = { batch: [TRAIN_BATCH, TRAIN_LENGTH], rounds: roundCount, stepsPerRound: steps, tokensPerSecond, ours };
+    if (!peers.installed) return { value: null, ...common, peer: "absent" };
+    const { ratio, ...peer } = compare(peers.installed, best);
+    return { value: ratio, ...common, peer, tuned: peers.tuned && compare(peers.tuned, best) };
   } finally {
     for (const run of runs) await run.dispose();
-    await peer?.close();
+    for (const { peer } of Object.values(peers)) await peer.close();
   }
 };
 

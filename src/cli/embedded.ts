@@ -2,7 +2,9 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type HubOptions, parseHubName, type ResolvedModel, resolveModel as resolveHubModel } from "../checkpoint/hub.ts";
 import { UserError } from "../errors.ts";
+import { didYouMean } from "./nearest.ts";
 
 /** The model that is taken when none is named. */
 export const defaultModel = "mneme-tiny";
@@ -18,9 +20,14 @@ export async function embeddedModels(folder = embeddedFolder): Promise<string[]>
   return names.filter((_, i) => flags[i]).sort();
 }
 
-/** The folder of an embedded model, for `loadModel`. */
-export async function embeddedModel(name: string = defaultModel): Promise<string> {
-  const names = await embeddedModels();
-  if (names.includes(name)) return join(embeddedFolder, name);
-  throw new UserError(`embeddedModel: expected one of ${names.join(", ") || "none (there are no embedded models)"}, got ${name}; correct the name`);
+/** The folder of a model by its embedded name, its path or its hub id. */
+export async function resolveModel(name: string, options: HubOptions = {}): Promise<ResolvedModel> {
+  const embedded = await embeddedModels();
+  if (embedded.includes(name)) return { name, folder: join(embeddedFolder, name), commit: undefined };
+  const isHere = await stat(name).then((info) => info.isDirectory(), () => false);
+  if (isHere || parseHubName(name) !== undefined) return resolveHubModel(name, options);
+  throw new UserError(
+    `model: expected an embedded model (${embedded.join(", ") || "there is none"}), a folder or a hub id (org/name), ` +
+      `got ${JSON.stringify(name)}${didYouMean(name, embedded)}`,
+  );
 }

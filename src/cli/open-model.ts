@@ -1,33 +1,16 @@
 /** From what the user calls a model to the model: an embedded name, a folder, or a hub id that is downloaded. */
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { parseHubName, resolveModel } from "../checkpoint/hub.ts";
 import { UserError } from "../errors.ts";
 import { formatBytes } from "../eval/format.ts";
 import { type LoadedModel, loadModel } from "../models/load.ts";
-import { embeddedFolder, embeddedModels } from "./embedded.ts";
-import { didYouMean } from "./nearest.ts";
+import { resolveModel } from "./embedded.ts";
 import type { Session } from "./session.ts";
 
 const isFile = (path: string): Promise<boolean> => stat(path).then((info) => info.isFile(), () => false);
-const isFolder = (path: string): Promise<boolean> => stat(path).then((info) => info.isDirectory(), () => false);
 
 /** The folder of a model. A hub id is downloaded with a progress bar. */
 export async function modelFolder(name: string, { progress, signal }: Pick<Session, "progress" | "signal">): Promise<string> {
-  const embedded = await embeddedModels();
-  if (embedded.includes(name)) return join(embeddedFolder, name);
-  if (await isFolder(name)) {
-    if ((await isFile(join(name, "adapter_config.json"))) && !(await isFile(join(name, "config.json")))) {
-      throw new UserError(`model: expected a whole model, got the adapter ${name}; name its base with --model and it with --adapter`);
-    }
-    return name;
-  }
-  if (parseHubName(name) === undefined) {
-    throw new UserError(
-      `model: expected an embedded model (${embedded.join(", ") || "there is none"}), a folder or a hub id (org/name), ` +
-        `got ${JSON.stringify(name)}${didYouMean(name, embedded)}`,
-    );
-  }
   const { folder } = await resolveModel(name, {
     signal,
     onNote: (message) => progress.line(message),
@@ -37,6 +20,9 @@ export async function modelFolder(name: string, { progress, signal }: Pick<Sessi
     },
   });
   progress.clear();
+  if ((await isFile(join(folder, "adapter_config.json"))) && !(await isFile(join(folder, "config.json")))) {
+    throw new UserError(`model: expected a whole model, got the adapter ${name}; name its base with --model and it with --adapter`);
+  }
   return folder;
 }
 

@@ -61,7 +61,7 @@ export const openRuntime = ({ device, threads }: Omit<EngineFlags, "seed">): Run
 /** A path as short as it can be written from here; what lies elsewhere stays absolute. */
 export function shownPath(path: string): string {
   const short = isAbsolute(path) ? relative(process.cwd(), path) : path;
-  return short.startsWith(`..${sep}..${sep}..`) ? path : short || ".";
+  return short.startsWith(`..${sep}..`) ? path : short || ".";
 }
 
 /** A command line that runs this program with other arguments, as the user would type it here. */

@@ -131,7 +131,7 @@ async function claimFolder(folder: string, recipe: Recipe, files: readonly strin
   const begun = await readJsonObject(path);
   for (const [what, now] of [["recipe", recipe], ["texts", texts]] as const) {
     if (JSON.stringify(begun[what]) === JSON.stringify(now)) continue;
-    throw new UserError(`pretrain: expected the ${what} that ${folder} was begun with, got changed ones; use another folder or delete it`);
+    throw new UserError(`pretrain: expected the ${what} that ${folder} was begun with, got something else; use another folder or delete it`);
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { activationNames, activations } from "../nn/activation.ts";
-import { attention, type KeyValues, mergeHeads, splitHeads } from "../nn/attention.ts";
+import { type KeyValues, mergeHeads, splitHeads } from "../nn/attention.ts";
 import { embedding, linearLayer } from "../nn/linear.ts";
 import type { Params } from "../nn/params.ts";
 import { add, integer, layerNorm, linear, maximum, split } from "../tensor/functions.ts";
@@ -66,10 +66,7 @@ function selfAttention(p: Params, c: Gpt2Config, x: Tensor, layer: number, conte
   const fused = conv1d(x, p.at("c_attn")); // [B, T, 3C]
   const [query, key, value] = split(fused, [c.n_embd, c.n_embd, c.n_embd]).map((x) => splitHeads(x, c.n_head));
   const present: KeyValues = { key, value };
-  const { output, weights } = attention(query, context.segments(layer, present), {
-    bias: context.bias(layer),
-    scale: attentionScale(c, layer),
-  });
+  const { output, weights } = context.attend(layer, query, present, { scale: attentionScale(c, layer) });
   return { y: conv1d(mergeHeads(output), p.at("c_proj")), weights, present };
 }
 

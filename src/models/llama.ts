@@ -3,7 +3,7 @@
  * 2302.13971, 2307.09288, sliding window 2310.06825. Attention biases, when configured, as in the Hugging Face layout.
  */
 import { z } from "zod";
-import { attention, type KeyValues, mergeHeads, splitHeads } from "../nn/attention.ts";
+import { type KeyValues, mergeHeads, splitHeads } from "../nn/attention.ts";
 import { embedding, linearLayer } from "../nn/linear.ts";
 import type { Params } from "../nn/params.ts";
 import { rotaryTables } from "../nn/rope.ts";
@@ -94,9 +94,7 @@ function selfAttention(p: Params, c: LlamaConfig, variant: LlamaVariant, x: Tens
   const k = normed(splitHeads(linearLayer(x, p.at("k_proj")), c.num_key_value_heads), "k_norm");
   const value = splitHeads(linearLayer(x, p.at("v_proj")), c.num_key_value_heads);
   const present: KeyValues = { key: rotary(k, rope.cos, rope.sin), value };
-  const { output, weights } = attention(rotary(q, rope.cos, rope.sin), context.segments(layer, present), {
-    bias: context.bias(layer),
-  });
+  const { output, weights } = context.attend(layer, rotary(q, rope.cos, rope.sin), present);
   return { y: linearLayer(mergeHeads(output), p.at("o_proj")), weights, present };
 }
 

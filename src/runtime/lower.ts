@@ -256,9 +256,10 @@ export const lowerings: { [P in Primitive]: Lowering<P> } = {
   slice: (e, { params: { axis, start, end } }, [x]) => [e.emit("Slice", [x, e.dim(start), e.dim(end), e.int64([axis])])],
   concat: (e, { params }, inputs) => [e.emit("Concat", inputs, { axis: params.axis })],
   split: (e, { params: { axis, sizes } }, [x]) => e.emitMany("Split", [x, e.int64(sizes)], sizes.length, { axis }),
-  pad: (e, { params: { axis, before, after, value } }, [x]) => {
-    const amounts = e.emit("Concat", [e.dim(before), e.dim(after)], { axis: 0 });
-    return [e.emit("Pad", [x, amounts, e.float(value), e.int64([axis])])];
+  // Amounts for every axis: given only some axes, the runtime's transpose optimizer rewrites them wrongly (1.30)
+  pad: (e, { params: { axis, before, after, value }, inputs: [{ rank }] }, [x]) => {
+    const amounts = (side: Dim): Dim[] => Array.from({ length: rank }, (_, i) => (i === axis ? side : 0));
+    return [e.emit("Pad", [x, e.shape([...amounts(before), ...amounts(after)]), e.float(value)])];
   },
   gather: (e, { params }, inputs) => [e.emit("Gather", inputs, { axis: params.axis })],
   scatterAdd: (e, { params, inputs: [indices, updates], outputs: [y] }, names) => {

@@ -4,7 +4,7 @@ import { UserError } from "../errors.ts";
 import { type DType, type HostTensor, sizeOf } from "../tensor/dtype.ts";
 import { input } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
-import { evaluateDim, formatShape } from "../tensor/shape.ts";
+import { evaluateDim, formatShape, isStatic } from "../tensor/shape.ts";
 import { type CompiledGraph, compileGraph, type InputSpec } from "./compile.ts";
 import { createSession, type Device, type HostTensors, type Session, type SessionOptions } from "./session.ts";
 
@@ -111,7 +111,8 @@ export function createRuntime({
     async compile(outputs, frozen) {
       const graph = compileGraph(outputs, frozen, device);
       const { signature } = graph;
-      const entry = shared.get(signature) ?? { session: host.create(graph.model, { device, threads, profile }), users: 0 };
+      const fixedSizes = graph.inputs.every(({ shape }) => isStatic(shape));
+      const entry = shared.get(signature) ?? { session: host.create(graph.model, { device, threads, fixedSizes, profile }), users: 0 };
       shared.set(signature, entry);
       entry.users++;
       const release = once(async () => {

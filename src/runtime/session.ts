@@ -13,6 +13,8 @@ export interface SessionOptions {
   readonly device: Device;
   /** Threads inside one operator. */
   readonly threads: number;
+  /** Plan memory ahead: right when every run has the same sizes, a cost per run when they change. */
+  readonly fixedSizes: boolean;
   /** Write a profile of every operator to `<prefix>_<time>.json` when the session is released. */
   readonly profile?: string;
 }
@@ -59,14 +61,14 @@ const firstLine = (error: unknown): string =>
     .split("\n")[0]
     .replace(/^\S+\.cc:\d+ .* was false\. /, "");
 
-function sessionOptions({ device, threads, profile }: SessionOptions): InferenceSession.SessionOptions {
+function sessionOptions({ device, threads, fixedSizes, profile }: SessionOptions): InferenceSession.SessionOptions {
   return {
     executionProviders: device === "cpu" ? ["cpu"] : [device, "cpu"],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     executionMode: "sequential",
     graphOptimizationLevel: "all",
-    enableMemPattern: true,
+    enableMemPattern: fixedSizes,
     logSeverityLevel: 4,
     ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
     // Denormals cost a hundredfold on x86 and mean nothing in training

@@ -121,7 +121,7 @@ describe("a worker host that ends", () => {
   });
 
   const disposed = "runtime: expected a live worker host, got one that was disposed; create another";
-  const options = { device: "cpu", threads: 1 } as const;
+  const options = { device: "cpu", threads: 1, fixedSizes: true } as const;
 
   test("by a crash rejects every pending request, and later ones", async () => {
     const quits = 'require("node:worker_threads").parentPort.on("message", ({ id }) => id > 0 && process.exit(3))';

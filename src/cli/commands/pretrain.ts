@@ -3,7 +3,7 @@
  * The work folder holds vocabulary, tokens and training state; the same command goes on from it, or exports again.
  */
 import { mkdir, readdir, readFile, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import type { Command } from "commander";
 import { isObject, readError, readJsonObject } from "../../checkpoint/files.ts";
 import { UserError } from "../../errors.ts";
@@ -13,6 +13,7 @@ import { parseRecipe, type Pretrained, pretrain, type Recipe } from "../../metho
 import type { Runtime } from "../../runtime/runtime.ts";
 import { acquireLock } from "../../runs/lock.ts";
 import { type CardFile, exportModel } from "../export-model.ts";
+import { shellWord } from "../output.ts";
 import { addEngineFlags, commandLine, type EngineFlags, openRuntime, type Session, shownPath } from "../session.ts";
 import { Interrupted } from "../signals.ts";
 
@@ -159,7 +160,7 @@ export async function run(command: Command, session: Session): Promise<Record<st
       session,
     });
     output.print(`${recipe.name}: ${formatCount(result.tokens)} tokens in ${formatCount(result.steps)} steps, ${formatSeconds(result.seconds)}, loss ${result.finalLoss.toFixed(3)}`);
-    if (card.validation) output.print(`${card.validation.total.bitsPerByte.toFixed(4)} bits per byte on ${validation.length} files that were not trained on`);
+    if (card.validation) output.print(`${card.validation.total.bitsPerByte.toFixed(4)} bits per byte on ${validation.length} ${validation.length === 1 ? "file" : "files"} not trained on`);
     output.print(`model: ${output.style("cyan", shownPath(flags.out))}`);
     return { command: "pretrain", name: recipe.name, folder: flags.out, ...result, corpus: model.corpus, ...card };
   } finally {
@@ -168,13 +169,13 @@ export async function run(command: Command, session: Session): Promise<Record<st
   }
 }
 
-/** The command for the model card, with paths as short as they can be from here. */
+/** The command for the model card, with paths from here: a card shall not name this machine's folders. */
 function cardCommand({ recipe, data, exclude, validate, out, work }: Flags): string {
-  const list = (paths: readonly string[]): string => paths.map(shownPath).join(" ");
+  const list = (...paths: readonly string[]): string => paths.map((path) => shellWord(relative("", path) || ".")).join(" ");
   return [
-    `mneme pretrain --recipe ${shownPath(recipe)} --data ${list(data)}`,
-    ...(exclude === undefined ? [] : [`--exclude ${shownPath(exclude)}`]),
-    ...(validate.length === 0 ? [] : [`--validate ${list(validate)}`]),
-    `--out ${shownPath(out)} --work ${shownPath(work)}`,
+    `mneme pretrain --recipe ${list(recipe)} --data ${list(...data)}`,
+    ...(exclude === undefined ? [] : [`--exclude ${list(exclude)}`]),
+    ...(validate.length === 0 ? [] : [`--validate ${list(...validate)}`]),
+    `--out ${list(out)} --work ${list(work)}`,
   ].join(" \\\n  ");
 }

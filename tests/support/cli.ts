@@ -1,0 +1,61 @@
+/** The real command line as a child process. */
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+
+export interface CliResult {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface CliOptions {
+  cwd?: string;
+  /** Written to stdin, which is closed after it. */
+  stdin?: string;
+  env?: Readonly<Record<string, string>>;
+  /** Sends `kill` (SIGINT) once stderr has this. */
+  interruptAt?: RegExp;
+  kill?: NodeJS.Signals;
+  /** Closes our end of its stdout after the first bytes. */
+  closeStdout?: boolean;
+}
+
+/** Runs `mneme ...args` to its end. */
+export function mneme(
+  args: readonly string[],
+  { cwd, stdin = "", env = {}, interruptAt, kill = "SIGINT", closeStdout = false }: CliOptions = {},
+): Promise<CliResult> {
+  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), main, ...args], {
+    cwd,
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, HF_HUB_OFFLINE: "1", ...env },
+  });
+  let [stdout, stderr] = ["", ""];
+  let interrupted = false;
+  child.stdout.on("data", (data: Buffer) => {
+    stdout += data.toString();
+    if (closeStdout) child.stdout.destroy();
+  });
+  child.stderr.on("data", (data: Buffer) => {
+    stderr += data.toString();
+    if (interruptAt?.test(stderr) && !interrupted) {
+      interrupted = true;
+      child.kill(kill);
+    }
+  });
+  child.stdin.on("error", () => undefined); // it may end without reading
+  child.stdin.end(stdin);
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) => resolve({ code, signal, stdout, stderr }));
+  });
+}
+
+/** The one JSON object that a command with --json prints, and nothing else. */
+export function jsonOf({ stdout, stderr }: CliResult): Record<string, unknown> {
+  const lines = stdout.split("\n");
+  if (lines.length !== 2 || lines[1] !== "") throw new Error(`expected one line, got ${JSON.stringify(stdout)}; stderr: ${stderr}`);
+  return JSON.parse(lines[0]) as Record<string, unknown>;
+}
