@@ -61,14 +61,21 @@ export { createEmbedder, type Embedder } from "./models/embed.ts";
 export { methodNamed, methods } from "./methods/index.ts";
 export { defineMethod, type MethodDefinition, type MethodDeps, parseMethodOptions } from "./methods/definition.ts";
 export type { Document, Method, MethodEvent, MethodState, Receipt, Sampling, Score } from "./methods/method.ts";
-export { loadAdapter, mergeAdapter, saveAdapter } from "./methods/peft.ts";
+export { attachAdapter, loadAdapter, mergeAdapter, saveAdapter } from "./methods/peft.ts";
 export { parseRecipe, pretrain, type Pretrained, type Recipe } from "./methods/pretrain.ts";
 
 // Evaluation: tasks, the loop that fills R[i][j], metrics, reports.
 export type { Task, Topic } from "./eval/task.ts";
 export { textTask } from "./eval/tasks/text.ts";
-export { readTextFile, type TextFile } from "./eval/text-file.ts";
-export { advance, evaluateStream, matrixOf, noProgress, type StreamEvent, type StreamProgress } from "./eval/harness.ts";
+export { readTextFile, type TextFile } from "./checkpoint/text.ts";
+export {
+  advance,
+  evaluateStream,
+  matrixOf,
+  noProgress,
+  type StreamEvent,
+  type StreamProgress,
+} from "./eval/harness.ts";
 export {
   averageScore,
   backwardTransfer,

@@ -9,7 +9,11 @@ const read = (path: string): string => readFileSync(`${root}${path}`, "utf8");
 
 /** Without comments and imports' places. */
 const body = (source: string): string =>
-  source.replaceAll(/^\/\/.*\n/gm, "").replace(/from ".*"/, 'from "mneme"').replaceAll(/\n{2,}/g, "\n").trim();
+  source
+    .replaceAll(/^\/\/.*\n/gm, "")
+    .replace(/from ".*"/, 'from "mneme"')
+    .replaceAll(/\n{2,}/g, "\n")
+    .trim();
 
 test("the README shows the quick start", () => {
   const shown = /```ts\n([\s\S]*?)```/.exec(read("README.md"))?.[1] ?? "";
@@ -20,10 +24,17 @@ const embedded = existsSync(`${root}models/mneme-tiny/model.safetensors`);
 if (!embedded) console.log("skipped: the quick start needs models/mneme-tiny, which is not there");
 
 test.skipIf(!embedded)("the quick start learns and generates", () => {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["--import", import.meta.resolve("tsx"), "examples/quickstart.ts"], { cwd: root, encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ["--import", import.meta.resolve("tsx"), "examples/quickstart.ts"],
+    { cwd: root, encoding: "utf8" },
+  );
   expect(stderr).toBe("");
   expect(status).toBe(0);
-  const losses = stdout.split("\n").filter((line) => /^\d+\.\d+$/.test(line)).map(Number);
+  const losses = stdout
+    .split("\n")
+    .filter((line) => /^\d+\.\d+$/.test(line))
+    .map(Number);
   expect(losses.length).toBeGreaterThan(0);
   expect(losses.at(-1)).toBeLessThan(losses[0]);
   expect(stdout.trim().split("\n").at(-1)).not.toMatch(/^\d+\.\d+$/);

@@ -8,6 +8,7 @@ import { spread } from "./stats.ts";
 
 /** The built command, for the sources and the build alike: running a source would time its compilation. */
 const command = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+const root = fileURLToPath(new URL("../../", import.meta.url));
 
 const exists = (path: string): Promise<boolean> =>
   access(path).then(
@@ -16,6 +17,8 @@ const exists = (path: string): Promise<boolean> =>
   );
 
 export const coldStartMs: Measure = async ({ quick, model, signal }) => {
+  // In a checkout, build what is there now; an installed package has its build
+  if (await exists(join(root, "src"))) await runNode([join(root, "node_modules/typescript/bin/tsc"), "-p", root], signal);
   if (!(await exists(command))) return absent("expected the built command dist/cli/main.js, got none; build it first");
   if (!(await exists(join(model, "config.json"))))
     return absent(`expected a model folder at ${model}, got none; name one with --model`);

@@ -19,17 +19,23 @@ const write = (bytes: Uint8Array | string): string => {
 };
 
 test("reads UTF-8 as it is, without a byte order mark", async () => {
-  expect(await readTextFile(write("\uFEFFnaïve 北京 🙂\r\n \uFEFF"))).toBe("naïve 北京 🙂\r\n \uFEFF");
+  const { text, bytes } = await readTextFile(write("\uFEFFnaïve 北京 🙂\r\n \uFEFF"));
+  expect(text).toBe("naïve 北京 🙂\r\n \uFEFF");
+  expect(bytes).toBe(27);
+  expect((await readTextFile(write("abc"))).sha256).toBe(
+    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+  );
 });
 
 test("empty, binary, non-UTF-8, missing and folder are one line, with the offset", async () => {
   await expect(readTextFile(write(""))).rejects.toThrow(/got an empty file/);
+  await expect(readTextFile(write(" \n"))).rejects.toThrow(/got an empty file \(2 bytes\)/);
   await expect(readTextFile(write("\uFEFF"))).rejects.toThrow(/got an empty file/);
-  await expect(readTextFile(write("ab\0c"))).rejects.toThrow(/got a NUL byte at byte 2;/);
+  await expect(readTextFile(write("ab\0c"))).rejects.toThrow(/got a NUL byte at offset 2;/);
   await expect(readTextFile(write(Uint8Array.of(0x61, 0xc3, 0xa9, 0xe9, 0x20)))).rejects.toThrow(
-    /invalid sequence \(0xe9\) at byte 3;/,
+    /invalid byte 0xe9 at offset 3;/,
   );
-  await expect(readTextFile(write(Uint8Array.of(0x61, 0xf0, 0x9f, 0x99)))).rejects.toThrow(/\(0xf0\) at byte 1;/);
+  await expect(readTextFile(write(Uint8Array.of(0x61, 0xf0, 0x9f, 0x99)))).rejects.toThrow(/byte 0xf0 at offset 1;/);
   await expect(readTextFile(join(folder, "none.txt"))).rejects.toThrow(UserError);
   await expect(readTextFile(folder)).rejects.toThrow(/got a folder/);
 });

@@ -1,35 +1,43 @@
 /** Text files as the user gives them: strict UTF-8, not empty, not binary; every fault named with its byte offset. */
+import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { UserError } from "../errors.ts";
 import { readError } from "./files.ts";
 
-/** Reads a UTF-8 text file. A byte order mark at the start is dropped; line ends stay as they are. */
-export async function readTextFile(path: string): Promise<string> {
-  let bytes: Buffer;
-  try {
-    bytes = await readFile(path);
-  } catch (error) {
-    throw readError("readTextFile", path, error);
-  }
-  const mark = bytes.length >= 3 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
-  if (bytes.length === (mark ? 3 : 0))
-    throw new UserError(`readTextFile: expected text in ${path}, got an empty file; name another`);
+export interface TextFile {
+  readonly path: string;
+  readonly text: string;
+  /** Size on disk. */
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+/** Checks bytes to be text in UTF-8 and decodes them. A byte order mark at the start is dropped; line ends stay. */
+export function decodeText(path: string, bytes: Uint8Array): string {
+  const expected = `readTextFile: expected UTF-8 text in ${path}`;
   const zero = bytes.indexOf(0);
   if (zero >= 0) {
-    throw new UserError(
-      `readTextFile: expected text in ${path}, got a NUL byte at byte ${zero}; ` +
-        `is it binary, or UTF-16? Convert it to UTF-8`,
-    );
+    throw new UserError(`${expected}, got a NUL byte at offset ${zero}; is it binary, or UTF-16? Convert it to UTF-8`);
   }
   const bad = firstInvalidUtf8(bytes);
   if (bad !== undefined) {
     const byte = bytes[bad].toString(16).padStart(2, "0");
-    throw new UserError(
-      `readTextFile: expected UTF-8 in ${path}, got an invalid sequence (0x${byte}) at byte ${bad}; ` +
-        `convert it to UTF-8`,
-    );
+    throw new UserError(`${expected}, got an invalid byte 0x${byte} at offset ${bad}; convert the file to UTF-8`);
   }
-  return bytes.toString("utf8", mark ? 3 : 0);
+  const text = new TextDecoder().decode(bytes);
+  if (text.trim() === "") {
+    throw new UserError(`${expected}, got an empty file (${bytes.length} bytes); leave it out or give it text`);
+  }
+  return text;
+}
+
+/** Reads one text file. */
+export async function readTextFile(path: string): Promise<TextFile> {
+  const data = await readFile(path).catch((error) => {
+    throw readError("readTextFile", path, error);
+  });
+  const sha256 = createHash("sha256").update(data).digest("hex");
+  return { path, text: decodeText(path, data), bytes: data.length, sha256 };
 }
 
 /** Offset of the first byte that begins no well-formed sequence (Unicode, table 3-7); undefined when all is well. */

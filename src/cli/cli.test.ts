@@ -24,7 +24,11 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Expects one line on stderr that matches, nothing on stdout, exit code 2. */
-async function refuses(args: readonly string[], message: RegExp, options: Parameters<typeof mneme>[1] = {}): Promise<void> {
+async function refuses(
+  args: readonly string[],
+  message: RegExp,
+  options: Parameters<typeof mneme>[1] = {},
+): Promise<void> {
   const { code, stdout, stderr } = await mneme(args, options);
   expect(stderr).toMatch(message);
   expect(stderr.trimEnd().split("\n")).toHaveLength(1);
@@ -35,10 +39,13 @@ async function refuses(args: readonly string[], message: RegExp, options: Parame
 
 test("help lists every command and version is that of the package", async () => {
   const [bare, help, version] = await Promise.all([mneme([]), mneme(["--help"]), mneme(["--version"])]);
-  for (const name of ["demo", "generate", "score", "learn", "stream", "pretrain", "models", "bench"]) expect(help.stdout).toContain(`\n  ${name} `);
+  for (const name of ["demo", "generate", "score", "learn", "stream", "pretrain", "models", "bench"])
+    expect(help.stdout).toContain(`\n  ${name} `);
   expect(bare.stdout).toBe(help.stdout);
   expect([bare.code, help.code, version.code]).toEqual([0, 0, 0]);
-  const { version: own } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+  const { version: own } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
   expect(version.stdout).toBe(`${own}\n`);
 });
 
@@ -47,8 +54,12 @@ test("mistyped commands, options, methods and models name what is near", async (
   await refuses(["generate", "--modle", "x", "hi"], /unknown option '--modle'; did you mean --model\?/);
   await refuses(["learn", "--method", "lorra", "x.txt"], /Expected one of finetune, lora; did you mean lora\?/);
   await refuses(["stream", "--rnak", "4", "x.txt"], /unknown option '--rnak'; did you mean --rank\?/);
-  await refuses(["generate", "--model", named("nowhere"), "hi"], /model: expected an embedded model .* got ".*nowhere"/);
+  await refuses(
+    ["generate", "--model", named("nowhere"), "hi"],
+    /model: expected an embedded model .* got ".*nowhere"/,
+  );
   await refuses(["generate", "--threads", "0", "hi"], /Expected a whole number from 1 to 1024/);
+  await refuses(["bench", "engine", "--only", "speed"], /expected measures among .*gemmFraction.*, got speed/);
   await refuses(["generate"], /missing required argument 'prompt'/);
 });
 
@@ -70,7 +81,13 @@ test("generate gives what the library gives, as text and as JSON", async () => {
   ]);
   expect(plain).toMatchObject({ code: 0, stdout: `${greedy.text}\n`, stderr: "" });
   expect(piped.stdout).toBe(plain.stdout);
-  expect(jsonOf(json)).toMatchObject({ command: "generate", prompt: "stone tower", text: sampled.text, tokens: sampled.tokens.length, finish: sampled.finish });
+  expect(jsonOf(json)).toMatchObject({
+    command: "generate",
+    prompt: "stone tower",
+    text: sampled.text,
+    tokens: sampled.tokens.length,
+    finish: sampled.finish,
+  });
 });
 
 test("generate searches beams and speaks in the chat template", async () => {
@@ -88,7 +105,10 @@ test("generate searches beams and speaks in the chat template", async () => {
 
 test("generate refuses prompts and options that make no sense", async () => {
   const args = ["generate", "--model", model];
-  await refuses([...args, "stone tower north otter root ".repeat(40)], /expected a prompt of at most 64 tokens \(the model's context\), got \d+/);
+  await refuses(
+    [...args, "stone tower north otter root ".repeat(40)],
+    /expected a prompt of at most 64 tokens \(the model's context\), got \d+/,
+  );
   await refuses([...args, "--beams", "4", "--temperature", "1", "x"], /--beams and --temperature; leave one out/);
   await refuses([...args, "--groups", "2", "x"], /add --beams/);
   await refuses([...args, "--top-k", "2", "x"], /add --temperature 1/);
@@ -125,11 +145,17 @@ test("texts that are none are refused with the place", async () => {
   const score = ["score", "--model", model];
   await refuses([...score, write("empty.txt", "")], /got an empty file/);
   await refuses([...score, write("binary.txt", "abc\0def")], /zero byte at offset 3/);
-  await refuses([...score, write("latin.txt", Uint8Array.from([0x63, 0x61, 0x66, 0xe9, 0x21]))], /invalid byte 0xe9 at offset 3/);
+  await refuses(
+    [...score, write("latin.txt", Uint8Array.from([0x63, 0x61, 0x66, 0xe9, 0x21]))],
+    /invalid byte 0xe9 at offset 3/,
+  );
   await refuses([...score, named("none.txt")], /got no such file/);
   const out = named("short-out");
   const short = write("short.txt", "one line only");
-  await refuses(["stream", "--model", model, "--method", "lora", "--out", out, short], /expected a text that can be split/);
+  await refuses(
+    ["stream", "--model", model, "--method", "lora", "--out", out, short],
+    /expected a text that can be split/,
+  );
   expect(existsSync(out)).toBe(false);
 });
 
@@ -170,14 +196,22 @@ test("models lists the cache with what is known from the headers", async () => {
     mneme(["generate", "--model", "acme/tiny", "--max-tokens", "2", "--json", "stone"], { env }),
   ]);
   const { models, kinds } = jsonOf(json) as { models: Record<string, unknown>[]; kinds: Record<string, unknown>[] };
-  expect(models.find(({ name }) => name === "acme/tiny")).toMatchObject({ type: "llama", licence: "apache-2.0", where: "cache", usable: true, context: 64 });
+  expect(models.find(({ name }) => name === "acme/tiny")).toMatchObject({
+    type: "llama",
+    licence: "apache-2.0",
+    where: "cache",
+    usable: true,
+    context: 64,
+  });
   expect(kinds).toContainEqual({ type: "bert", kind: "encoder" });
   expect(plain.stdout).toMatch(/acme\/tiny +llama/);
   expect(jsonOf(used)).toMatchObject({ tokens: 2 });
 });
 
 test("a reader that goes away ends generation without a word", async () => {
-  const { stderr, code } = await mneme(["generate", "--model", model, "--max-tokens", "50", "stone"], { closeStdout: true });
+  const { stderr, code } = await mneme(["generate", "--model", model, "--max-tokens", "50", "stone"], {
+    closeStdout: true,
+  });
   expect(stderr).toBe("");
   expect([0, 141]).toContain(code);
 });
@@ -185,8 +219,13 @@ test("a reader that goes away ends generation without a word", async () => {
 test("a fault of our own is called internal and has exit code 1", async () => {
   // The engine cannot be loaded where its package is hidden by one that throws
   const hidden = named("hidden.mjs");
-  writeFileSync(hidden, `import { performance } from "node:perf_hooks";\nperformance.now = () => { throw new TypeError("no clock"); };\n`);
-  const { code, stderr } = await mneme(["generate", "--model", model, "--max-tokens", "1", "x"], { env: { NODE_OPTIONS: `--import ${hidden}` } });
+  writeFileSync(
+    hidden,
+    `import { performance } from "node:perf_hooks";\nperformance.now = () => { throw new TypeError("no clock"); };\n`,
+  );
+  const { code, stderr } = await mneme(["generate", "--model", model, "--max-tokens", "1", "x"], {
+    env: { NODE_OPTIONS: `--import ${hidden}` },
+  });
   expect(stderr).toMatch(/^mneme: internal: no clock; .*--debug/);
   expect(code).toBe(1);
   expect(readdirSync(folder)).not.toContain("undefined");

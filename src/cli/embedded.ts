@@ -2,7 +2,12 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type HubOptions, parseHubName, type ResolvedModel, resolveModel as resolveHubModel } from "../checkpoint/hub.ts";
+import {
+  type HubOptions,
+  parseHubName,
+  type ResolvedModel,
+  resolveModel as resolveHubModel,
+} from "../checkpoint/hub.ts";
 import { UserError } from "../errors.ts";
 import { didYouMean } from "./nearest.ts";
 
@@ -15,7 +20,12 @@ export const embeddedFolder = fileURLToPath(new URL("../../models", import.meta.
 /** Names of the embedded models. */
 export async function embeddedModels(folder = embeddedFolder): Promise<string[]> {
   const names = (await readdir(folder).catch((): string[] => [])).filter((name) => !name.startsWith("."));
-  const complete = names.map((name) => stat(join(folder, name, "config.json")).then((info) => info.isFile(), () => false));
+  const complete = names.map((name) =>
+    stat(join(folder, name, "config.json")).then(
+      (info) => info.isFile(),
+      () => false,
+    ),
+  );
   const flags = await Promise.all(complete);
   return names.filter((_, i) => flags[i]).sort();
 }
@@ -24,7 +34,10 @@ export async function embeddedModels(folder = embeddedFolder): Promise<string[]>
 export async function resolveModel(name: string, options: HubOptions = {}): Promise<ResolvedModel> {
   const embedded = await embeddedModels();
   if (embedded.includes(name)) return { name, folder: join(embeddedFolder, name), commit: undefined };
-  const isHere = await stat(name).then((info) => info.isDirectory(), () => false);
+  const isHere = await stat(name).then(
+    (info) => info.isDirectory(),
+    () => false,
+  );
   if (isHere || parseHubName(name) !== undefined) return resolveHubModel(name, options);
   throw new UserError(
     `model: expected an embedded model (${embedded.join(", ") || "there is none"}), a folder or a hub id (org/name), ` +

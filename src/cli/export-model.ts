@@ -38,11 +38,17 @@ export interface ModelCard {
   /** Of model.safetensors. */
   readonly bytes: number;
   readonly sha256: string;
-  readonly validation: { readonly files: readonly (FileScore & { readonly file: string })[]; readonly total: FileScore } | null;
+  readonly validation: {
+    readonly files: readonly (FileScore & { readonly file: string })[];
+    readonly total: FileScore;
+  } | null;
 }
 
 /** Scores of the float16 weights as they were written. */
-async function validate(folder: string, { validation, runtime, session }: ExportOptions): Promise<ModelCard["validation"]> {
+async function validate(
+  folder: string,
+  { validation, runtime, session }: ExportOptions,
+): Promise<ModelCard["validation"]> {
   if (validation.length === 0) return null;
   const scorer = await createTextScorer(runtime, await loadModel(folder, { checkWeights: true }));
   const files: (FileScore & { file: string })[] = [];
@@ -50,7 +56,11 @@ async function validate(folder: string, { validation, runtime, session }: Export
   let before = 0;
   for (const { name, bytes, text } of validation) {
     const onProgress = (done: number, total: number): void => {
-      session.progress.update({ label: "measuring on the validation files", done: before + (bytes * done) / total, total: all });
+      session.progress.update({
+        label: "measuring on the validation files",
+        done: before + (bytes * done) / total,
+        total: all,
+      });
     };
     files.push({ file: name, ...(await scorer.score(text, { onProgress, signal: session.signal })) });
     before += bytes;
@@ -63,14 +73,25 @@ async function validate(folder: string, { validation, runtime, session }: Export
 const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [head, head.map((_, i) => (i === 0 ? "---" : "---:")), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n");
 
-function cardText({ model, recipe, licence, command, data }: ExportOptions, { parameters, bytes, sha256, validation }: ModelCard): string {
+function cardText(
+  { model, recipe, licence, command, data }: ExportOptions,
+  { parameters, bytes, sha256, validation }: ModelCard,
+): string {
   const { result, corpus } = model;
   const { cpu, cores, memoryGB } = machineInfo();
-  const versions = Object.entries(versionInfo()).map(([name, version]) => `${name} ${version}`).join(", ");
+  const versions = Object.entries(versionInfo())
+    .map(([name, version]) => `${name} ${version}`)
+    .join(", ");
   const facts = [
-    ["architecture", `${String(model.config.model_type)}, ${formatCount(parameters)} parameters, float16 weights, ${formatBytes(bytes)}`],
+    [
+      "architecture",
+      `${String(model.config.model_type)}, ${formatCount(parameters)} parameters, float16 weights, ${formatBytes(bytes)}`,
+    ],
     ["vocabulary", `${formatCount(Number(model.config.vocab_size))} tokens, byte-level BPE trained on the same texts`],
-    ["corpus", `${corpus.files.length} files, ${formatCount(corpus.bytes)} bytes, ${formatCount(corpus.tokens)} tokens`],
+    [
+      "corpus",
+      `${corpus.files.length} files, ${formatCount(corpus.bytes)} bytes, ${formatCount(corpus.tokens)} tokens`,
+    ],
     ["tokens seen", formatCount(result.tokens)],
     ["steps", formatCount(result.steps)],
     ["time", formatSeconds(result.seconds)],
@@ -103,7 +124,10 @@ function cardText({ model, recipe, licence, command, data }: ExportOptions, { pa
     "",
     ...(measured ?? []),
     "## Data\n",
-    tableOf(["file", "bytes"], data.map(({ name, bytes: size }) => [name, formatCount(size)])),
+    tableOf(
+      ["file", "bytes"],
+      data.map(({ name, bytes: size }) => [name, formatCount(size)]),
+    ),
     "",
   ].join("\n");
 }
@@ -111,7 +135,10 @@ function cardText({ model, recipe, licence, command, data }: ExportOptions, { pa
 /** Moves a finished folder to its place; what is there gives way only when the new one is complete. */
 async function replaceFolder(from: string, to: string): Promise<void> {
   const aside = join(dirname(to), `.${basename(to)}.${process.pid}.old`);
-  const there = await stat(to).then(() => true, () => false);
+  const there = await stat(to).then(
+    () => true,
+    () => false,
+  );
   if (there) await rename(to, aside);
   try {
     await rename(from, to);
@@ -129,7 +156,8 @@ export async function exportModel(options: ExportOptions): Promise<ModelCard> {
   await mkdir(dirname(out), { recursive: true });
   const folder = join(dirname(out), `.${basename(out)}.${process.pid}.tmp`);
   await mkdir(folder);
-  const json = (name: string, value: unknown): Promise<void> => writeFileAtomic(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
+  const json = (name: string, value: unknown): Promise<void> =>
+    writeFileAtomic(join(folder, name), `${JSON.stringify(value, null, 2)}\n`);
   try {
     const { eos_token_id, bos_token_id, ...config } = model.config;
     await json("config.json", { ...config, bos_token_id, eos_token_id, torch_dtype: "float16" });

@@ -31,12 +31,35 @@ function resumeArguments(stderr: string): string[] {
 
 test("learn with lora writes an adapter that generate takes", async () => {
   const out = named("adapter");
-  const learned = await mneme(["learn", ...engine, "--method", "lora", "--rank", "2", "--epochs", "30", "--lora.learning-rate", "0.02", "--json", "--out", out, texts[0]]);
+  const learned = await mneme([
+    "learn",
+    ...engine,
+    "--method",
+    "lora",
+    "--rank",
+    "2",
+    "--epochs",
+    "30",
+    "--lora.learning-rate",
+    "0.02",
+    "--json",
+    "--out",
+    out,
+    texts[0],
+  ]);
   expect(learned.code).toBe(0);
-  expect(jsonOf(learned)).toMatchObject({ method: "lora", options: { rank: 2, learningRate: 0.02, epochs: 30 }, receipt: { stopped: "done", documents: [texts[0]] } });
+  expect(jsonOf(learned)).toMatchObject({
+    method: "lora",
+    options: { rank: 2, learningRate: 0.02, epochs: 30 },
+    receipt: { stopped: "done", documents: [texts[0]] },
+  });
   expect(readdirSync(out).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
   const score = ["score", "--model", model, "--json", texts[0]];
-  const [base, adapted, asModel] = await Promise.all([mneme(score), mneme([...score, "--adapter", out]), mneme(["score", "--model", out, texts[0]])]);
+  const [base, adapted, asModel] = await Promise.all([
+    mneme(score),
+    mneme([...score, "--adapter", out]),
+    mneme(["score", "--model", out, texts[0]]),
+  ]);
   const bits = (result: typeof base): number => (jsonOf(result).total as { bitsPerByte: number }).bitsPerByte;
   expect(bits(adapted)).toBeLessThan(bits(base) - 0.01);
   expect(asModel.stderr).toMatch(/got the adapter .*--adapter/);
@@ -47,9 +70,16 @@ test("learn stopped by Ctrl-C goes on to the same weights", async () => {
   const [whole, stopped] = [named("whole"), named("stopped")];
   const unbroken = await mneme([...args, "--out", whole, texts[0], texts[1]]);
   expect(unbroken.code).toBe(0);
-  expect(readdirSync(whole).sort()).toEqual(["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]);
+  expect(readdirSync(whole).sort()).toEqual([
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+  ]);
 
-  const first = await mneme([...args, "--json", "--out", stopped, texts[0], texts[1]], { interruptAt: /learning with finetune/ });
+  const first = await mneme([...args, "--json", "--out", stopped, texts[0], texts[1]], {
+    interruptAt: /learning with finetune/,
+  });
   expect(first.code).toBe(130);
   expect(jsonOf(first)).toMatchObject({ interrupted: true });
   expect(readdirSync(stopped)).toEqual(["learning"]);
@@ -61,7 +91,9 @@ test("learn stopped by Ctrl-C goes on to the same weights", async () => {
   expect(second.code).toBe(0);
   expect(second.stderr).toMatch(/continuing at step \d+ of/);
   expect(readdirSync(stopped).sort()).toEqual(readdirSync(whole).sort());
-  expect(readFileSync(join(stopped, "model.safetensors")).equals(readFileSync(join(whole, "model.safetensors")))).toBe(true);
+  expect(readFileSync(join(stopped, "model.safetensors")).equals(readFileSync(join(whole, "model.safetensors")))).toBe(
+    true,
+  );
 });
 
 test("stream with two methods stopped by Ctrl-C goes on to the same matrices", async () => {
@@ -75,10 +107,12 @@ test("stream with two methods stopped by Ctrl-C goes on to the same matrices", a
   expect(second.code).toBe(0);
   expect(second.stderr).toMatch(/finetune: going on after 1 of 3 texts/);
   type Runs = { runs: { method: string; matrix: { R: number[][] } }[] };
-  const matrices = (result: typeof first) => (jsonOf(result) as unknown as Runs).runs.map(({ method, matrix }) => ({ method, matrix }));
+  const matrices = (result: typeof first) =>
+    (jsonOf(result) as unknown as Runs).runs.map(({ method, matrix }) => ({ method, matrix }));
   expect(matrices(second)).toEqual(matrices(unbroken));
   expect(matrices(unbroken).map(({ method }) => method)).toEqual(["finetune", "lora"]);
-  for (const { matrix } of matrices(unbroken)) expect(matrix.R.flat().every(Number.isFinite) && matrix.R.length === 3).toBe(true);
+  for (const { matrix } of matrices(unbroken))
+    expect(matrix.R.flat().every(Number.isFinite) && matrix.R.length === 3).toBe(true);
   const report = readFileSync(join(stopped, "report.html"), "utf8");
   expect(report).toContain("finetune on");
   expect(report).toContain("lora on");
@@ -94,9 +128,25 @@ test("stream with two methods stopped by Ctrl-C goes on to the same matrices", a
 
 test("one method has the folder of the stream to itself", async () => {
   const out = named("single");
-  const { code, stdout } = await mneme(["stream", ...engine, "--epochs", "1", "--method", "lora", "--columns", "seen", "--no-baseline", "--json", "--out", out, ...texts]);
+  const { code, stdout } = await mneme([
+    "stream",
+    ...engine,
+    "--epochs",
+    "1",
+    "--method",
+    "lora",
+    "--columns",
+    "seen",
+    "--no-baseline",
+    "--json",
+    "--out",
+    out,
+    ...texts,
+  ]);
   expect(code).toBe(0);
-  const { runs } = JSON.parse(stdout) as { runs: { matrix: { R: (number | null)[][]; baseline: null }; config: unknown }[] };
+  const { runs } = JSON.parse(stdout) as {
+    runs: { matrix: { R: (number | null)[][]; baseline: null }; config: unknown }[];
+  };
   expect(runs[0].matrix.R[0].slice(1)).toEqual([null, null]);
   expect(runs[0].matrix.baseline).toBeNull();
   expect(JSON.parse(readFileSync(join(out, "result.json"), "utf8"))).toEqual(runs[0]);
@@ -105,17 +155,28 @@ test("one method has the folder of the stream to itself", async () => {
 
 test("options are checked against the chosen methods before anything is written", async () => {
   const cases: [string[], RegExp][] = [
-    [["learn", "--method", "finetune", "--rank", "4", texts[0]], /got --rank of lora; leave it out or add --method lora/],
+    [
+      ["learn", "--method", "finetune", "--rank", "4", texts[0]],
+      /got --rank of lora; leave it out or add --method lora/,
+    ],
     [["learn", "--method", "finetune", "--lora.epochs", "4", texts[0]], /got --lora\.epochs of lora/],
     [["learn", "--method", "lora", "--rank", "0", texts[0]], /lora: expected valid options, got rank/],
-    [["learn", "--method", "lora", "--targets", "q_proj,nothing", texts[0]], /expected targets among .*q_proj.*, got nothing/],
-    [["learn", "--method", "lora", "--optimizer", "adan", texts[0]], /Expected one of sgd, adam, adamw; did you mean adam/],
+    [
+      ["learn", "--method", "lora", "--targets", "q_proj,nothing", texts[0]],
+      /expected targets among .*q_proj.*, got nothing/,
+    ],
+    [
+      ["learn", "--method", "lora", "--optimizer", "adan", texts[0]],
+      /Expected one of sgd, adam, adamw; did you mean adam/,
+    ],
     [["learn", "--method", "lora", "--method", "finetune", texts[0]], /Expected one method/],
     [["stream", "--method", "lora", texts[0], named("missing.txt")], /no such file/],
     [["stream", texts[0]], /expected --method, got none/],
     [["learn", "--method", "lora"], /expected text files, got none/],
   ];
-  const results = await Promise.all(cases.map(([[command, ...args]]) => mneme([command, "--model", model, "--out", named("refused"), ...args])));
+  const results = await Promise.all(
+    cases.map(([[command, ...args]]) => mneme([command, "--model", model, "--out", named("refused"), ...args])),
+  );
   for (const [i, { code, stderr }] of results.entries()) {
     expect(stderr).toMatch(cases[i][1]);
     expect(stderr.trim().split("\n")).toHaveLength(1);
@@ -126,7 +187,23 @@ test("options are checked against the chosen methods before anything is written"
 
 test("a loss that is not finite stops with the step named and the last good state kept", async () => {
   const out = named("diverged");
-  const { code, stderr } = await mneme(["learn", ...engine, "--method", "finetune", "--optimizer", "sgd", "--learning-rate", "1e30", "--clip-norm", "0", "--warmup-steps", "0", "--out", out, texts[0]]);
+  const { code, stderr } = await mneme([
+    "learn",
+    ...engine,
+    "--method",
+    "finetune",
+    "--optimizer",
+    "sgd",
+    "--learning-rate",
+    "1e30",
+    "--clip-norm",
+    "0",
+    "--warmup-steps",
+    "0",
+    "--out",
+    out,
+    texts[0],
+  ]);
   expect(stderr).toMatch(/mneme: train: expected finite numbers, got .* at step \d+/);
   expect(code).toBe(2);
   expect(readdirSync(out)).toEqual(["learning"]);
@@ -169,7 +246,19 @@ test("pretrain stopped by Ctrl-C goes on to the same model, with a card that say
   writeFileSync(named("recipe.json"), JSON.stringify(recipe));
   writeFileSync(join(named("texts"), "kept.json"), JSON.stringify({ what: "kept back", files: ["c.txt"] }));
   const list = join(named("texts"), "kept.json");
-  const args = ["pretrain", "--recipe", named("recipe.json"), "--data", named("texts"), "--exclude", list, "--validate", list, "--threads", "1"];
+  const args = [
+    "pretrain",
+    "--recipe",
+    named("recipe.json"),
+    "--data",
+    named("texts"),
+    "--exclude",
+    list,
+    "--validate",
+    list,
+    "--threads",
+    "1",
+  ];
   const run = (name: string) => [...args, "--out", named(`${name}-model`), "--work", named(`${name}-work`)];
   const unbroken = await mneme([...run("a"), "--json"]);
   expect(unbroken.code).toBe(0);
@@ -184,7 +273,10 @@ test("pretrain stopped by Ctrl-C goes on to the same model, with a card that say
     return { steps, tokens, finalLoss, sha256, validation };
   };
   expect(stable(second)).toEqual(stable(unbroken));
-  const { sha256, validation } = jsonOf(second) as { sha256: string; validation: { files: { file: string }[]; total: { bitsPerByte: number } } };
+  const { sha256, validation } = jsonOf(second) as {
+    sha256: string;
+    validation: { files: { file: string }[]; total: { bitsPerByte: number } };
+  };
   expect(validation.files.map(({ file }) => file)).toEqual(["c.txt"]);
   const card = readFileSync(join(named("b-model"), "README.md"), "utf8");
   expect(card).toContain(sha256);
@@ -197,7 +289,19 @@ test("pretrain stopped by Ctrl-C goes on to the same model, with a card that say
   const [used, again, leaky] = await Promise.all([
     mneme(["score", "--model", named("b-model"), "--json", texts[2]]),
     mneme(run("b")),
-    mneme(["pretrain", "--recipe", named("recipe.json"), "--data", named("texts"), "--validate", texts[2], "--out", named("x"), "--work", named("y")]),
+    mneme([
+      "pretrain",
+      "--recipe",
+      named("recipe.json"),
+      "--data",
+      named("texts"),
+      "--validate",
+      texts[2],
+      "--out",
+      named("x"),
+      "--work",
+      named("y"),
+    ]),
   ]);
   expect((jsonOf(used).total as { bitsPerByte: number }).bitsPerByte).toBeCloseTo(validation.total.bitsPerByte, 5);
   expect(again.stderr).toMatch(/add --force to replace it/);
@@ -209,7 +313,10 @@ test("demo learns the notes with two methods, afresh each time, in a folder of i
   const args = ["demo", "--model", model, "--threads", "1", "--out", out];
   const [first, second] = [await mneme([...args, "--json"]), await mneme(args)];
   expect([first.code, second.code]).toEqual([0, 0]);
-  const { runs, report } = jsonOf(first) as { runs: { method: string; matrix: { topics: string[] } }[]; report: string };
+  const { runs, report } = jsonOf(first) as {
+    runs: { method: string; matrix: { topics: string[] } }[];
+    report: string;
+  };
   expect(runs.map(({ method }) => method)).toEqual(["finetune", "lora"]);
   expect(runs[0].matrix.topics).toEqual(["1-lighthouse.txt", "2-bakery.txt", "3-beetle.txt"]);
   expect(readFileSync(report, "utf8")).toContain("After learning 3-beetle.txt");

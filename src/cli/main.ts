@@ -96,7 +96,10 @@ async function main(argv: readonly string[]): Promise<number> {
   const named = argv.find((word) => !word.startsWith("-"));
   try {
     for (const [name, { summary, load }] of Object.entries(commands)) {
-      const command = program.command(name).summary(summary).description(`${summary[0].toUpperCase()}${summary.slice(1)}.`);
+      const command = program
+        .command(name)
+        .summary(summary)
+        .description(`${summary[0].toUpperCase()}${summary.slice(1)}.`);
       if (name !== named) continue;
       const { define, run } = await load();
       define(command);

@@ -37,8 +37,15 @@ function optionOf(name: string, property: Property, help: string): Option {
     return new Option(`--${name} <n>`, help).argParser(numberFlag({ integer: type === "integer" }));
   }
   if (type === "array" && items?.type === "string") {
-    const list = (text: string): string[] => text.split(",").map((part) => part.trim()).filter((part) => part !== "");
-    return new Option(`--${name} <a,b,...>`, help).argParser((text: string, before?: string[]) => [...(before ?? []), ...list(text)]);
+    const list = (text: string): string[] =>
+      text
+        .split(",")
+        .map((part) => part.trim())
+        .filter((part) => part !== "");
+    return new Option(`--${name} <a,b,...>`, help).argParser((text: string, before?: string[]) => [
+      ...(before ?? []),
+      ...list(text),
+    ]);
   }
   if (type === "string") return new Option(`--${name} <text>`, help);
   return internal(`method-flags: no flag for --${name} of type ${type}`);
@@ -74,13 +81,18 @@ function note(owners: readonly { method: string; property: Property }[]): string
 export function addMethodFlags(command: Command, { several }: { several: boolean }): void {
   const names = Object.keys(methods);
   const collect = (text: string, before: string[] = []): string[] => {
-    if (!names.includes(text)) throw new InvalidArgumentError(`Expected one of ${names.join(", ")}${didYouMean(text, names)}.`);
+    if (!names.includes(text))
+      throw new InvalidArgumentError(`Expected one of ${names.join(", ")}${didYouMean(text, names)}.`);
     if (before.includes(text)) throw new InvalidArgumentError("It was named before.");
     if (before.length > 0 && !several) throw new InvalidArgumentError("Expected one method.");
     return [...before, text];
   };
   const summaries = Object.values(methods).map(({ name, summary }) => `${name}: ${summary}`);
-  command.option("--method <name>", `${several ? "learning method (repeatable)" : "learning method"} (${summaries.join("; ")})`, collect);
+  command.option(
+    "--method <name>",
+    `${several ? "learning method (repeatable)" : "learning method"} (${summaries.join("; ")})`,
+    collect,
+  );
   const owners = new Map<string, { method: string; property: Property }[]>();
   for (const { name, options } of Object.values(methods)) {
     for (const [key, property] of Object.entries(propertiesOf(options))) {
@@ -89,7 +101,8 @@ export function addMethodFlags(command: Command, { several }: { several: boolean
   }
   for (const [key, found] of owners) {
     const [{ property }] = found;
-    if (new Set(found.map(({ property: { type } }) => type)).size > 1) internal(`method-flags: --${kebab(key)} has several types`);
+    if (new Set(found.map(({ property: { type } }) => type)).size > 1)
+      internal(`method-flags: --${kebab(key)} has several types`);
     command.addOption(optionOf(kebab(key), property, `${property.description ?? ""}${note(found)}`));
     for (const owner of found) {
       command.addOption(optionOf(`${owner.method}.${kebab(key)}`, owner.property, "").hideHelp());
@@ -101,15 +114,21 @@ export function addMethodFlags(command: Command, { several }: { several: boolean
 const wasGiven = (command: Command, attribute: string): boolean => command.getOptionValueSource(attribute) === "cli";
 
 /** Options of each chosen method, complete and checked. A flag that no chosen method has is an error. */
-export function methodOptions(command: Command, chosen: readonly string[]): { definition: MethodDefinition; options: Record<string, unknown> }[] {
+export function methodOptions(
+  command: Command,
+  chosen: readonly string[],
+): { definition: MethodDefinition; options: Record<string, unknown> }[] {
   const values = command.opts<Record<string, unknown>>();
   for (const { name, options } of Object.values(methods)) {
     for (const key of Object.keys(options.shape)) {
       const own = wasGiven(command, `${name}.${key}`) && !chosen.includes(name);
-      const useless = wasGiven(command, key) && !chosen.some((other) => Object.hasOwn(methods[other].options.shape, key));
+      const useless =
+        wasGiven(command, key) && !chosen.some((other) => Object.hasOwn(methods[other].options.shape, key));
       if (own || useless) {
         const flag = own ? `--${name}.${kebab(key)}` : `--${kebab(key)}`;
-        throw new UserError(`${command.name()}: expected options of ${chosen.join(", ")}, got ${flag} of ${name}; leave it out or add --method ${name}`);
+        throw new UserError(
+          `${command.name()}: expected options of ${chosen.join(", ")}, got ${flag} of ${name}; leave it out or add --method ${name}`,
+        );
       }
     }
   }
@@ -132,6 +151,8 @@ export function refuseBesideResume(command: Command, allowed: readonly string[])
   const files = (command.processedArgs[0] as string[] | undefined) ?? [];
   if (other ?? files.length > 0) {
     const what = other?.long ?? files[0];
-    throw new UserError(`${command.name()}: expected --resume alone, as the folder knows the rest, got ${what} as well; leave it out`);
+    throw new UserError(
+      `${command.name()}: expected --resume alone, as the folder knows the rest, got ${what} as well; leave it out`,
+    );
   }
 }

@@ -7,10 +7,17 @@ import { type LoadedModel, loadModel } from "../models/load.ts";
 import { resolveModel } from "./embedded.ts";
 import type { Session } from "./session.ts";
 
-const isFile = (path: string): Promise<boolean> => stat(path).then((info) => info.isFile(), () => false);
+const isFile = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (info) => info.isFile(),
+    () => false,
+  );
 
 /** The folder of a model. A hub id is downloaded with a progress bar. */
-export async function modelFolder(name: string, { progress, signal }: Pick<Session, "progress" | "signal">): Promise<string> {
+export async function modelFolder(
+  name: string,
+  { progress, signal }: Pick<Session, "progress" | "signal">,
+): Promise<string> {
   const { folder } = await resolveModel(name, {
     signal,
     onNote: (message) => progress.line(message),
@@ -21,17 +28,25 @@ export async function modelFolder(name: string, { progress, signal }: Pick<Sessi
   });
   progress.clear();
   if ((await isFile(join(folder, "adapter_config.json"))) && !(await isFile(join(folder, "config.json")))) {
-    throw new UserError(`model: expected a whole model, got the adapter ${name}; name its base with --model and it with --adapter`);
+    throw new UserError(
+      `model: expected a whole model, got the adapter ${name}; name its base with --model and it with --adapter`,
+    );
   }
   return folder;
 }
 
 /** The model itself; with an adapter folder (PEFT), merged into the weights. */
-export async function openModel(name: string, session: Session, { adapter }: { adapter?: string } = {}): Promise<LoadedModel> {
+export async function openModel(
+  name: string,
+  session: Session,
+  { adapter }: { adapter?: string } = {},
+): Promise<LoadedModel> {
   const model = await loadModel(await modelFolder(name, session));
   if (adapter === undefined) return model;
   if (!(await isFile(join(adapter, "adapter_config.json")))) {
-    throw new UserError(`adapter: expected a folder with adapter_config.json, got ${adapter}; name what \`mneme learn --method lora\` wrote`);
+    throw new UserError(
+      `adapter: expected a folder with adapter_config.json, got ${adapter}; name what \`mneme learn --method lora\` wrote`,
+    );
   }
   const { loadAdapter, mergeAdapter } = await import("../methods/peft.ts");
   return { ...model, weights: mergeAdapter(model, await loadAdapter(model, adapter)) };

@@ -41,7 +41,13 @@ export function wantsColour(stream: Stream, env: Readonly<Record<string, string 
 /** styleText that does not look at the environment: `wantsColour` has decided already. */
 export const paint = (style: Style, text: string): string => styleText(style, text, { validateStream: false });
 
-export function createOutput({ json = false, stream = process.stdout }: { json?: boolean; stream?: Stream } = {}): Output {
+export function createOutput({
+  json = false,
+  stream = process.stdout,
+}: {
+  json?: boolean;
+  stream?: Stream;
+} = {}): Output {
   const colour = !json && wantsColour(stream);
   const write = (text: string): void => {
     if (!json) stream.write(text);
@@ -61,7 +67,10 @@ export function createOutput({ json = false, stream = process.stdout }: { json?:
 }
 
 /** Rows as lines of aligned columns, the first row as heading; numbers to the right. */
-export function table(rows: readonly (readonly string[])[], { right = [] }: { right?: readonly number[] } = {}): string[] {
+export function table(
+  rows: readonly (readonly string[])[],
+  { right = [] }: { right?: readonly number[] } = {},
+): string[] {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => displayWidth(row[column] ?? ""))));
   return rows.map((row) =>
     row
@@ -76,7 +85,8 @@ export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(" ")) {
     const last = lines.at(-1);
-    if (last !== undefined && displayWidth(last) + 1 + displayWidth(word) <= width) lines[lines.length - 1] = `${last} ${word}`;
+    if (last !== undefined && displayWidth(last) + 1 + displayWidth(word) <= width)
+      lines[lines.length - 1] = `${last} ${word}`;
     else lines.push(word);
   }
   return lines;

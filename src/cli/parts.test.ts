@@ -10,12 +10,26 @@ import { clockTime, createProgress } from "./progress.ts";
 
 test("nearest finds typing errors and keeps silent about other words", () => {
   const names = ["finetune", "lora", "larimar"];
-  expect(["lroa", "fintune", "LORA", "larimer"].map((word) => nearest(word, names))).toEqual(["lora", "finetune", "lora", "larimar"]);
+  expect(["lroa", "fintune", "LORA", "larimer"].map((word) => nearest(word, names))).toEqual([
+    "lora",
+    "finetune",
+    "lora",
+    "larimar",
+  ]);
   expect(nearest("replay", names)).toBeUndefined();
 });
 
 test("tables align, also wide characters; text wraps; words are quoted for the shell", () => {
-  expect(table([["a", "n"], ["日本", "1,234"], ["b", "7"]], { right: [1] })).toEqual(["a         n", "日本  1,234", "b         7"]);
+  expect(
+    table(
+      [
+        ["a", "n"],
+        ["日本", "1,234"],
+        ["b", "7"],
+      ],
+      { right: [1] },
+    ),
+  ).toEqual(["a         n", "日本  1,234", "b         7"]);
   expect(wrap("one two three four", 9)).toEqual(["one two", "three", "four"]);
   expect(["a/b-c.txt", "it's here"].map(shellWord)).toEqual(["a/b-c.txt", "'it'\\''s here'"]);
   expect([7.4, 127, 3727].map(clockTime)).toEqual(["0:07", "2:07", "1:02:07"]);
@@ -24,7 +38,10 @@ test("tables align, also wide characters; text wraps; words are quoted for the s
 describe("output", () => {
   const written = (json: boolean): string => {
     let text = "";
-    const output = createOutput({ json, stream: { isTTY: true, columns: 100, write: (piece: string) => (text += piece) } });
+    const output = createOutput({
+      json,
+      stream: { isTTY: true, columns: 100, write: (piece: string) => (text += piece) },
+    });
     output.print("for people");
     output.result({ n: 1 });
     return text;
@@ -35,7 +52,11 @@ describe("output", () => {
   });
   test("takes colours on terminals only, unless told", () => {
     const [terminal, pipe] = [{ isTTY: true, write: () => true }, { write: () => true }];
-    expect([wantsColour(terminal, {}), wantsColour(pipe, {}), wantsColour(terminal, { NO_COLOR: "1" })]).toEqual([true, false, false]);
+    expect([wantsColour(terminal, {}), wantsColour(pipe, {}), wantsColour(terminal, { NO_COLOR: "1" })]).toEqual([
+      true,
+      false,
+      false,
+    ]);
     expect([wantsColour(terminal, { TERM: "dumb" }), wantsColour(pipe, { FORCE_COLOR: "1" })]).toEqual([false, true]);
   });
 });
@@ -44,8 +65,12 @@ describe("progress", () => {
   const show = (isTTY: boolean) => {
     let now = 0;
     const pieces: string[] = [];
-    const progress = createProgress({ stream: { isTTY, columns: 60, write: (piece: string) => pieces.push(piece) }, clock: () => now });
-    for (let done = 0; done <= 100; done++, now += 500) progress.update({ label: "learning", done, total: 100, detail: "loss 1.00" });
+    const progress = createProgress({
+      stream: { isTTY, columns: 60, write: (piece: string) => pieces.push(piece) },
+      clock: () => now,
+    });
+    for (let done = 0; done <= 100; done++, now += 500)
+      progress.update({ label: "learning", done, total: 100, detail: "loss 1.00" });
     progress.line("learned");
     return pieces;
   };
@@ -77,7 +102,8 @@ describe("flags of methods", () => {
     const command = new Command("learn").exitOverride().configureOutput({ writeErr: () => undefined });
     addMethodFlags(command, { several: true });
     command.parse(args, { from: "user" });
-    return (chosen: string[]) => Object.fromEntries(methodOptions(command, chosen).map(({ definition, options }) => [definition.name, options]));
+    return (chosen: string[]) =>
+      Object.fromEntries(methodOptions(command, chosen).map(({ definition, options }) => [definition.name, options]));
   };
   test("every option of every method has one, with its help and default", () => {
     const command = new Command("learn");
@@ -96,10 +122,29 @@ describe("flags of methods", () => {
     expect(help).toContain("(lora: 8)");
   });
   test("defaults are the schema's, a flag is for every method that has it, --METHOD.FLAG for one", () => {
-    const all = parse("--epochs", "2", "--rank", "3", "--learning-rate", "0.5", "--lora.learning-rate", "0.25", "--merge", "--targets", "q_proj,v_proj")(["finetune", "lora"]);
+    const all = parse(
+      "--epochs",
+      "2",
+      "--rank",
+      "3",
+      "--learning-rate",
+      "0.5",
+      "--lora.learning-rate",
+      "0.25",
+      "--merge",
+      "--targets",
+      "q_proj,v_proj",
+    )(["finetune", "lora"]);
     expect(all.finetune).toMatchObject({ epochs: 2, learningRate: 0.5, optimizer: "adamw" });
     expect(all.finetune).not.toHaveProperty("rank");
-    expect(all.lora).toMatchObject({ epochs: 2, rank: 3, learningRate: 0.25, merge: true, targets: ["q_proj", "v_proj"], alpha: 16 });
+    expect(all.lora).toMatchObject({
+      epochs: 2,
+      rank: 3,
+      learningRate: 0.25,
+      merge: true,
+      targets: ["q_proj", "v_proj"],
+      alpha: 16,
+    });
   });
   test("a flag that no chosen method has is refused", () => {
     expect(() => parse("--rank", "3")(["finetune"])).toThrow("got --rank of lora");
@@ -116,7 +161,13 @@ test("the first Ctrl-C asks, the second ends at once", async () => {
     setInterval(() => undefined, 1000);
     console.log("ready");
   `;
-  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), "--input-type=module", "--eval", source]);
+  const child = spawn(process.execPath, [
+    "--import",
+    import.meta.resolve("tsx"),
+    "--input-type=module",
+    "--eval",
+    source,
+  ]);
   let stdout = "";
   child.stdout.on("data", (data: Buffer) => {
     stdout += data.toString();

@@ -17,7 +17,10 @@ export interface FileScore {
 }
 
 export interface TextScorer {
-  score(text: string, options?: { onProgress?: (done: number, total: number) => void; signal?: AbortSignal }): Promise<FileScore>;
+  score(
+    text: string,
+    options?: { onProgress?: (done: number, total: number) => void; signal?: AbortSignal },
+  ): Promise<FileScore>;
   dispose(): Promise<void>;
 }
 
@@ -51,7 +54,10 @@ export async function createTextScorer(runtime: Runtime, model: LoadedModel): Pr
         const begin = from === 1 ? 0 : from - lead;
         const first = from === 1 ? contextLength + 1 : from + stride;
         const to = Math.min(ids.length, first + stride * (windowsPerPart - 1));
-        const [part] = await scorer.scoreSequences([{ ids: ids.slice(begin, to), from: from - begin }], { contextLength, stride });
+        const [part] = await scorer.scoreSequences([{ ids: ids.slice(begin, to), from: from - begin }], {
+          contextLength,
+          stride,
+        });
         nats += part.nats;
         tokens += part.tokens;
         from = to;

@@ -31,7 +31,11 @@ export function numberFlag({
   min = Number.NEGATIVE_INFINITY,
   max = Number.POSITIVE_INFINITY,
   integer = false,
-}: { min?: number; max?: number; integer?: boolean } = {}): (text: string) => number {
+}: {
+  min?: number;
+  max?: number;
+  integer?: boolean;
+} = {}): (text: string) => number {
   return (text) => {
     const value = text.trim() === "" ? Number.NaN : Number(text);
     if (Number.isFinite(value) && value >= min && value <= max && (!integer || Number.isInteger(value))) return value;
@@ -52,11 +56,22 @@ export function addCommonFlags(command: Command): void {
 export function addEngineFlags(command: Command, { seed = true }: { seed?: boolean } = {}): void {
   command
     .addOption(new Option("--device <name>", "where to compute").choices(["cpu", "webgpu", "cuda"]).default("cpu"))
-    .option("--threads <n>", "threads of the engine (default: all cores)", numberFlag({ min: 1, max: 1024, integer: true }));
-  if (seed) command.option("--seed <n>", "seed of everything random", numberFlag({ min: 0, max: 0xffffffff, integer: true }), 0);
+    .option(
+      "--threads <n>",
+      "threads of the engine (default: all cores)",
+      numberFlag({ min: 1, max: 1024, integer: true }),
+    );
+  if (seed)
+    command.option(
+      "--seed <n>",
+      "seed of everything random",
+      numberFlag({ min: 0, max: 0xffffffff, integer: true }),
+      0,
+    );
 }
 
-export const openRuntime = ({ device, threads }: Omit<EngineFlags, "seed">): Runtime => createRuntime({ device, threads });
+export const openRuntime = ({ device, threads }: Omit<EngineFlags, "seed">): Runtime =>
+  createRuntime({ device, threads });
 
 /** A path as short as it can be written from here; what lies elsewhere stays absolute. */
 export function shownPath(path: string): string {

@@ -11,7 +11,7 @@ import { forgettingSentence, learningSentence, renderMatrix } from "../eval/matr
 import { reportHtml } from "../eval/report.ts";
 import type { ReportRun, RunResult } from "../eval/result.ts";
 import { textTask } from "../eval/tasks/text.ts";
-import { readTextFile } from "../eval/text-file.ts";
+import { readTextFile } from "../checkpoint/text.ts";
 import { parseMethodOptions } from "../methods/definition.ts";
 import { methodNamed } from "../methods/index.ts";
 import type { LoadedModel } from "../models/load.ts";
@@ -35,16 +35,22 @@ export interface StreamPlan {
   readonly configs: readonly StreamConfig[];
 }
 
-const exists = (path: string): Promise<boolean> => stat(path).then(() => true, () => false);
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
 const isJoint = ({ configs }: StreamPlan): boolean => configs.length > 1;
-const folderOf = (plan: StreamPlan, { method }: StreamConfig): string => (isJoint(plan) ? join(plan.out, method) : plan.out);
+const folderOf = (plan: StreamPlan, { method }: StreamConfig): string =>
+  isJoint(plan) ? join(plan.out, method) : plan.out;
 
 /** The plan of a folder that was begun earlier. */
 export async function loadPlan(out: string): Promise<StreamPlan> {
   const path = join(out, planName);
   if (await exists(path)) {
     const { runs } = await readJsonObject(path);
-    if (Array.isArray(runs) && runs.length > 0) return { out, configs: runs.map((run) => parseStreamConfig(run, path)) };
+    if (Array.isArray(runs) && runs.length > 0)
+      return { out, configs: runs.map((run) => parseStreamConfig(run, path)) };
     throw new UserError(`stream: expected a list of runs in ${path}, got none; delete the folder and start again`);
   }
   const folder = await openRunFolder(out, { resume: true });
@@ -57,13 +63,17 @@ export async function loadPlan(out: string): Promise<StreamPlan> {
 
 /** Makes the folder of several runs and says in it what they are; it must be new or empty. */
 async function beginJoint({ out, configs }: StreamPlan, owned: boolean): Promise<void> {
-  const found = owned ? [] : await readdir(out).catch((error: unknown): string[] => {
-    if (errorCode(error) === "ENOENT") return [];
-    throw error;
-  });
+  const found = owned
+    ? []
+    : await readdir(out).catch((error: unknown): string[] => {
+        if (errorCode(error) === "ENOENT") return [];
+        throw error;
+      });
   if (found.length > 0) {
     const way = found.includes(planName) ? `go on with --resume ${out}, or use another folder` : "use another folder";
-    throw new UserError(`stream: expected a new or empty folder, got ${out} with ${found.slice(0, 5).join(", ")}; ${way}`);
+    throw new UserError(
+      `stream: expected a new or empty folder, got ${out} with ${found.slice(0, 5).join(", ")}; ${way}`,
+    );
   }
   await mkdir(out, { recursive: true });
   await writeFileAtomic(join(out, planName), `${JSON.stringify({ runs: configs }, null, 2)}\n`);
@@ -90,7 +100,12 @@ function follow({ progress, output }: Session, { method }: StreamConfig): (event
       progress.line(output.terminal ? output.style("dim", line) : line);
     } else if (event.type === "cell") {
       const when = event.row < 0 ? "before learning" : `after ${topics[event.row]}`;
-      progress.update({ label: `${method}: scoring ${when}`, done: event.column + 1, total: topics.length, brief: true });
+      progress.update({
+        label: `${method}: scoring ${when}`,
+        done: event.column + 1,
+        total: topics.length,
+        brief: true,
+      });
     } else {
       progress.clear();
     }
@@ -135,9 +150,12 @@ export function printResult({ output }: Session, { method, matrix, metrics, cost
     ["BWT", formatChange(metrics.bwt)],
     ["forgetting", formatScore(metrics.forgetting)],
   ];
-  const costs = `learned in ${formatSeconds(cost.seconds)}, ${formatCount(cost.tokens)} tokens, trains ${formatBytes(cost.bytes)}`;
-  print(`${numbers.map(([name, value]) => `${name} ${style("bold", value)}`).join("   ")}   ${style("dim", costs)}`);
-  for (const sentence of [learningSentence(matrix), forgettingSentence(matrix)]) if (sentence !== "") for (const line of wrap(sentence, width)) print(line);
+  print(numbers.map(([name, value]) => `${name} ${style("bold", value)}`).join("   "));
+  for (const sentence of [learningSentence(matrix), forgettingSentence(matrix)])
+    if (sentence !== "") for (const line of wrap(sentence, width)) print(line);
+  const { seconds, tokens, bytes } = cost;
+  const costs = `learned in ${formatSeconds(seconds)} from ${formatCount(tokens)} tokens; holds ${formatBytes(bytes)} of its own`;
+  print(style("dim", costs));
   print();
 }
 
@@ -151,7 +169,10 @@ export function comparison(results: readonly RunResult[]): string {
   const least = known.reduce((a, b) => (b.forgetting < a.forgetting ? b : a));
   const best = known.reduce((a, b) => ((direction === "lower" ? b.acc < a.acc : b.acc > a.acc) ? b : a));
   const others = (name: string, value: (one: (typeof known)[number]) => number): string =>
-    known.filter(({ method }) => method !== name).map((one) => `${formatScore(value(one))} of ${one.method}`).join(", ");
+    known
+      .filter(({ method }) => method !== name)
+      .map((one) => `${formatScore(value(one))} of ${one.method}`)
+      .join(", ");
   return (
     `${least.method} forgot least, ${formatScore(least.forgetting)} ${unit} (against ${others(least.method, (one) => one.forgetting)}); ` +
     `${best.method} ends with the best mean over all texts, ${formatScore(best.acc)} (against ${others(best.method, (one) => one.acc)}).`

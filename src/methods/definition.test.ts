@@ -7,9 +7,23 @@ import { methodNamed, methods } from "./index.ts";
 describe("parseMethodOptions", () => {
   it("fills in every default", () => {
     expect(parseMethodOptions(methods.lora, { rank: 4 })).toEqual({
-      learningRate: 5e-3, rank: 4, alpha: 16, dropout: 0, targets: [], merge: false,
-      epochs: 4, batchSize: 8, accumulate: 1, contextLength: 256, optimizer: "adamw", schedule: "cosine",
-      warmupSteps: 4, weightDecay: 0.01, clipNorm: 1, validationShare: 0, patience: 2,
+      learningRate: 5e-3,
+      rank: 4,
+      alpha: 16,
+      dropout: 0,
+      targets: [],
+      merge: false,
+      epochs: 4,
+      batchSize: 8,
+      accumulate: 1,
+      contextLength: 256,
+      optimizer: "adamw",
+      schedule: "cosine",
+      warmupSteps: 4,
+      weightDecay: 0.01,
+      clipNorm: 1,
+      validationShare: 0,
+      patience: 2,
     });
     expect(parseMethodOptions(methods.finetune, {})).toMatchObject({ learningRate: 1e-3 });
   });
@@ -29,7 +43,9 @@ describe("parseMethodOptions", () => {
     const parse = (): unknown => parseMethodOptions(methods.lora, given);
     expect(parse).toThrow(UserError);
     expect(parse).toThrow(message);
-    expect(parse).toThrow(/^lora: expected valid options, got [^\n]*; known are learningRate, rank, alpha, [^\n]*patience$/);
+    expect(parse).toThrow(
+      /^lora: expected valid options, got [^\n]*; known are learningRate, rank, alpha, [^\n]*patience$/,
+    );
   });
 
   it("describes every option, so that flags and forms can be derived", () => {

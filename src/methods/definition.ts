@@ -24,17 +24,32 @@ export interface MethodDefinition<S extends z.ZodObject = z.ZodObject> {
   save(method: Method, base: LoadedModel, folder: string, options: z.output<S>): Promise<string>;
 }
 
-/** Keep the option types of a definition while it sits in a catalogue of definitions. */
+/**
+ * A definition for the catalogue: its file sees options with their types, callers give any record of them. They are
+ * checked, and those left out get their defaults, wherever the definition is entered.
+ */
 export function defineMethod<S extends z.ZodObject>(definition: MethodDefinition<S>): MethodDefinition {
-  return definition as unknown as MethodDefinition;
+  const { name, options } = definition;
+  const resolve = (given: Readonly<Record<string, unknown>>): z.output<S> =>
+    parseMethodOptions({ name, options }, given) as z.output<S>;
+  return {
+    ...definition,
+    create: async (base, given, deps) => definition.create(base, resolve(given), deps),
+    save: async (method, base, folder, given) => definition.save(method, base, folder, resolve(given)),
+  };
 }
 
 /** Resolve options with defaults; the error names the option, its rule and the ones there are. */
-export function parseMethodOptions({ name, options }: MethodDefinition, given: Readonly<Record<string, unknown>>): Record<string, unknown> {
+export function parseMethodOptions(
+  { name, options }: Pick<MethodDefinition, "name" | "options">,
+  given: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
   const parsed = z.strictObject(options.shape).safeParse(given);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const known = Object.keys(options.shape).join(", ");
   const place = issue.path.join(".");
-  throw new UserError(`${name}: expected valid options, got ${place ? `${place}: ` : ""}${issue.message}; known are ${known}`);
+  throw new UserError(
+    `${name}: expected valid options, got ${place ? `${place}: ` : ""}${issue.message}; known are ${known}`,
+  );
 }

@@ -31,36 +31,45 @@ const quick = { epochs: 12, batchSize: 4, contextLength: 32, learningRate: 5e-3,
 const create = (options: Record<string, unknown> = {}, model = base): Promise<Method> =>
   finetune.create(model, parseMethodOptions(finetune, { ...quick, ...options }), { runtime, seed: 3 });
 const documents = documentsOf(smallTexts.harbour);
-const score = async (method: Method, text: string = smallTexts.harbour): Promise<number> => bitsPerByte(await method.score("", text));
+const score = async (method: Method, text: string = smallTexts.harbour): Promise<number> =>
+  bitsPerByte(await method.score("", text));
 const copies = ({ weights }: LoadedModel): Record<string, Float32Array> =>
   Object.fromEntries(Object.entries(weights).map(([name, { data }]) => [name, data.slice()]));
 const arraysOf = async (method: Method): Promise<Record<string, unknown>> =>
   Object.fromEntries(Object.entries((await method.state()).tensors).map(([name, { data }]) => [name, data]));
 
 describe("learning", () => {
-  it.each(["llama", "gpt2", "qwen2"] as const)("lowers the bits per byte of the text and of no other: %s", async (architecture) => {
-    const model = await textModel(join(root, architecture), { architecture, context: 256 });
-    const before = copies(model);
-    const method = await create({ epochs: 80, contextLength: 256, learningRate: 1e-2 }, model);
-    const [learned, other] = [await score(method), await score(method, smallTexts.oven)];
-    const { events, receipt } = await learn(method, documents);
-    const losses = lossesOf(events).map(([, loss]) => loss);
-    expect(receipt).toMatchObject({ documents: ["text-0"], stopped: "done", steps: losses.length, finalLoss: losses.at(-1) });
-    expect(losses[0]).toBeGreaterThan(4);
-    expect(losses.at(-1)).toBeLessThan(0.2);
-    expect(await score(method)).toBeLessThan(learned / 4);
-    expect(await score(method, smallTexts.oven)).toBeGreaterThan(other / 2);
-    if (architecture === "llama") {
-      // The others read prompts without the start that the text had when it was learned
-      let text = "The harbour wakes before the gulls.";
-      for await (const piece of method.generate(text, { maxTokens: 60 })) text += piece;
-      expect(text.length).toBeGreaterThan(100);
-      expect(smallTexts.harbour.startsWith(text)).toBe(true);
-    }
-    expect(method.bytes()).toBe(4 * Object.values(model.weights).reduce((total, { data }) => total + data.length, 0));
-    expect(copies(model)).toEqual(before);
-    await method.dispose();
-  });
+  it.each(["llama", "gpt2", "qwen2"] as const)(
+    "lowers the bits per byte of the text and of no other: %s",
+    async (architecture) => {
+      const model = await textModel(join(root, architecture), { architecture, context: 256 });
+      const before = copies(model);
+      const method = await create({ epochs: 80, contextLength: 256, learningRate: 1e-2 }, model);
+      const [learned, other] = [await score(method), await score(method, smallTexts.oven)];
+      const { events, receipt } = await learn(method, documents);
+      const losses = lossesOf(events).map(([, loss]) => loss);
+      expect(receipt).toMatchObject({
+        documents: ["text-0"],
+        stopped: "done",
+        steps: losses.length,
+        finalLoss: losses.at(-1),
+      });
+      expect(losses[0]).toBeGreaterThan(4);
+      expect(losses.at(-1)).toBeLessThan(0.2);
+      expect(await score(method)).toBeLessThan(learned / 4);
+      expect(await score(method, smallTexts.oven)).toBeGreaterThan(other / 2);
+      if (architecture === "llama") {
+        // The others read prompts without the start that the text had when it was learned
+        let text = "The harbour wakes before the gulls.";
+        for await (const piece of method.generate(text, { maxTokens: 60 })) text += piece;
+        expect(text.length).toBeGreaterThan(100);
+        expect(smallTexts.harbour.startsWith(text)).toBe(true);
+      }
+      expect(method.bytes()).toBe(4 * Object.values(model.weights).reduce((total, { data }) => total + data.length, 0));
+      expect(copies(model)).toEqual(before);
+      await method.dispose();
+    },
+  );
 
   it("counts its steps from epochs, batches and accumulation", async () => {
     const method = await create({ epochs: 3, accumulate: 2 });
@@ -73,7 +82,13 @@ describe("learning", () => {
   });
 
   it("stops early on the text it keeps back, and at the token budget", async () => {
-    const early = await create({ epochs: 200, validationShare: 0.2, patience: 2, learningRate: 2e-2, schedule: "constant" });
+    const early = await create({
+      epochs: 200,
+      validationShare: 0.2,
+      patience: 2,
+      learningRate: 2e-2,
+      schedule: "constant",
+    });
     const { receipt, events } = await learn(early, documents);
     expect(receipt.stopped).toBe("early-stop");
     const bits = events.flatMap((event) => (event.type === "validation" ? [event.bitsPerByte] : []));
@@ -92,7 +107,9 @@ describe("learning", () => {
 
   it("refuses nothing to learn", async () => {
     const method = await create();
-    await expect(learn(method, documentsOf("", ""))).rejects.toThrow("packDocuments: expected at least one token, got none");
+    await expect(learn(method, documentsOf("", ""))).rejects.toThrow(
+      "packDocuments: expected at least one token, got none",
+    );
     await expect(learn(method, [])).rejects.toBeInstanceOf(UserError);
     await method.dispose();
   });
@@ -103,7 +120,9 @@ describe("bad numbers", () => {
     const method = await create({ learningRate: 1e30, optimizer: "sgd", clipNorm: 0 });
     const before = await arraysOf(method);
     const run = learn(method, documents, { checkpoint: join(root, "absurd") });
-    await expect(run).rejects.toThrow(/^train: expected finite numbers, got .* at step 2; the weights of step 0 are kept, lower the learning rate$/);
+    await expect(run).rejects.toThrow(
+      /^train: expected finite numbers, got .* at step 2; the weights of step 0 are kept, lower the learning rate$/,
+    );
     expect(await arraysOf(method)).toEqual(before);
     expect(await score(method)).toBeLessThan(20);
     await method.dispose();
@@ -113,8 +132,13 @@ describe("bad numbers", () => {
     const name = "model.layers.1.mlp.up_proj.weight";
     const data = base.weights[name].data.slice();
     data[5] = Number.NaN;
-    const method = await create({}, { ...base, weights: { ...base.weights, [name]: float32Host(base.weights[name].shape, data) } });
-    await expect(learn(method, documents)).rejects.toThrow("got a loss of NaN at step 1; the weights of step 0 are kept");
+    const method = await create(
+      {},
+      { ...base, weights: { ...base.weights, [name]: float32Host(base.weights[name].shape, data) } },
+    );
+    await expect(learn(method, documents)).rejects.toThrow(
+      "got a loss of NaN at step 1; the weights of step 0 are kept",
+    );
     await method.dispose();
   });
 });
@@ -125,7 +149,10 @@ describe.each([
   ["lora with dropout", lora, { dropout: 0.3, rank: 4 }],
 ])("%s, stopped and resumed", (name, definition, options) => {
   const fresh = (): Promise<Method> =>
-    definition.create(base, parseMethodOptions(definition, { ...quick, epochs: 6, accumulate: 2, ...options }), { runtime, seed: 3 });
+    definition.create(base, parseMethodOptions(definition, { ...quick, epochs: 6, accumulate: 2, ...options }), {
+      runtime,
+      seed: 3,
+    });
 
   it("at several steps gives the very numbers of the unbroken run", async () => {
     const [whole, broken] = [join(root, `whole ${name}`), join(root, `broken ${name}`)];
@@ -161,7 +188,11 @@ describe.each([
       await method.dispose();
     };
     const make = (more: Record<string, unknown>, model = base, seed = 3): Promise<Method> =>
-      definition.create(model, parseMethodOptions(definition, { ...quick, epochs: 6, accumulate: 2, ...options, ...more }), { runtime, seed });
+      definition.create(
+        model,
+        parseMethodOptions(definition, { ...quick, epochs: 6, accumulate: 2, ...options, ...more }),
+        { runtime, seed },
+      );
     await from(await fresh(), documentsOf(smallTexts.oven));
     await from(await make({ learningRate: 1e-4 }));
     await from(await make({}, base, 4));
@@ -187,7 +218,10 @@ describe("state", () => {
     await other.restore(saved);
     expect(await score(other)).toBe(learned);
     // The next observation continues as it would have: same order of rows, same receipt
-    const [a, b] = [await learn(method, documentsOf(smallTexts.oven)), await learn(other, documentsOf(smallTexts.oven))];
+    const [a, b] = [
+      await learn(method, documentsOf(smallTexts.oven)),
+      await learn(other, documentsOf(smallTexts.oven)),
+    ];
     expect(lossesOf(a.events)).toEqual(lossesOf(b.events));
     expect(a.receipt.id).toBe(b.receipt.id);
     await method.dispose();
@@ -199,9 +233,16 @@ describe("state", () => {
     const before = await arraysOf(method);
     const { tensors, json } = await method.state();
     const [first, ...rest] = Object.entries(tensors);
-    const changed = { [first[0]]: float32Host(first[1].shape, (first[1].data as Float32Array).map((x) => x + 1)) };
+    const changed = {
+      [first[0]]: float32Host(
+        first[1].shape,
+        (first[1].data as Float32Array).map((x) => x + 1),
+      ),
+    };
     const missing = { ...changed, ...Object.fromEntries(rest.slice(1)) };
-    await expect(method.restore({ tensors: missing, json })).rejects.toThrow(/^finetune: expected \d+ saved numbers for .*, got none/);
+    await expect(method.restore({ tensors: missing, json })).rejects.toThrow(
+      /^finetune: expected \d+ saved numbers for .*, got none/,
+    );
     expect(await arraysOf(method)).toEqual(before);
     await method.dispose();
   });
@@ -213,8 +254,15 @@ describe("saving", () => {
     const method = await create({ epochs: 2 }, model);
     await learn(method, documents);
     const folder = join(root, `saved ${architecture}`);
-    expect(await finetune.save(method, model, folder, parseMethodOptions(finetune, quick))).toBe(`model in Hugging Face layout: ${folder}`);
-    expect((await readdir(folder)).sort()).toEqual(["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]);
+    expect(await finetune.save(method, model, folder, parseMethodOptions(finetune, quick))).toBe(
+      `model in Hugging Face layout: ${folder}`,
+    );
+    expect((await readdir(folder)).sort()).toEqual([
+      "config.json",
+      "model.safetensors",
+      "tokenizer.json",
+      "tokenizer_config.json",
+    ]);
     const loaded = await loadModel(folder, { checkWeights: true });
     const scorer = await createScorer(runtime, loaded, loaded.tokenizer);
     expect(await scorer.scoreText("", smallTexts.oven)).toEqual(await method.score("", smallTexts.oven));
@@ -225,7 +273,9 @@ describe("saving", () => {
   it("into a place that is a file is refused in one line", async () => {
     const method = await create();
     const file = join(root, "base", "config.json");
-    await expect(finetune.save(method, base, file, {})).rejects.toThrow(`save: expected a folder at ${file}, got a file; choose another place`);
+    await expect(finetune.save(method, base, file, {})).rejects.toThrow(
+      `save: expected a folder at ${file}, got a file; choose another place`,
+    );
     await method.dispose();
   });
 });

@@ -8,7 +8,8 @@ export async function makeFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder, { recursive: true });
   } catch (error) {
-    if (errorCode(error) === "EEXIST") throw new UserError(`save: expected a folder at ${folder}, got a file; choose another place`);
+    if (errorCode(error) === "EEXIST")
+      throw new UserError(`save: expected a folder at ${folder}, got a file; choose another place`);
     throw writeError(folder, error);
   }
 }

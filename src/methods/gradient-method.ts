@@ -33,7 +33,12 @@ export const trainingOptions = {
   weightDecay: z.number().nonnegative().default(0.01).describe("decoupled weight decay (adamw)"),
   clipNorm: z.number().nonnegative().default(1).describe("largest gradient norm; 0 for none"),
   tokenBudget: z.number().positive().optional().describe("stop after this many tokens"),
-  validationShare: z.number().min(0).max(0.5).default(0).describe("share of the documents kept for early stopping; 0 for none"),
+  validationShare: z
+    .number()
+    .min(0)
+    .max(0.5)
+    .default(0)
+    .describe("share of the documents kept for early stopping; 0 for none"),
   patience: z.int().positive().default(2).describe("validations without gain before stopping early"),
 };
 
@@ -70,7 +75,15 @@ function splitForValidation(documents: readonly Document[], share: number): { le
   };
 }
 
-export function gradientMethod({ name, base, trainable, lowRank, learningRate, training, deps }: GradientMethodOptions): Method {
+export function gradientMethod({
+  name,
+  base,
+  trainable,
+  lowRank,
+  learningRate,
+  training,
+  deps,
+}: GradientMethodOptions): Method {
   const { runtime, seed } = deps;
   const { definition, config, geometry, tokenizer } = base;
   const weights = { ...base.weights, ...trainable };
@@ -86,16 +99,35 @@ export function gradientMethod({ name, base, trainable, lowRank, learningRate, t
   const objectiveFor = (batchSize: number): Promise<Objective> => {
     const known =
       objectives.get(batchSize) ??
-      createObjective({ runtime, definition, config, weights, trainable: Object.keys(trainable), lowRank, batchSize, contextLength, seed });
+      createObjective({
+        runtime,
+        definition,
+        config,
+        weights,
+        trainable: Object.keys(trainable),
+        lowRank,
+        batchSize,
+        contextLength,
+        seed,
+      });
     objectives.set(batchSize, known);
     return known;
   };
 
   const batchesOf = (texts: readonly string[]): Batches => {
     const eosId = base.eosIds[0] ?? tokenizer.eosId;
-    if (eosId === undefined) throw new UserError(`${name}: expected a model with an end-of-text token, got none; add eos_token_id to its config.json`);
+    if (eosId === undefined)
+      throw new UserError(
+        `${name}: expected a model with an end-of-text token, got none; add eos_token_id to its config.json`,
+      );
     const ids = texts.map((text) => tokenizer.encode(text, { addSpecialTokens: false }));
-    return packDocuments(ids, { contextLength, batchSize: training.batchSize, eosId, bosId: tokenizer.bosId, seed: seed + observations });
+    return packDocuments(ids, {
+      contextLength,
+      batchSize: training.batchSize,
+      eosId,
+      bosId: tokenizer.bosId,
+      seed: seed + observations,
+    });
   };
 
   const identityOf = (documents: readonly Document[]): string =>
@@ -105,7 +137,10 @@ export function gradientMethod({ name, base, trainable, lowRank, learningRate, t
       .update(JSON.stringify(documents.map(({ id, text }) => [id, text])))
       .digest("hex");
 
-  async function* observe(documents: readonly Document[], { checkpoint, signal }: ObserveOptions = {}): AsyncGenerator<MethodEvent> {
+  async function* observe(
+    documents: readonly Document[],
+    { checkpoint, signal }: ObserveOptions = {},
+  ): AsyncGenerator<MethodEvent> {
     const identity = identityOf(documents);
     const { learned, heldOut } = splitForValidation(documents, training.validationShare);
     const batches = batchesOf(learned);
@@ -125,15 +160,22 @@ export function gradientMethod({ name, base, trainable, lowRank, learningRate, t
       clipNorm: training.clipNorm,
       tokenBudget: training.tokenBudget,
       validation:
-        heldOut.length === 0 ? undefined : { every: everyEpoch, patience: training.patience, measure: () => heldOutBits(heldOut) },
-      checkpoint: checkpoint === undefined ? undefined : { folder: checkpoint, identity: `${identity} on ${await base.hash()}` },
+        heldOut.length === 0
+          ? undefined
+          : { every: everyEpoch, patience: training.patience, measure: () => heldOutBits(heldOut) },
+      checkpoint:
+        checkpoint === undefined ? undefined : { folder: checkpoint, identity: `${identity} on ${await base.hash()}` },
       signal,
     });
     if (result.stopped !== "interrupted") {
       observations++;
       history = identity;
     }
-    const receipt: Receipt = { id: `${name}-${identity.slice(0, 12)}`, documents: documents.map(({ id }) => id), ...result };
+    const receipt: Receipt = {
+      id: `${name}-${identity.slice(0, 12)}`,
+      documents: documents.map(({ id }) => id),
+      ...result,
+    };
     yield { type: "receipt", receipt };
   }
 
@@ -158,15 +200,25 @@ export function gradientMethod({ name, base, trainable, lowRank, learningRate, t
     },
     bytes: () => Object.values(trainable).reduce((total, { shape }) => total + 4 * sizeOf(shape), 0),
     state: async (): Promise<MethodState> => ({
-      tensors: Object.fromEntries(Object.entries(trainable).map(([key, { shape, data }]) => [key, float32Host(shape, data.slice())])),
-      json: { observations, history },
+      tensors: Object.fromEntries(
+        Object.entries(trainable).map(([key, { shape, data }]) => [key, float32Host(shape, data.slice())]),
+      ),
+      json: { observations, history, ...(lowRank && { lowRank: { ...lowRank } }) },
     }),
     async restore({ tensors, json }) {
       for (const [key, { data }] of Object.entries(trainable)) {
         const saved = tensors[key];
         if (!saved || saved.data.length !== data.length) {
-          throw new UserError(`${name}: expected ${data.length} saved numbers for ${key}, got ${saved?.data.length ?? "none"}; the state is of another model or rank`);
+          throw new UserError(
+            `${name}: expected ${data.length} saved numbers for ${key}, got ${saved?.data.length ?? "none"}; the state is of another model or rank`,
+          );
         }
+      }
+      const scale = (json.lowRank as LowRank | undefined)?.scale;
+      if (scale !== lowRank?.scale) {
+        throw new UserError(
+          `${name}: expected a state of scale alpha / rank = ${lowRank?.scale ?? "none"}, got ${scale ?? "none"}; use the alpha it was trained with`,
+        );
       }
       for (const [key, { data }] of Object.entries(trainable)) data.set(tensors[key].data as Float32Array);
       observations = Number(json.observations ?? 0);

@@ -14,7 +14,7 @@ import { createScorer } from "../models/score.ts";
 import { createRuntime } from "../runtime/runtime.ts";
 import { float32Host } from "../tensor/dtype.ts";
 import { parseMethodOptions } from "./definition.ts";
-import { lora, targetPaths } from "./lora.ts";
+import { adapterOf, lora, targetPaths } from "./lora.ts";
 import type { Method } from "./method.ts";
 import { type Adapter, attachAdapter, loadAdapter, mergeAdapter, saveAdapter } from "./peft.ts";
 
@@ -24,7 +24,8 @@ const bases: Record<string, LoadedModel> = {};
 const architectures = ["llama", "gpt2"] as const;
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "mneme-lora-"));
-  for (const architecture of architectures) bases[architecture] = await textModel(join(root, architecture), { architecture });
+  for (const architecture of architectures)
+    bases[architecture] = await textModel(join(root, architecture), { architecture });
 });
 afterAll(async () => {
   await runtime.dispose();
@@ -32,7 +33,8 @@ afterAll(async () => {
 });
 
 const quick = { epochs: 8, batchSize: 4, contextLength: 32, learningRate: 2e-2, rank: 4, alpha: 10 };
-const optionsOf = (options: Record<string, unknown> = {}): Record<string, unknown> => parseMethodOptions(lora, { ...quick, ...options });
+const optionsOf = (options: Record<string, unknown> = {}): Record<string, unknown> =>
+  parseMethodOptions(lora, { ...quick, ...options });
 const create = (base: LoadedModel, options: Record<string, unknown> = {}, seed = 3): Promise<Method> =>
   lora.create(base, optionsOf(options), { runtime, seed });
 const documents = documentsOf(smallTexts.harbour);
@@ -49,10 +51,6 @@ async function logitsOf(model: Model, ids: readonly number[]): Promise<Float32Ar
   const logits = (await decoder.step(decoder.createCache(1), ids)).slice();
   await decoder.dispose();
   return logits;
-}
-
-async function adapterOf(method: Method): Promise<Adapter> {
-  return { tensors: (await method.state()).tensors as Adapter["tensors"], rank: quick.rank, alpha: quick.alpha, dropout: 0 };
 }
 
 describe.each(architectures)("%s", (architecture) => {
@@ -76,12 +74,15 @@ describe.each(architectures)("%s", (architecture) => {
     const method = await create(base);
     await learn(method, documents);
     const { nats } = await method.score("", smallTexts.oven);
-    const adapter = await adapterOf(method);
+    const adapter = adapterOf(await method.state());
+    expect(adapter).toMatchObject({ rank: quick.rank, alpha: quick.alpha, dropout: 0 });
     expect(nats).not.toBeCloseTo(await scoreOf(base, base, smallTexts.oven), 1);
 
     const [folder, whole] = [join(root, `${architecture} adapter`), join(root, `${architecture} merged`)];
     expect(await lora.save(method, base, folder, optionsOf())).toBe(`adapter in PEFT layout: ${folder}`);
-    expect(await lora.save(method, base, whole, optionsOf({ merge: true }))).toBe(`merged model in Hugging Face layout: ${whole}`);
+    expect(await lora.save(method, base, whole, optionsOf({ merge: true }))).toBe(
+      `merged model in Hugging Face layout: ${whole}`,
+    );
     const read = await loadAdapter(base, folder);
     expect(read).toEqual(adapter);
 
@@ -149,28 +150,49 @@ describe("the folder of an adapter", () => {
     const folder = await folderOf(bases.gpt2, "names gpt2");
     const expected: Record<string, readonly number[]> = {};
     for (const layer of [0, 1]) {
-      for (const [name, inputs, outputs] of [["attn.c_attn", 32, 96], ["attn.c_proj", 32, 32], ["mlp.c_fc", 32, 128], ["mlp.c_proj", 128, 32]] as const) {
+      for (const [name, inputs, outputs] of [
+        ["attn.c_attn", 32, 96],
+        ["attn.c_proj", 32, 32],
+        ["mlp.c_fc", 32, 128],
+        ["mlp.c_proj", 128, 32],
+      ] as const) {
         expected[`base_model.model.transformer.h.${layer}.${name}.lora_A.weight`] = [4, inputs];
         expected[`base_model.model.transformer.h.${layer}.${name}.lora_B.weight`] = [outputs, 4];
       }
     }
     expect(await tensorsOf(folder)).toEqual(expected);
-    expect(await configOf(folder)).toMatchObject({ fan_in_fan_out: true, target_modules: ["c_attn", "c_proj", "c_fc"] });
+    expect(await configOf(folder)).toMatchObject({
+      fan_in_fan_out: true,
+      target_modules: ["c_attn", "c_proj", "c_fc"],
+    });
   });
 
   it("names whole paths where a last part would select other layers too", async () => {
     const folder = await folderOf(bases.gpt2, "names part", { targets: ["mlp.c_proj", "c_attn"] });
-    expect((await configOf(folder)).target_modules).toEqual([0, 1].flatMap((i) => [`transformer.h.${i}.attn.c_attn`, `transformer.h.${i}.mlp.c_proj`]));
+    expect((await configOf(folder)).target_modules).toEqual(
+      [0, 1].flatMap((i) => [`transformer.h.${i}.attn.c_attn`, `transformer.h.${i}.mlp.c_proj`]),
+    );
   });
 
   it("written by PEFT is read: extra fields, names with the adapter's name", async () => {
     const folder = await folderOf(bases.llama, "foreign", { targets: ["o_proj"] });
     const { mneme_base_sha256: _, ...config } = await configOf(folder);
-    const foreign = { ...config, peft_version: "0.13.2", rank_pattern: {}, alpha_pattern: {}, modules_to_save: null, use_rslora: false, layers_to_transform: null };
+    const foreign = {
+      ...config,
+      peft_version: "0.13.2",
+      rank_pattern: {},
+      alpha_pattern: {},
+      modules_to_save: null,
+      use_rslora: false,
+      layers_to_transform: null,
+    };
     await writeFile(join(folder, "adapter_config.json"), JSON.stringify(foreign));
     const own = await loadAdapter(bases.llama, folder);
     const renamed = Object.fromEntries(
-      Object.entries(own.tensors).map(([name, tensor]) => [`base_model.model.${name.replace(".weight", ".default.weight")}`, tensor]),
+      Object.entries(own.tensors).map(([name, tensor]) => [
+        `base_model.model.${name.replace(".weight", ".default.weight")}`,
+        tensor,
+      ]),
     );
     await writeSafetensors(join(folder, "adapter_model.safetensors"), renamed);
     expect(await loadAdapter(bases.llama, folder)).toEqual(own);
@@ -182,8 +204,16 @@ describe("the folder of an adapter", () => {
     ["with a scale of some layers' own", { alpha_pattern: { q_proj: 2 } }, /got alpha_pattern: /],
     ["with rank-stabilised scale", { use_rslora: true }, /got use_rslora: /],
     ["decomposed", { use_dora: true }, /got use_dora: /],
-    ["of another rank than it says", { r: 5 }, /expected .*lora_A\.weight of shape \[5,32\], got \[4,32\]; is it made for another model\?/],
-    ["of other weights", { mneme_base_sha256: "0123456789abcdef" }, /expected an adapter of the model in .*llama, got one of another with SHA-256 0123456789ab/],
+    [
+      "of another rank than it says",
+      { r: 5 },
+      /expected .*lora_A\.weight of shape \[5,32\], got \[4,32\]; is it made for another model\?/,
+    ],
+    [
+      "of other weights",
+      { mneme_base_sha256: "0123456789abcdef" },
+      /expected an adapter of the model in .*llama, got one of another with SHA-256 0123456789ab/,
+    ],
   ])("is refused in one line: %s", async (name, change, message) => {
     const folder = await folderOf(bases.llama, `refused ${name}`, { targets: ["q_proj"] });
     await writeFile(join(folder, "adapter_config.json"), JSON.stringify({ ...(await configOf(folder)), ...change }));
@@ -196,13 +226,19 @@ describe("the folder of an adapter", () => {
   it("of another model is refused: other weights, other widths, other names, halves, nothing", async () => {
     const folder = await folderOf(bases.llama, "one", { targets: ["q_proj"] });
     const twin = await textModel(join(root, "twin"), { seed: 9 });
-    await expect(loadAdapter(twin, folder)).rejects.toThrow(/expected an adapter of the model in .*twin, got one of another/);
+    await expect(loadAdapter(twin, folder)).rejects.toThrow(
+      /expected an adapter of the model in .*twin, got one of another/,
+    );
     const config = { ...(await configOf(folder)), mneme_base_sha256: undefined };
     await writeFile(join(folder, "adapter_config.json"), JSON.stringify(config));
     expect((await loadAdapter(twin, folder)).rank).toBe(4); // nothing tells them apart now
     const wide = await textModel(join(root, "wide"), { width: 48 });
-    await expect(loadAdapter(wide, folder)).rejects.toThrow(/lora_A\.weight of shape \[4,48\], got \[4,32\]; is it made for another model\?/);
-    await expect(loadAdapter(bases.gpt2, folder)).rejects.toThrow(/expected adapters of the model's linear layers, got base_model.model.model.layers.0.self_attn.q_proj.lora_[AB].weight; is it/);
+    await expect(loadAdapter(wide, folder)).rejects.toThrow(
+      /lora_A\.weight of shape \[4,48\], got \[4,32\]; is it made for another model\?/,
+    );
+    await expect(loadAdapter(bases.gpt2, folder)).rejects.toThrow(
+      /expected adapters of the model's linear layers, got base_model.model.model.layers.0.self_attn.q_proj.lora_[AB].weight; is it/,
+    );
 
     const { tensors } = await loadAdapter(bases.llama, folder);
     const half = Object.fromEntries(Object.entries(tensors).filter(([name]) => name.includes("lora_B")));
@@ -218,13 +254,20 @@ describe("targets", () => {
   it("are all linear layers of the blocks, or those named by last part or path", () => {
     expect(targetPaths(bases.llama, [])).toHaveLength(2 * 7);
     expect(targetPaths(bases.gpt2, [])).toHaveLength(2 * 4);
-    expect(targetPaths(bases.llama, ["v_proj"])).toEqual(["model.layers.0.self_attn.v_proj", "model.layers.1.self_attn.v_proj"]);
-    expect(targetPaths(bases.gpt2, ["mlp.c_proj"])).toEqual(["transformer.h.0.mlp.c_proj", "transformer.h.1.mlp.c_proj"]);
+    expect(targetPaths(bases.llama, ["v_proj"])).toEqual([
+      "model.layers.0.self_attn.v_proj",
+      "model.layers.1.self_attn.v_proj",
+    ]);
+    expect(targetPaths(bases.gpt2, ["mlp.c_proj"])).toEqual([
+      "transformer.h.0.mlp.c_proj",
+      "transformer.h.1.mlp.c_proj",
+    ]);
     expect(targetPaths(bases.llama, ["model.layers.1.mlp.up_proj"])).toEqual(["model.layers.1.mlp.up_proj"]);
   });
 
   it("that a model lacks are refused with those it has", async () => {
-    const line = "lora: expected targets among q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, got c_attn";
+    const line =
+      "lora: expected targets among q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj, got c_attn";
     await expect(create(bases.llama, { targets: ["q_proj", "c_attn"] })).rejects.toThrow(line);
     await expect(create(bases.llama, { targets: ["proj"] })).rejects.toBeInstanceOf(UserError);
   });
@@ -240,7 +283,11 @@ describe("targets", () => {
 
 describe("A and B", () => {
   it("begin uniform within 1 / sqrt(in) and zero, by the seed alone", async () => {
-    const [one, again, other] = [await create(bases.llama), await create(bases.llama, { targets: ["q_proj"] }), await create(bases.llama, {}, 4)];
+    const [one, again, other] = [
+      await create(bases.llama),
+      await create(bases.llama, { targets: ["q_proj"] }),
+      await create(bases.llama, {}, 4),
+    ];
     const tensors = await Promise.all([one, again, other].map(async (method) => (await method.state()).tensors));
     const name = "model.layers.1.self_attn.q_proj.lora_A.weight";
     expect(tensors[1][name].data).toEqual(tensors[0][name].data);
@@ -251,14 +298,22 @@ describe("A and B", () => {
     expect(Math.max(...a)).toBeGreaterThan(0.8 * bound);
     expect(Math.min(...a)).toBeLessThan(-0.8 * bound);
     expect(Math.min(...a)).toBeGreaterThanOrEqual(Math.fround(-bound));
-    for (const [key, { data }] of Object.entries(tensors[0])) if (key.includes("lora_B")) expect(data.every((x) => x === 0), key).toBe(true);
+    for (const [key, { data }] of Object.entries(tensors[0]))
+      if (key.includes("lora_B"))
+        expect(
+          data.every((x) => x === 0),
+          key,
+        ).toBe(true);
     for (const method of [one, again, other]) await method.dispose();
   });
 
   it("merge as W + (alpha / r) B A, by hand, in both layouts", () => {
     const adapter: Adapter = {
       // A = [[1, 2, 3], [0, 1, 0]], B = [[1, 1], [2, 0]], alpha / r = 3 / 2: (alpha / r) B A = [[1.5, 4.5, 4.5], [3, 6, 9]]
-      tensors: { "l.lora_A.weight": float32Host([2, 3], [1, 2, 3, 0, 1, 0]), "l.lora_B.weight": float32Host([2, 2], [1, 1, 2, 0]) },
+      tensors: {
+        "l.lora_A.weight": float32Host([2, 3], [1, 2, 3, 0, 1, 0]),
+        "l.lora_B.weight": float32Host([2, 2], [1, 1, 2, 0]),
+      },
       rank: 2,
       alpha: 3,
       dropout: 0,
@@ -276,22 +331,36 @@ describe("A and B", () => {
   });
 
   it("count in proportion to alpha / rank while training too", async () => {
-    // alpha and B trade places: (2 alpha, B) and (alpha, 2 B) are one model
-    const [one, two] = [await create(bases.llama, { alpha: 8 }), await create(bases.llama, { alpha: 16 })];
-    await learn(one, documents);
-    const { tensors, json } = await one.state();
+    // (2 alpha, B) and (alpha, 2 B) are one model
+    const method = await create(bases.llama, { alpha: 8 });
+    await learn(method, documents);
+    const state = await method.state();
+    const { tensors, rank, alpha, dropout } = adapterOf(state);
+    expect([rank, alpha]).toEqual([4, 8]);
     const halved = Object.fromEntries(
-      Object.entries(tensors).map(([name, { shape, data }]) => [name, float32Host(shape, Float32Array.from(data as Float32Array, (x) => (name.includes("lora_B") ? x / 2 : x)))]),
+      Object.entries(tensors).map(([name, { shape, data }]) => [
+        name,
+        float32Host(shape, name.includes("lora_B") ? data.map((x) => x / 2) : data),
+      ]),
     );
-    await two.restore({ tensors: halved, json });
-    expect((await two.score("", smallTexts.oven)).nats).toBeCloseTo((await one.score("", smallTexts.oven)).nats, 3);
-    await one.dispose();
-    await two.dispose();
+    const twice = attachAdapter(bases.llama, { tensors: halved, rank, alpha: 16, dropout });
+    expect(await scoreOf(twice, bases.llama, smallTexts.oven)).toBeCloseTo(
+      (await method.score("", smallTexts.oven)).nats,
+      3,
+    );
+    const other = await create(bases.llama, { alpha: 16 });
+    await expect(other.restore(state)).rejects.toThrow(
+      "lora: expected a state of scale alpha / rank = 4, got 2; use the alpha it was trained with",
+    );
+    await method.dispose();
+    await other.dispose();
   });
 
   it("of another rank are not restored", async () => {
     const [four, two] = [await create(bases.llama), await create(bases.llama, { rank: 2 })];
-    await expect(two.restore(await four.state())).rejects.toThrow(/^lora: expected 64 saved numbers for .*lora_A.weight, got 128; the state is of another model or rank$/);
+    await expect(two.restore(await four.state())).rejects.toThrow(
+      /^lora: expected 64 saved numbers for .*lora_A.weight, got 128; the state is of another model or rank$/,
+    );
     await four.dispose();
     await two.dispose();
   });
@@ -301,7 +370,9 @@ describe("saveAdapter", () => {
   it("to a place that cannot be written says so in one line", async () => {
     const method = await create(bases.llama);
     const file = join(root, "llama", "config.json");
-    await expect(saveAdapter(bases.llama, await adapterOf(method), file)).rejects.toThrow(`save: expected a folder at ${file}, got a file`);
+    await expect(saveAdapter(bases.llama, adapterOf(await method.state()), file)).rejects.toThrow(
+      `save: expected a folder at ${file}, got a file`,
+    );
     await method.dispose();
   });
 });

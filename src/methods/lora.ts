@@ -7,12 +7,14 @@ import { z } from "zod";
 import { UserError } from "../errors.ts";
 import type { LoadedModel, Weights } from "../models/load.ts";
 import { kaimingUniform } from "../nn/init.ts";
+import type { LowRank } from "../nn/params.ts";
 import { zerosHost } from "../tensor/dtype.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 import { randomStream } from "../tensor/random.ts";
 import { defineMethod } from "./definition.ts";
 import { gradientMethod, trainingOptions } from "./gradient-method.ts";
-import { mergeAdapter, saveAdapter } from "./peft.ts";
+import type { MethodState } from "./method.ts";
+import { type Adapter, mergeAdapter, saveAdapter } from "./peft.ts";
 import { saveModel } from "./save-model.ts";
 
 const options = z.object({
@@ -23,7 +25,9 @@ const options = z.object({
   targets: z
     .array(z.string().min(1))
     .default([])
-    .describe("last parts of the names of adapted layers (q_proj, v_proj, ...); all linear layers of the blocks when empty"),
+    .describe(
+      "last parts of the names of adapted layers (q_proj, v_proj, ...); all linear layers of the blocks when empty",
+    ),
   merge: z.boolean().default(false).describe("save one merged model instead of an adapter"),
   ...trainingOptions,
 });
@@ -42,7 +46,12 @@ export function targetPaths({ definition, config }: LoadedModel, targets: readon
 }
 
 /** Fresh adapters: A uniform as in PyTorch's linear layers (the reference implementation's choice), B zero. */
-function freshAdapters(base: LoadedModel, paths: readonly string[], rank: number, seed: number): Record<string, HostTensor<"float32">> {
+function freshAdapters(
+  base: LoadedModel,
+  paths: readonly string[],
+  rank: number,
+  seed: number,
+): Record<string, HostTensor<"float32">> {
   const adapters: Record<string, HostTensor<"float32">> = {};
   const inputFirst = base.definition.linearInputFirst;
   for (const path of paths) {
@@ -56,17 +65,36 @@ function freshAdapters(base: LoadedModel, paths: readonly string[], rank: number
   return adapters;
 }
 
+/** The adapter that a method's state holds; its rank and alpha are those it was trained with. */
+export function adapterOf({ tensors, json }: MethodState): Adapter {
+  const down = Object.entries(tensors).find(([name]) => name.endsWith(".lora_A.weight"));
+  if (!down || !json.lowRank)
+    throw new UserError("lora: expected the state of a lora method, got another one's; save it with its own method");
+  const [rank] = down[1].shape;
+  const { scale, dropout } = json.lowRank as LowRank;
+  return { tensors: tensors as Weights, rank, alpha: Number((scale * rank).toPrecision(12)), dropout };
+}
+
 export const lora = defineMethod({
   name: "lora",
   summary: "freeze the model, train low-rank adapters beside its linear layers",
   paper: "https://arxiv.org/abs/2106.09685",
   options,
-  async create(base, { learningRate, rank, alpha, dropout, targets, merge: _, ...training }, deps) {
+  async create(base, { learningRate, rank, alpha, dropout, targets, merge, ...training }, deps) {
+    void merge; // matters when saving only
     const trainable = freshAdapters(base, targetPaths(base, targets), rank, deps.seed);
-    return gradientMethod({ name: "lora", base, trainable, lowRank: { scale: alpha / rank, dropout }, learningRate, training, deps });
+    return gradientMethod({
+      name: "lora",
+      base,
+      trainable,
+      lowRank: { scale: alpha / rank, dropout },
+      learningRate,
+      training,
+      deps,
+    });
   },
-  async save(method, base, folder, { rank, alpha, dropout, merge }) {
-    const adapter = { tensors: (await method.state()).tensors as Weights, rank, alpha, dropout };
+  async save(method, base, folder, { merge }) {
+    const adapter = adapterOf(await method.state());
     if (!merge) {
       await saveAdapter(base, adapter, folder);
       return `adapter in PEFT layout: ${folder}`;

@@ -14,7 +14,15 @@ export interface Document {
 
 /** What a method says while it works. The last event of `observe` is the receipt. */
 export type MethodEvent =
-  | { type: "step"; step: number; steps: number | undefined; tokens: number; loss: number; learningRate: number; tokensPerSecond: number }
+  | {
+      type: "step";
+      step: number;
+      steps: number | undefined;
+      tokens: number;
+      loss: number;
+      learningRate: number;
+      tokensPerSecond: number;
+    }
   | { type: "validation"; step: number; bitsPerByte: number; best: boolean }
   | { type: "checkpoint"; step: number; path: string }
   | { type: "note"; message: string }

@@ -27,7 +27,12 @@ function randomBatch(vocabulary: number, seed: number, from: readonly number[] =
 const snapshot = ({ gradients: found }: Objective): Record<string, Float32Array> =>
   Object.fromEntries(Object.entries(found).map(([name, values]) => [name, values.slice()]));
 
-function objectiveOf(model: Checkpoint<ModelDefinition>, extra: Record<string, HostTensor> = {}, dropout = 0, seed = 1) {
+function objectiveOf(
+  model: Checkpoint<ModelDefinition>,
+  extra: Record<string, HostTensor> = {},
+  dropout = 0,
+  seed = 1,
+) {
   const weights = { ...model.weights, ...extra };
   const trainable = Object.keys(Object.keys(extra).length > 0 ? extra : weights);
   const lowRank = { scale: 2, dropout };
@@ -37,16 +42,25 @@ function objectiveOf(model: Checkpoint<ModelDefinition>, extra: Record<string, H
 async function denseGradients({ definition, config, weights }: Checkpoint<ModelDefinition>, batch: Batch) {
   const { inputs, p } = weightGraph(weights);
   const { final } = definition.forward(p, config, { ids: input("ids", "int32", [B, T]) });
-  const losses = crossEntropy(definition.logits(p, config, rows(final)), reshape(input("targets", "int32", [B, T]), [B * T]));
+  const losses = crossEntropy(
+    definition.logits(p, config, rows(final)),
+    reshape(input("targets", "int32", [B, T]), [B * T]),
+  );
   const loss = sum(mul(losses, reshape(input("share", "float32", [B, T]), [B * T])));
   const names = Object.keys(weights);
-  const found = gradients(loss, names.map((name) => inputs[name]));
+  const found = gradients(
+    loss,
+    names.map((name) => inputs[name]),
+  );
   const program = await runtime.compile({ loss, ...Object.fromEntries(names.map((name, i) => [name, found[i]])) });
   return program.run({
     ...weights,
     ids: int32Host([B, T], batch.ids),
     targets: int32Host([B, T], batch.targets),
-    share: float32Host([B, T], batch.mask.map((m) => m / batch.targetCount)),
+    share: float32Host(
+      [B, T],
+      batch.mask.map((m) => m / batch.targetCount),
+    ),
   });
 }
 
@@ -71,34 +85,43 @@ describe("row gradients and dense parts together are the dense gradient", () => 
 });
 
 describe("accumulation", () => {
-  it.each(["llama", "llama-tied", "gpt2"])("over micro-batches of uneven masks is the joint batch: %s", async (name) => {
-    const model = decoderOf(await readFixture(name));
-    const { vocabulary } = model.definition.geometry(model.config);
-    const micro = [randomBatch(vocabulary, 1, [0, 2, 9]), randomBatch(vocabulary, 2, [10, 10, 7]), randomBatch(vocabulary, 3)];
-    const total = micro.reduce((tokens, { targetCount }) => tokens + targetCount, 0);
-    const objective = await objectiveOf(model);
-    objective.clear();
-    let loss = 0;
-    for (const batch of micro) loss += await objective.accumulate(batch, total, 0);
-    const joint = snapshot(objective);
+  it.each(["llama", "llama-tied", "gpt2"])(
+    "over micro-batches of uneven masks is the joint batch: %s",
+    async (name) => {
+      const model = decoderOf(await readFixture(name));
+      const { vocabulary } = model.definition.geometry(model.config);
+      const micro = [
+        randomBatch(vocabulary, 1, [0, 2, 9]),
+        randomBatch(vocabulary, 2, [10, 10, 7]),
+        randomBatch(vocabulary, 3),
+      ];
+      const total = micro.reduce((tokens, { targetCount }) => tokens + targetCount, 0);
+      const objective = await objectiveOf(model);
+      objective.clear();
+      let loss = 0;
+      for (const batch of micro) loss += await objective.accumulate(batch, total, 0);
+      const joint = snapshot(objective);
 
-    // The joint batch by its definition: the mean of each batch, weighted by its share of the tokens
-    const expected = Object.fromEntries(Object.entries(joint).map(([key, { length }]) => [key, new Float32Array(length)]));
-    let expectedLoss = 0;
-    for (const batch of micro) {
-      const dense = await denseGradients(model, batch);
-      const share = batch.targetCount / total;
-      expectedLoss += share * Number(dense.loss.data[0]);
-      for (const [key, sums] of Object.entries(expected)) {
-        for (let i = 0; i < sums.length; i++) sums[i] += share * Number(dense[key].data[i]);
+      // The joint batch by its definition: the mean of each batch, weighted by its share of the tokens
+      const expected = Object.fromEntries(
+        Object.entries(joint).map(([key, { length }]) => [key, new Float32Array(length)]),
+      );
+      let expectedLoss = 0;
+      for (const batch of micro) {
+        const dense = await denseGradients(model, batch);
+        const share = batch.targetCount / total;
+        expectedLoss += share * Number(dense.loss.data[0]);
+        for (const [key, sums] of Object.entries(expected)) {
+          for (let i = 0; i < sums.length; i++) sums[i] += share * Number(dense[key].data[i]);
+        }
       }
-    }
-    expect(loss).toBeCloseTo(expectedLoss, 5);
-    for (const [key, values] of Object.entries(joint)) {
-      expectClose(key, values, expected[key], { absolute: 5e-7, relative: 1e-5 });
-    }
-    await objective.dispose();
-  });
+      expect(loss).toBeCloseTo(expectedLoss, 5);
+      for (const [key, values] of Object.entries(joint)) {
+        expectClose(key, values, expected[key], { absolute: 5e-7, relative: 1e-5 });
+      }
+      await objective.dispose();
+    },
+  );
 });
 
 describe("dropout", () => {
@@ -108,7 +131,10 @@ describe("dropout", () => {
     const extra: Record<string, HostTensor<"float32">> = {};
     for (const path of model.definition.linearPaths(model.config)) {
       const [out, columns] = model.weights[`${path}.weight`].shape;
-      for (const [name, shape] of [["A", [2, columns]], ["B", [out, 2]]] as const) {
+      for (const [name, shape] of [
+        ["A", [2, columns]],
+        ["B", [out, 2]],
+      ] as const) {
         const data = new Float32Array(shape[0] * shape[1]);
         random.fillNormal(data, 0, 0.3);
         extra[`${path}.lora_${name}.weight`] = float32Host(shape, data);

@@ -50,11 +50,22 @@ interface RowOutputs {
 }
 
 /** Build the graph: loss, dense gradients, and row gradients of tables that are only looked up. */
-function buildGraph({ definition, config, weights, trainable, lowRank, batchSize: B, contextLength: T }: ObjectiveOptions) {
+function buildGraph({
+  definition,
+  config,
+  weights,
+  trainable,
+  lowRank,
+  batchSize: B,
+  contextLength: T,
+}: ObjectiveOptions) {
   const inputs = weightInputs(Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, shape])));
   const p = paramsOf(inputs, lowRank);
   const { final } = definition.forward(p, config, { ids: input("ids", "int32", [B, T]) });
-  const losses = crossEntropy(definition.logits(p, config, rows(final)), reshape(input("targets", "int32", [B, T]), [B * T]));
+  const losses = crossEntropy(
+    definition.logits(p, config, rows(final)),
+    reshape(input("targets", "int32", [B, T]), [B * T]),
+  );
   const loss = sum(mul(losses, reshape(input("share", "float32", [B, T]), [B * T])));
   const wanted = trainable.map((name) => inputs[name]);
   // Look-ups along rows stay rows: a dense gradient of the table would be mostly zeros
@@ -96,7 +107,9 @@ export async function createObjective(options: ObjectiveOptions): Promise<Object
   const totals = zeros();
   let scratch: Record<string, HostTensor<"float32">> | undefined;
   let calls = 0;
-  const used = Object.fromEntries(program.inputs.filter(({ name }) => name in weights).map(({ name }) => [name, weights[name]]));
+  const used = Object.fromEntries(
+    program.inputs.filter(({ name }) => name in weights).map(({ name }) => [name, weights[name]]),
+  );
   return {
     gradients: Object.fromEntries(trainable.map((name) => [name, totals[name].data])),
     clear() {
@@ -119,7 +132,8 @@ export async function createObjective(options: ObjectiveOptions): Promise<Object
         },
         { into, fill: (stream, data) => randomStream(seed, "dropout", step, calls, stream).fillUniform(data) },
       );
-      if (calls > 0) for (const name of trainable) if (`grad:${name}` in outputs) addInto(totals[name].data, target[name].data);
+      if (calls > 0)
+        for (const name of trainable) if (`grad:${name}` in outputs) addInto(totals[name].data, target[name].data);
       for (const { name, indices, values } of rowOutputs) {
         addRows(totals[name].data, results[indices].data as Int32Array, results[values].data as Float32Array);
       }

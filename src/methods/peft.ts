@@ -42,7 +42,9 @@ const configSchema = z.looseObject({
 });
 
 const pathsOf = (tensors: Weights): string[] =>
-  Object.keys(tensors).filter((name) => name.endsWith(DOWN)).map((name) => name.slice(0, -DOWN.length));
+  Object.keys(tensors)
+    .filter((name) => name.endsWith(DOWN))
+    .map((name) => name.slice(0, -DOWN.length));
 
 /**
  * Names for `target_modules`, which PEFT matches with the ends of module paths: last parts where they select the very
@@ -55,7 +57,11 @@ function targetModules({ definition, config }: Base, paths: readonly string[]): 
   return selected.length === paths.length ? [...kinds] : [...paths];
 }
 
-export async function saveAdapter(base: Base, { tensors, rank, alpha, dropout }: Adapter, folder: string): Promise<void> {
+export async function saveAdapter(
+  base: Base,
+  { tensors, rank, alpha, dropout }: Adapter,
+  folder: string,
+): Promise<void> {
   const config = {
     peft_type: "LORA",
     task_type: "CAUSAL_LM",
@@ -81,7 +87,9 @@ export async function loadAdapter(base: Base, folder: string): Promise<Adapter> 
   const parsed = configSchema.safeParse(await readJsonObject(join(folder, "adapter_config.json")));
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    throw new UserError(`loadAdapter: expected a plain LoRA adapter in ${folder}, got ${issue.path.join(".")}: ${issue.message}`);
+    throw new UserError(
+      `loadAdapter: expected a plain LoRA adapter in ${folder}, got ${issue.path.join(".")}: ${issue.message}`,
+    );
   }
   const { r: rank, lora_alpha: alpha, lora_dropout: dropout, mneme_base_sha256: hash } = parsed.data;
   if (hash !== undefined && hash !== (await base.hash())) {
@@ -97,7 +105,9 @@ export async function loadAdapter(base: Base, folder: string): Promise<Adapter> 
       const name = stored.replace(PREFIX, "").replace(".default.weight", ".weight");
       const path = name.replace(/\.lora_[AB]\.weight$/, "");
       if (!known.has(path) || path === name) {
-        throw new UserError(`loadAdapter: expected adapters of the model's linear layers, got ${stored}; is it made for another model?`);
+        throw new UserError(
+          `loadAdapter: expected adapters of the model's linear layers, got ${stored}; is it made for another model?`,
+        );
       }
       tensors[name] = await file.readFloat32(stored);
     }
@@ -105,7 +115,8 @@ export async function loadAdapter(base: Base, folder: string): Promise<Adapter> 
     await file.close();
   }
   const paths = new Set(Object.keys(tensors).map((name) => name.replace(/\.lora_[AB]\.weight$/, "")));
-  if (paths.size === 0) throw new UserError(`loadAdapter: expected adapters in ${folder}, got none; save the adapter again`);
+  if (paths.size === 0)
+    throw new UserError(`loadAdapter: expected adapters in ${folder}, got none; save the adapter again`);
   for (const path of paths) checkPair(base, tensors, path, rank);
   return { tensors, rank, alpha, dropout };
 }
@@ -117,16 +128,24 @@ function layerSize({ definition, weights }: Base, path: string): { inputs: numbe
 
 function checkPair(base: Base, tensors: Weights, path: string, rank: number): void {
   const { inputs, outputs } = layerSize(base, path);
-  for (const [name, shape] of [[path + DOWN, [rank, inputs]], [path + UP, [outputs, rank]]] as const) {
+  for (const [name, shape] of [
+    [path + DOWN, [rank, inputs]],
+    [path + UP, [outputs, rank]],
+  ] as const) {
     const got = tensors[name]?.shape;
     if (got?.join() !== shape.join()) {
-      throw new UserError(`loadAdapter: expected ${name} of shape [${shape}], got ${got ? `[${got}]` : "none"}; is it made for another model?`);
+      throw new UserError(
+        `loadAdapter: expected ${name} of shape [${shape}], got ${got ? `[${got}]` : "none"}; is it made for another model?`,
+      );
     }
   }
 }
 
 /** The base with an adapter beside its layers: a model for scoring and generation that shares the base's arrays. */
-export function attachAdapter<M extends Base>(base: M, { tensors, rank, alpha }: Adapter): M & { readonly lowRank: LowRank } {
+export function attachAdapter<M extends Base>(
+  base: M,
+  { tensors, rank, alpha }: Adapter,
+): M & { readonly lowRank: LowRank } {
   return { ...base, weights: { ...base.weights, ...tensors }, lowRank: { scale: alpha / rank, dropout: 0 } };
 }
 

@@ -23,7 +23,16 @@ const json = {
     max_position_embeddings: 24,
     tie_word_embeddings: true,
   },
-  training: { contextLength: 16, batchSize: 4, accumulate: 2, tokens: 3000, learningRate: 0.01, warmupSteps: 3, floor: 0.1, weightDecay: 0.1 },
+  training: {
+    contextLength: 16,
+    batchSize: 4,
+    accumulate: 2,
+    tokens: 3000,
+    learningRate: 0.01,
+    warmupSteps: 3,
+    floor: 0.1,
+    weightDecay: 0.1,
+  },
 };
 const recipe = parseRecipe(json);
 const steps = Math.ceil(3000 / (4 * 16 * 2));
@@ -42,7 +51,10 @@ afterAll(async () => {
   await rm(root, { recursive: true });
 });
 
-async function run(folder: string, { stopAt, given = files, with: changed = recipe }: { stopAt?: number; given?: string[]; with?: Recipe } = {}) {
+async function run(
+  folder: string,
+  { stopAt, given = files, with: changed = recipe }: { stopAt?: number; given?: string[]; with?: Recipe } = {},
+) {
   const controller = new AbortController();
   return drive(pretrain({ runtime, recipe: changed, files: given, folder, signal: controller.signal }), (event) => {
     if (event.type === "step" && event.step === stopAt) controller.abort();
@@ -67,7 +79,13 @@ describe("pretrain", () => {
     expect(result.corpus).toMatchObject({ files: ["a.txt", "b.txt"], bytes });
     expect(result.corpus.tokens).toBeGreaterThan(bytes / 4);
     expect(result.corpus.tokens).toBeLessThan(bytes);
-    expect((await readdir(folder)).sort()).toEqual(["pretrain.json", "tokenizer.json", "tokenizer_config.json", "tokens.u16", "training.safetensors"]);
+    expect((await readdir(folder)).sort()).toEqual([
+      "pretrain.json",
+      "tokenizer.json",
+      "tokenizer_config.json",
+      "tokens.u16",
+      "training.safetensors",
+    ]);
   });
 
   it("stopped and resumed gives the same weights and losses, from files named in any order", async () => {
@@ -77,7 +95,9 @@ describe("pretrain", () => {
     for (const stopAt of [1, 9, undefined]) {
       const { result, events } = await run(two, { stopAt, given: stopAt === 9 ? files.toReversed() : files });
       losses.push(...lossesOf(events));
-      expect(result.result).toMatchObject(stopAt === undefined ? { stopped: "done", steps } : { stopped: "interrupted", steps: stopAt });
+      expect(result.result).toMatchObject(
+        stopAt === undefined ? { stopped: "done", steps } : { stopped: "interrupted", steps: stopAt },
+      );
       if (stopAt === undefined) expect(digests(result)).toEqual(digests(unbroken.result));
     }
     expect(losses).toEqual(lossesOf(unbroken.events));
@@ -92,7 +112,8 @@ describe("pretrain", () => {
     await mkdir(others);
     for (const file of files) await cp(file, join(others, file.slice(root.length + 1)));
     await writeFile(join(others, "b.txt"), smallTexts.harbour.replace("seven", "eight"));
-    const refused = /^pretrain: expected the (recipe|texts) that .*changed was begun with, got something else; use another folder or delete it$/;
+    const refused =
+      /^pretrain: expected the (recipe|texts) that .*changed was begun with, got something else; use another folder or delete it$/;
     await expect(run(folder, { given: [join(others, "a.txt"), join(others, "b.txt")] })).rejects.toThrow(refused);
     await expect(run(folder, { given: files.slice(0, 1) })).rejects.toThrow(refused);
     const hotter = parseRecipe({ ...json, training: { ...json.training, learningRate: 0.02 } });
@@ -104,9 +125,13 @@ describe("pretrain", () => {
   it("refuses what cannot be trained before it begins", async () => {
     const folder = join(root, "never");
     const beyond = parseRecipe({ ...json, training: { ...json.training, contextLength: 25 } });
-    await expect(run(folder, { with: beyond })).rejects.toThrow("recipe: expected a training.contextLength of at most 24 (the model's context), got 25");
+    await expect(run(folder, { with: beyond })).rejects.toThrow(
+      "recipe: expected a training.contextLength of at most 24 (the model's context), got 25",
+    );
     const unknown = parseRecipe({ ...json, model: { model_type: "mamba" } });
-    await expect(run(folder, { with: unknown })).rejects.toThrow(/expected model_type to be one of bert, gpt2, llama, .*got "mamba"/);
+    await expect(run(folder, { with: unknown })).rejects.toThrow(
+      /expected model_type to be one of bert, gpt2, llama, .*got "mamba"/,
+    );
     const broken = parseRecipe({ ...json, model: { ...json.model, num_attention_heads: 3 } });
     await expect(run(folder, { with: broken })).rejects.toBeInstanceOf(UserError);
     await expect(run(folder, { given: [] })).rejects.toThrow("pretrain: expected at least one text file, got none");
@@ -126,8 +151,14 @@ describe("parseRecipe", () => {
   it.each([
     [{ ...json, name: "a/b" }, /^recipe: expected a valid name, /],
     [{ ...json, vocabulary: { size: 200, specialTokens: ["<end>"] } }, /^recipe: expected a valid vocabulary\.size, /],
-    [{ ...json, vocabulary: { size: 300, specialTokens: [] } }, /^recipe: expected a valid vocabulary\.specialTokens, /],
-    [{ ...json, training: { ...json.training, learningRate: 0 } }, /^recipe: expected a valid training\.learningRate, /],
+    [
+      { ...json, vocabulary: { size: 300, specialTokens: [] } },
+      /^recipe: expected a valid vocabulary\.specialTokens, /,
+    ],
+    [
+      { ...json, training: { ...json.training, learningRate: 0 } },
+      /^recipe: expected a valid training\.learningRate, /,
+    ],
     [{ ...json, training: { ...json.training, tokens: "16M" } }, /^recipe: expected a valid training\.tokens, /],
     [{ ...json, training: { ...json.training, epochs: 3 } }, /^recipe: expected a valid training, .*"epochs"/],
     [{ ...json, model: {} }, /^recipe: expected a valid model\.model_type, /],

@@ -79,10 +79,14 @@ export interface Pretrained {
   readonly corpus: { readonly files: readonly string[]; readonly bytes: number; readonly tokens: number };
 }
 
-const exists = (path: string): Promise<boolean> => stat(path).then(() => true, () => false);
+const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
 
 async function* textsOf(files: readonly string[]): AsyncGenerator<string> {
-  for (const file of files) yield await readTextFile(file);
+  for (const file of files) yield (await readTextFile(file)).text;
 }
 
 /** The vocabulary, trained once per work folder. */
@@ -90,7 +94,12 @@ async function prepareTokenizer(recipe: Recipe, files: readonly string[], folder
   const { size, specialTokens } = recipe.vocabulary;
   if (!(await exists(join(folder, "tokenizer.json")))) {
     const json: TokenizerJson = await trainBpe(textsOf(files), { vocabSize: size, specialTokens });
-    const config = { tokenizer_class: "PreTrainedTokenizerFast", eos_token: specialTokens[0], bos_token: null, add_bos_token: false };
+    const config = {
+      tokenizer_class: "PreTrainedTokenizerFast",
+      eos_token: specialTokens[0],
+      bos_token: null,
+      add_bos_token: false,
+    };
     await writeFileAtomic(join(folder, "tokenizer_config.json"), `${JSON.stringify(config, null, 2)}\n`);
     await writeFileAtomic(join(folder, "tokenizer.json"), `${JSON.stringify(json)}\n`);
   }
@@ -101,23 +110,31 @@ async function prepareTokenizer(recipe: Recipe, files: readonly string[], folder
 async function prepareTokens(tokenizer: Tokenizer, files: readonly string[], folder: string): Promise<Uint16Array> {
   const path = join(folder, "tokens.u16");
   if (!(await exists(path))) {
-    if (tokenizer.vocabSize > 65536) throw new UserError(`pretrain: expected a vocabulary of at most 65536, got ${tokenizer.vocabSize}`);
+    if (tokenizer.vocabSize > 65536)
+      throw new UserError(`pretrain: expected a vocabulary of at most 65536, got ${tokenizer.vocabSize}`);
     const parts: Uint16Array[] = [];
     for await (const text of textsOf(files)) {
       // Paragraph by paragraph: the tokenizer's time grows faster than the text's length
       const ids: number[] = [];
-      for (const piece of text.split(/(?<=\n)(?=\S)/)) for (const id of tokenizer.encode(piece, { addSpecialTokens: false })) ids.push(id);
+      for (const piece of text.split(/(?<=\n)(?=\S)/))
+        for (const id of tokenizer.encode(piece, { addSpecialTokens: false })) ids.push(id);
       ids.push(endOf(tokenizer));
       parts.push(Uint16Array.from(ids));
     }
-    await writeFileAtomic(path, parts.map((part) => new Uint8Array(part.buffer)));
+    await writeFileAtomic(
+      path,
+      parts.map((part) => new Uint8Array(part.buffer)),
+    );
   }
   const bytes = await readFile(path);
   return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
 }
 
 function endOf(tokenizer: Tokenizer): number {
-  if (tokenizer.eosId === undefined) throw new UserError("pretrain: expected a tokenizer with an end-of-text token, got none; name one first in vocabulary.specialTokens");
+  if (tokenizer.eosId === undefined)
+    throw new UserError(
+      "pretrain: expected a tokenizer with an end-of-text token, got none; name one first in vocabulary.specialTokens",
+    );
   return tokenizer.eosId;
 }
 
@@ -129,9 +146,14 @@ async function claimFolder(folder: string, recipe: Recipe, files: readonly strin
   const path = join(folder, "pretrain.json");
   if (!(await exists(path))) return writeFileAtomic(path, `${JSON.stringify({ recipe, texts }, null, 2)}\n`);
   const begun = await readJsonObject(path);
-  for (const [what, now] of [["recipe", recipe], ["texts", texts]] as const) {
+  for (const [what, now] of [
+    ["recipe", recipe],
+    ["texts", texts],
+  ] as const) {
     if (JSON.stringify(begun[what]) === JSON.stringify(now)) continue;
-    throw new UserError(`pretrain: expected the ${what} that ${folder} was begun with, got something else; use another folder or delete it`);
+    throw new UserError(
+      `pretrain: expected the ${what} that ${folder} was begun with, got something else; use another folder or delete it`,
+    );
   }
 }
 
@@ -146,8 +168,15 @@ function definitionOf({ model, vocabulary, training }: Recipe): ModelDefinition 
 }
 
 /** Train; yields progress and returns the model. Stopping it leaves a state in `folder` that the next call continues. */
-export async function* pretrain({ runtime, recipe, files: given, folder, signal }: PretrainOptions): AsyncGenerator<MethodEvent, Pretrained> {
-  if (given.length === 0) throw new UserError("pretrain: expected at least one text file, got none; name files or a folder with --data");
+export async function* pretrain({
+  runtime,
+  recipe,
+  files: given,
+  folder,
+  signal,
+}: PretrainOptions): AsyncGenerator<MethodEvent, Pretrained> {
+  if (given.length === 0)
+    throw new UserError("pretrain: expected at least one text file, got none; name files or a folder with --data");
   const definition = definitionOf(recipe);
   const files = [...given].sort((a, b) => (basename(a) < basename(b) ? -1 : 1));
   await claimFolder(folder, recipe, files);
@@ -158,15 +187,39 @@ export async function* pretrain({ runtime, recipe, files: given, folder, signal 
   yield { type: "note", message: `vocabulary and tokens of ${files.length} files` };
   const tokenizer = await prepareTokenizer(recipe, files, folder);
   const stream = await prepareTokens(tokenizer, files, folder);
-  const config: Record<string, unknown> = { ...recipe.model, vocab_size: tokenizer.vocabSize, bos_token_id: null, eos_token_id: endOf(tokenizer) };
+  const config: Record<string, unknown> = {
+    ...recipe.model,
+    vocab_size: tokenizer.vocabSize,
+    bos_token_id: null,
+    eos_token_id: endOf(tokenizer),
+  };
   const parsed = definition.parseConfig(config);
   const rule = gpt2Rule({ layers: definition.geometry(parsed).layers });
   const weights = initialize(definition.shapes(parsed), rule, recipe.seed);
-  const { contextLength, batchSize, accumulate, tokens, learningRate, warmupSteps, floor, weightDecay, b1, b2, clipNorm } = recipe.training;
+  const {
+    contextLength,
+    batchSize,
+    accumulate,
+    tokens,
+    learningRate,
+    warmupSteps,
+    floor,
+    weightDecay,
+    b1,
+    b2,
+    clipNorm,
+  } = recipe.training;
   const batches = packTokens(stream, { contextLength, batchSize, eosId: endOf(tokenizer), seed: recipe.seed });
   const steps = Math.ceil(tokens / (batches.batchSize * contextLength * accumulate));
   const objective = await createObjective({
-    runtime, definition, config: parsed, weights, trainable: Object.keys(weights), batchSize: batches.batchSize, contextLength, seed: recipe.seed,
+    runtime,
+    definition,
+    config: parsed,
+    weights,
+    trainable: Object.keys(weights),
+    batchSize: batches.batchSize,
+    contextLength,
+    seed: recipe.seed,
   });
   let result: TrainResult;
   try {
@@ -188,5 +241,12 @@ export async function* pretrain({ runtime, recipe, files: given, folder, signal 
     await objective.dispose();
   }
   const bytes = sizes.reduce((a, b) => a + b, 0);
-  return { result, weights, config, definition, tokenizerFolder: folder, corpus: { files: files.map((f) => basename(f)), bytes, tokens: stream.length } };
+  return {
+    result,
+    weights,
+    config,
+    definition,
+    tokenizerFolder: folder,
+    corpus: { files: files.map((f) => basename(f)), bytes, tokens: stream.length },
+  };
 }

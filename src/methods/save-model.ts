@@ -22,7 +22,10 @@ export async function saveModel(
   await copyTokenizer(base.folder, folder);
   for (const name of companions) {
     const from = join(base.folder, name);
-    const there = await access(from).then(() => true, () => false);
+    const there = await access(from).then(
+      () => true,
+      () => false,
+    );
     if (there) await writeFileAtomic(join(folder, name), await readFile(from));
   }
 }

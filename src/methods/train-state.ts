@@ -55,10 +55,19 @@ export async function saveTrainingState({ folder, identity }: TrainingStateFile,
 }
 
 /** Continue from a folder: fills the state in place and returns true, or false where nothing was saved. */
-export async function loadTrainingState({ folder, identity }: TrainingStateFile, state: TrainingState): Promise<boolean> {
+export async function loadTrainingState(
+  { folder, identity }: TrainingStateFile,
+  state: TrainingState,
+): Promise<boolean> {
   await removeLeftovers(folder, FILE);
   const path = join(folder, FILE);
-  if (!(await stat(path).then(() => true, () => false))) return false;
+  if (
+    !(await stat(path).then(
+      () => true,
+      () => false,
+    ))
+  )
+    return false;
   const file = await openSafetensors(path);
   try {
     if (file.metadata.identity !== identity) {
@@ -72,12 +81,15 @@ export async function loadTrainingState({ folder, identity }: TrainingStateFile,
     for (const [name, values] of arrays({ ...state, best: {} })) {
       const { data } = await file.readFloat32(name);
       if (data.length !== values.length) {
-        throw new UserError(`train: expected ${values.length} numbers for ${name} in ${path}, got ${data.length}; use another folder or delete it`);
+        throw new UserError(
+          `train: expected ${values.length} numbers for ${name} in ${path}, got ${data.length}; use another folder or delete it`,
+        );
       }
       values.set(data);
     }
     const saved: Partial<TrainProgress> = JSON.parse(file.metadata.progress);
-    for (const [key, value] of Object.entries(saved)) if (value !== null) Object.assign(state.progress, { [key]: value });
+    for (const [key, value] of Object.entries(saved))
+      if (value !== null) Object.assign(state.progress, { [key]: value });
     state.moments.step = Number(file.metadata.optimizerStep);
     return true;
   } finally {

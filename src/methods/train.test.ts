@@ -24,7 +24,11 @@ const moving = (step: number, i: number): number => Math.sin(step + 2 * i);
 const still = (): number => 0;
 
 /** A run of 20 steps unless told otherwise. */
-function setUp(weights: Record<string, Float32Array>, options: Partial<TrainOptions> = {}, target = moving): TrainOptions {
+function setUp(
+  weights: Record<string, Float32Array>,
+  options: Partial<TrainOptions> = {},
+  target = moving,
+): TrainOptions {
   return {
     objective: quadratic(weights, target),
     batches: emptyBatches(),
@@ -43,7 +47,9 @@ const plain = { optimizer: sgd(), schedule: constant, scheduleOptions: { totalSt
 describe("one step", () => {
   it("is gradient descent by hand, and clipping scales the gradient to the norm", async () => {
     const weights = { w: Float32Array.of(3, 4) };
-    const { events } = await drive(train(setUp(weights, { ...plain, learningRate: 0.5, steps: 1, clipNorm: 0 }, still)));
+    const { events } = await drive(
+      train(setUp(weights, { ...plain, learningRate: 0.5, steps: 1, clipNorm: 0 }, still)),
+    );
     // loss (9 + 16) / 2; w - 0.5 w
     expect(lossesOf(events)).toEqual([[1, 12.5]]);
     expect([...weights.w]).toEqual([1.5, 2]);
@@ -62,7 +68,13 @@ describe("one step", () => {
   it("reports rate, tokens and loss", async () => {
     let now = 0;
     const clock = (): number => (now += 250);
-    const options = setUp(start(), { batches: emptyBatches([8, 5]), accumulate: 2, steps: 3, clock, scheduleOptions: { totalSteps: 3, warmupSteps: 2 } });
+    const options = setUp(start(), {
+      batches: emptyBatches([8, 5]),
+      accumulate: 2,
+      steps: 3,
+      clock,
+      scheduleOptions: { totalSteps: 3, warmupSteps: 2 },
+    });
     const { events, result } = await drive(train(options));
     expect(events).toMatchObject([
       { type: "step", step: 1, steps: 3, tokens: 13, learningRate: 0.025 },
@@ -149,23 +161,30 @@ describe("stop and resume", () => {
     expect(unbroken.result.stopped).toBe("early-stop");
     expect(unbroken.result.steps).toBeLessThan(20);
     await fc.assert(
-      fc.asyncProperty(fc.uniqueArray(fc.integer({ min: 1, max: unbroken.result.steps - 1 }), { maxLength: 5 }), async (stops) => {
-        const at = folder();
-        const losses: [number, number][] = [];
-        for (const stop of [...stops.sort((a, b) => a - b), Number.POSITIVE_INFINITY]) {
-          const controller = new AbortController();
-          const weights = start();
-          const options = { checkpoint: { folder: at, identity: "a" }, signal: controller.signal };
-          const { events, result } = await drive(train(validated(weights, options)), (event) => {
-            if (event.type === "step" && event.step === stop) controller.abort();
-          });
-          losses.push(...lossesOf(events));
-          expect(result).toMatchObject(stop < 20 ? { stopped: "interrupted", steps: stop } : { stopped: "early-stop", steps: unbroken.result.steps });
-          if (stop > 20) expect(weights).toEqual(unbroken.weights);
-        }
-        expect(losses).toEqual(unbroken.losses);
-        expect(await savedState(at)).toEqual(unbroken.state);
-      }),
+      fc.asyncProperty(
+        fc.uniqueArray(fc.integer({ min: 1, max: unbroken.result.steps - 1 }), { maxLength: 5 }),
+        async (stops) => {
+          const at = folder();
+          const losses: [number, number][] = [];
+          for (const stop of [...stops.sort((a, b) => a - b), Number.POSITIVE_INFINITY]) {
+            const controller = new AbortController();
+            const weights = start();
+            const options = { checkpoint: { folder: at, identity: "a" }, signal: controller.signal };
+            const { events, result } = await drive(train(validated(weights, options)), (event) => {
+              if (event.type === "step" && event.step === stop) controller.abort();
+            });
+            losses.push(...lossesOf(events));
+            expect(result).toMatchObject(
+              stop < 20
+                ? { stopped: "interrupted", steps: stop }
+                : { stopped: "early-stop", steps: unbroken.result.steps },
+            );
+            if (stop > 20) expect(weights).toEqual(unbroken.weights);
+          }
+          expect(losses).toEqual(unbroken.losses);
+          expect(await savedState(at)).toEqual(unbroken.state);
+        },
+      ),
       { numRuns: 25 },
     );
   });
@@ -187,7 +206,9 @@ describe("stop and resume", () => {
   it("makes no step when it is stopped before the first", async () => {
     const at = folder();
     const weights = start();
-    const { result, events } = await drive(train(setUp(weights, { signal: AbortSignal.abort(), checkpoint: { folder: at, identity: "a" } })));
+    const { result, events } = await drive(
+      train(setUp(weights, { signal: AbortSignal.abort(), checkpoint: { folder: at, identity: "a" } })),
+    );
     expect(result).toMatchObject({ steps: 0, stopped: "interrupted" });
     expect(events).toEqual([{ type: "checkpoint", step: 0, path: at }]);
     expect(weights).toEqual(start());
@@ -210,7 +231,8 @@ describe("stop and resume", () => {
     const at = folder();
     await drive(train(setUp(start(), { steps: 2, checkpoint: { folder: at, identity: "a" } })));
     const mine = `.training.safetensors.${process.pid}.0badcafe.tmp`;
-    for (const name of [".training.safetensors.999999999.0badcafe.tmp", mine, ".other.999999999.0.tmp"]) await writeFile(join(at, name), "x");
+    for (const name of [".training.safetensors.999999999.0badcafe.tmp", mine, ".other.999999999.0.tmp"])
+      await writeFile(join(at, name), "x");
     await drive(train(setUp(start(), { steps: 3, checkpoint: { folder: at, identity: "a" } })));
     expect((await readdir(at)).sort()).toEqual([".other.999999999.0.tmp", mine, "training.safetensors"]);
   });
@@ -222,10 +244,23 @@ describe("numbers that are not finite", () => {
     const weights = start();
     // w - 5 (w - 0): grows fourfold at each step, until its square leaves float32
     const options = (rate: number, now: Record<string, Float32Array>): TrainOptions =>
-      setUp(now, { ...plain, learningRate: rate, clipNorm: 0, steps: 200, checkpoint: { folder: at, identity: "a", everySeconds: 0 } }, still);
+      setUp(
+        now,
+        {
+          ...plain,
+          learningRate: rate,
+          clipNorm: 0,
+          steps: 200,
+          checkpoint: { folder: at, identity: "a", everySeconds: 0 },
+        },
+        still,
+      );
     const losses: number[] = [];
     const failed = drive(train(options(5, weights)), (event) => event.type === "step" && losses.push(event.loss));
-    const error = await failed.then(() => undefined, (reason: unknown) => reason as Error);
+    const error = await failed.then(
+      () => undefined,
+      (reason: unknown) => reason as Error,
+    );
     expect(error).toBeInstanceOf(UserError);
     const n = losses.length;
     expect(error?.message).toBe(
@@ -253,11 +288,14 @@ describe("numbers that are not finite", () => {
   it("in a gradient are found too", async () => {
     const weights = start();
     const objective = quadratic(weights, still);
-    const bad = { ...objective, accumulate: async (...given: Parameters<typeof objective.accumulate>) => {
-      const loss = await objective.accumulate(...given);
-      if (given[2] === 3) objective.gradients.w[1] = Number.POSITIVE_INFINITY;
-      return loss;
-    } };
+    const bad = {
+      ...objective,
+      accumulate: async (...given: Parameters<typeof objective.accumulate>) => {
+        const loss = await objective.accumulate(...given);
+        if (given[2] === 3) objective.gradients.w[1] = Number.POSITIVE_INFINITY;
+        return loss;
+      },
+    };
     const run = drive(train({ ...setUp(weights), objective: bad }));
     await expect(run).rejects.toThrow("got a gradient of norm Infinity at step 4; the weights of step 0 are kept");
     expect(weights).toEqual(start());

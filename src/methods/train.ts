@@ -126,7 +126,15 @@ export async function* train(options: TrainOptions): AsyncGenerator<MethodEvent,
     progress.lastLoss = loss;
     const elapsed = (clock() - started) / 1000;
     progress.seconds += elapsed;
-    yield { type: "step", step: progress.step, steps, tokens: progress.tokens, loss, learningRate: rate, tokensPerSecond: tokens / elapsed };
+    yield {
+      type: "step",
+      step: progress.step,
+      steps,
+      tokens: progress.tokens,
+      loss,
+      learningRate: rate,
+      tokensPerSecond: tokens / elapsed,
+    };
     if (validation && progress.step % validation.every === 0) {
       yield await validate(validation, weights, best, progress);
       if (progress.sinceBest >= validation.patience) {
@@ -141,7 +149,10 @@ export async function* train(options: TrainOptions): AsyncGenerator<MethodEvent,
   return { steps: step, tokens, seconds, finalLoss: lastLoss, stopped };
 }
 
-function copyInto(target: Readonly<Record<string, Float32Array>>, source: Readonly<Record<string, Float32Array>>): void {
+function copyInto(
+  target: Readonly<Record<string, Float32Array>>,
+  source: Readonly<Record<string, Float32Array>>,
+): void {
   for (const [name, values] of Object.entries(source)) target[name].set(values);
 }
 

@@ -1,6 +1,7 @@
 /** Where a run took place: stored with every result, because a number without its machine cannot be compared. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import { availableParallelism, cpus, release, totalmem } from "node:os";
 
 export type MachineInfo = Readonly<Record<"cpu" | "cores" | "memoryGB" | "platform" | "system", string | number>>;
@@ -29,8 +30,13 @@ function packageVersion(read: () => string): string {
 /** Versions of this package, of Node.js and of the parts that compute. */
 export function versionInfo(): Readonly<Record<string, string>> {
   const require = createRequire(import.meta.url);
+  // Not every package exports its package.json, so look where resolution would look
   const dependency = (name: string) =>
-    packageVersion(() => readFileSync(require.resolve(`${name}/package.json`), "utf8"));
+    packageVersion(() => {
+      const folders = require.resolve.paths(name) ?? [];
+      const found = folders.map((folder) => join(folder, name, "package.json")).find((path) => existsSync(path));
+      return readFileSync(found ?? "", "utf8");
+    });
   return {
     // Two folders up both from src/runs and from the built dist/runs.
     mneme: packageVersion(() => readFileSync(new URL("../../package.json", import.meta.url), "utf8")),

@@ -56,6 +56,7 @@ export function mneme(
 /** The one JSON object that a command with --json prints, and nothing else. */
 export function jsonOf({ stdout, stderr }: CliResult): Record<string, unknown> {
   const lines = stdout.split("\n");
-  if (lines.length !== 2 || lines[1] !== "") throw new Error(`expected one line, got ${JSON.stringify(stdout)}; stderr: ${stderr}`);
+  if (lines.length !== 2 || lines[1] !== "")
+    throw new Error(`expected one line, got ${JSON.stringify(stdout)}; stderr: ${stderr}`);
   return JSON.parse(lines[0]) as Record<string, unknown>;
 }

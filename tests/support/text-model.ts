@@ -39,7 +39,14 @@ export interface TextModelOptions {
 
 function configOf({ architecture = "llama", context = 64, width = 32, layers = 2, tied = false }: TextModelOptions) {
   if (architecture === "gpt2") {
-    return { model_type: "gpt2", architectures: ["GPT2LMHeadModel"], n_embd: width, n_layer: layers, n_head: 4, n_positions: context };
+    return {
+      model_type: "gpt2",
+      architectures: ["GPT2LMHeadModel"],
+      n_embd: width,
+      n_layer: layers,
+      n_head: 4,
+      n_positions: context,
+    };
   }
   return {
     model_type: architecture,
@@ -70,17 +77,27 @@ export async function writeTextModel(folder: string, options: TextModelOptions =
   const { architecture = "llama", seed = 1, vocabulary = 300 } = options;
   await mkdir(folder, { recursive: true });
   const json = (name: string, value: unknown): Promise<void> => writeFile(join(folder, name), JSON.stringify(value));
-  const tokenizer = await trainBpe(Object.values(smallTexts), { vocabSize: vocabulary, specialTokens: ["<end>", "<begin>"] });
+  const tokenizer = await trainBpe(Object.values(smallTexts), {
+    vocabSize: vocabulary,
+    specialTokens: ["<end>", "<begin>"],
+  });
   // As in their families: llama puts a start token before a text, gpt2 has one but does not, qwen2 has none
   const bos = { llama: { bos_token: "<begin>" }, gpt2: { bos_token: "<end>" }, qwen2: {} }[architecture];
   await json("tokenizer.json", architecture === "llama" ? { ...tokenizer, post_processor: startToken } : tokenizer);
   await json("tokenizer_config.json", { tokenizer_class: "PreTrainedTokenizerFast", eos_token: "<end>", ...bos });
-  const config = { ...configOf(options), vocab_size: Object.keys(tokenizer.model.vocab).length, bos_token_id: null, eos_token_id: 0 };
+  const config = {
+    ...configOf(options),
+    vocab_size: Object.keys(tokenizer.model.vocab).length,
+    bos_token_id: null,
+    eos_token_id: 0,
+  };
   await json("config.json", config);
   const definition = causalDefinitionFor(config);
   const parsed = definition.parseConfig(config);
   const rule = gpt2Rule({ layers: definition.geometry(parsed).layers, std: 0.1 });
-  await writeSafetensors(join(folder, "model.safetensors"), initialize(definition.shapes(parsed), rule, seed), { metadata: { format: "pt" } });
+  await writeSafetensors(join(folder, "model.safetensors"), initialize(definition.shapes(parsed), rule, seed), {
+    metadata: { format: "pt" },
+  });
   return folder;
 }
 

@@ -63,7 +63,10 @@ export async function killableRun(folder: string, onStep?: (step: number) => voi
   const { result } = await drive(run, (event) => event.type === "step" && onStep?.(event.step));
   await runtime.dispose();
   const { seconds: _, ...rest } = result;
-  return { result: rest, digests: Object.fromEntries(Object.entries(weights).map(([name, values]) => [name, digest(values)])) };
+  return {
+    result: rest,
+    digests: Object.fromEntries(Object.entries(weights).map(([name, values]) => [name, digest(values)])),
+  };
 }
 
 if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -13,7 +13,10 @@ export interface Driven<R> {
 }
 
 /** Run a generator to its end; `onEvent` sees every event before the next is asked for. */
-export async function drive<R>(run: AsyncGenerator<MethodEvent, R>, onEvent?: (event: MethodEvent) => void): Promise<Driven<R>> {
+export async function drive<R>(
+  run: AsyncGenerator<MethodEvent, R>,
+  onEvent?: (event: MethodEvent) => void,
+): Promise<Driven<R>> {
   const events: MethodEvent[] = [];
   for (;;) {
     const next = await run.next();
@@ -46,7 +49,9 @@ export async function learn(
 }
 
 export const digest = (values: Float32Array): string =>
-  createHash("sha256").update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength)).digest("hex");
+  createHash("sha256")
+    .update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
+    .digest("hex");
 
 /** Every array of a checkpoint (weights, moments, best weights) as a digest, and its progress without the clock. */
 export async function savedState(folder: string): Promise<Record<string, unknown>> {
@@ -63,8 +68,13 @@ export async function savedState(folder: string): Promise<Record<string, unknown
 export const fileBytes = (folder: string): Promise<Buffer> => readFile(join(folder, "training.safetensors"));
 
 /** The loss |w - target|^2 / 2, whose gradient is w - target; the target moves with the batch. */
-export function quadratic(weights: Readonly<Record<string, Float32Array>>, target: (step: number, i: number) => number): Objective {
-  const gradients = Object.fromEntries(Object.entries(weights).map(([name, { length }]) => [name, new Float32Array(length)]));
+export function quadratic(
+  weights: Readonly<Record<string, Float32Array>>,
+  target: (step: number, i: number) => number,
+): Objective {
+  const gradients = Object.fromEntries(
+    Object.entries(weights).map(([name, { length }]) => [name, new Float32Array(length)]),
+  );
   return {
     gradients,
     clear() {

@@ -14,7 +14,9 @@ interface Flags {
 export function define(command: Command): void {
   command
     .addArgument(new Argument("<suite>", "what to measure").choices(["engine"]))
-    .option("--only <name,...>", `some of the measures: ${engineMeasures.join(", ")}`, (text: string) => text.split(",").map((name) => name.trim()))
+    .option("--only <name,...>", `some of the measures: ${engineMeasures.join(", ")}`, (text: string) =>
+      text.split(",").map((name) => name.trim()),
+    )
     .option("--quick", "fewer repeats: shows that it runs, not what is true")
     .option("--model <name>", "the model that is started cold (default: the embedded one)");
 }

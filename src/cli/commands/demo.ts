@@ -33,7 +33,10 @@ async function clear(out: string): Promise<void> {
   const ours = new Set([...demoMethods, "stream.json", "result.json", "report.html"]);
   const found = (await readdir(out)).filter((name) => !name.startsWith(lockName));
   const other = found.find((name) => !ours.has(name));
-  if (other !== undefined) throw new UserError(`demo: expected a folder of an earlier demo, got ${out} with ${other}; name another with --out`);
+  if (other !== undefined)
+    throw new UserError(
+      `demo: expected a folder of an earlier demo, got ${out} with ${other}; name another with --out`,
+    );
   for (const name of found) await rm(join(out, name), { recursive: true });
 }
 
@@ -41,7 +44,10 @@ export async function run(command: Command, session: Session): Promise<Record<st
   const flags = command.opts<Flags>();
   const { output } = session;
   const { model, out, seed, threads } = flags;
-  const files = (await readdir(notes)).filter((name) => name.endsWith(".txt")).sort().map((name) => shownPath(join(notes, name)));
+  const files = (await readdir(notes))
+    .filter((name) => name.endsWith(".txt"))
+    .sort()
+    .map((name) => shownPath(join(notes, name)));
   const configs = demoMethods.map((method) => {
     const methodOptions = parseMethodOptions(methodNamed(method), {});
     return parseStreamConfig({ model, method, methodOptions, files, seed, threads, out });
@@ -50,7 +56,9 @@ export async function run(command: Command, session: Session): Promise<Record<st
   const lock = await acquireLock(join(out, lockName), out);
   try {
     await clear(out);
-    output.print(`Teaching ${output.style("bold", model)} ${files.length} short notes, one after another, in ${demoMethods.length} ways.`);
+    output.print(
+      `Teaching ${output.style("bold", model)} ${files.length} short notes, one after another, in ${demoMethods.length} ways.`,
+    );
     output.print("Each note keeps a part back; how well the model predicts that part shows what it knows.");
     output.print();
     return { command: "demo", ...(await runPlan({ out, configs }, { session, engine: flags, owned: true })) };

@@ -36,7 +36,11 @@ export function define(command: Command): void {
     .option("--adapter <folder>", "LoRA adapter (PEFT) to add to the model")
     .option("--chat", "put the prompt into the model's chat template")
     .option("--max-tokens <n>", "most tokens to generate", numberFlag({ min: 0, integer: true }), 128)
-    .option("--temperature <t>", "sample with this temperature (default: 0, always the best token)", numberFlag({ min: 0 }))
+    .option(
+      "--temperature <t>",
+      "sample with this temperature (default: 0, always the best token)",
+      numberFlag({ min: 0 }),
+    )
     .option("--top-k <k>", "sample among the k best tokens", numberFlag({ min: 0, integer: true }))
     .option("--top-p <p>", "sample among the best tokens that hold this probability", numberFlag({ min: 0, max: 1 }))
     .option("--min-p <p>", "sample among tokens at least p times as likely as the best", numberFlag({ min: 0, max: 1 }))
@@ -54,7 +58,8 @@ async function readStdin(): Promise<string> {
   for await (const chunk of process.stdin) chunks.push(Buffer.from(chunk as Buffer));
   const bytes = Buffer.concat(chunks);
   const text = bytes.toString("utf8");
-  if (!Buffer.from(text).equals(bytes)) throw new UserError("generate: expected UTF-8 on stdin, got other bytes; convert the text");
+  if (!Buffer.from(text).equals(bytes))
+    throw new UserError("generate: expected UTF-8 on stdin, got other bytes; convert the text");
   // The line break that ends piped text is not part of what shall be continued
   return text.replace(/\r?\n$/, "");
 }
@@ -71,7 +76,9 @@ function checkFlags({ beams, groups, diversityPenalty, lengthPenalty, ...flags }
     throw new UserError("generate: expected --beams with --groups and the beam penalties, got none; add --beams N");
   }
   if (!flags.temperature && (flags.topK ?? flags.topP ?? flags.minP) !== undefined) {
-    throw new UserError("generate: expected --temperature with --top-k, --top-p and --min-p, got none or 0; add --temperature 1");
+    throw new UserError(
+      "generate: expected --temperature with --top-k, --top-p and --min-p, got none or 0; add --temperature 1",
+    );
   }
 }
 
@@ -110,7 +117,17 @@ async function sample({ decoder, model, ids, flags, session }: Job): Promise<Rec
   let text = "";
   let tokens = 0;
   let finish: Finish = "length";
-  const options = { tokenizer: model.tokenizer, maxTokens, temperature, topK, topP, minP, repetitionPenalty, stop, seed };
+  const options = {
+    tokenizer: model.tokenizer,
+    maxTokens,
+    temperature,
+    topK,
+    topP,
+    minP,
+    repetitionPenalty,
+    stop,
+    seed,
+  };
   for await (const piece of generate(decoder, [ids], { ...options, eosIds: model.eosIds, signal })) {
     if (piece.token !== undefined && tokens++ === 0) firstAt = performance.now();
     text += piece.text;
@@ -124,7 +141,12 @@ async function sample({ decoder, model, ids, flags, session }: Job): Promise<Rec
   if (finish === "aborted") throw new Interrupted();
   const reasons = { eos: "the text ended", stop: "stop text", length: "--max-tokens", context: "the context is full" };
   if (output.terminal) {
-    progress.line(output.style("dim", `${formatCount(tokens)} tokens, ${tokensPerSecond.toFixed(0)} a second; ended by: ${reasons[finish]}`));
+    progress.line(
+      output.style(
+        "dim",
+        `${formatCount(tokens)} tokens, ${tokensPerSecond.toFixed(0)} a second; ended by: ${reasons[finish]}`,
+      ),
+    );
   }
   return { text, tokens, finish, seconds, tokensPerSecond, seed };
 }

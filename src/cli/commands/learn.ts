@@ -9,7 +9,7 @@ import { z } from "zod";
 import { errorCode } from "../../checkpoint/files.ts";
 import { UserError } from "../../errors.ts";
 import { formatCount, formatSeconds } from "../../eval/format.ts";
-import { readTextFile } from "../../eval/text-file.ts";
+import { readTextFile } from "../../checkpoint/text.ts";
 import { parseMethodOptions } from "../../methods/definition.ts";
 import { methodNamed } from "../../methods/index.ts";
 import type { Document, Receipt } from "../../methods/method.ts";
@@ -75,14 +75,21 @@ async function savedConfig(work: RunFolder): Promise<LearnConfig> {
   const parsed = configSchema.safeParse(await work.readJson("config.json"));
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  throw new UserError(`learn: expected the options of a learning run in ${work.file("config.json")}, got a wrong ${issue.path.join(".")}; delete the folder and start again`);
+  throw new UserError(
+    `learn: expected the options of a learning run in ${work.file("config.json")}, got a wrong ${issue.path.join(".")}; delete the folder and start again`,
+  );
 }
 
 /** Learns, and leaves the product in the work folder. Throws `Interrupted` when stopped. */
 async function learn(
   work: RunFolder,
   config: LearnConfig,
-  { documents, flags, session, out }: { documents: readonly Document[]; flags: EngineFlags; session: Session; out: string },
+  {
+    documents,
+    flags,
+    session,
+    out,
+  }: { documents: readonly Document[]; flags: EngineFlags; session: Session; out: string },
 ): Promise<{ receipt: Receipt; wrote: string; bytes: number }> {
   const { progress, signal } = session;
   const definition = methodNamed(config.method);
@@ -100,12 +107,15 @@ async function learn(
         const detail = `loss ${loss.toFixed(2)}, ${formatCount(Math.round(tokensPerSecond))} tokens/s`;
         progress.update({ label: `learning with ${method.name}`, done: step, total: steps, detail });
       } else if (event.type === "validation") {
-        progress.line(`step ${event.step}: ${event.bitsPerByte.toFixed(3)} bits per byte on what is kept back${event.best ? "" : ", no better"}`);
+        progress.line(
+          `step ${event.step}: ${event.bitsPerByte.toFixed(3)} bits per byte on what is kept back${event.best ? "" : ", no better"}`,
+        );
       } else if (event.type === "note") progress.line(event.message);
       else if (event.type === "receipt") receipt = event.receipt;
     }
     progress.clear();
-    if (receipt === undefined || receipt.stopped === "interrupted") throw new Interrupted(commandLine(["learn", "--resume", out]));
+    if (receipt === undefined || receipt.stopped === "interrupted")
+      throw new Interrupted(commandLine(["learn", "--resume", out]));
     const done = { ...receipt };
     let wrote = "";
     await work.writeFolder(productName, async (folder) => {
@@ -121,7 +131,8 @@ async function learn(
 
 /** Moves the finished product to where the user wants it. */
 async function deliver(work: RunFolder, out: string): Promise<void> {
-  for (const name of await readdir(work.file(productName))) await rename(join(work.file(productName), name), join(out, name));
+  for (const name of await readdir(work.file(productName)))
+    await rename(join(work.file(productName), name), join(out, name));
   for (const name of await work.list()) if (name !== "run.lock") await work.remove(name);
 }
 
@@ -148,7 +159,15 @@ export async function run(command: Command, session: Session): Promise<Record<st
         `${formatCount(receipt.steps)} steps, ${formatCount(receipt.tokens)} tokens, loss ${receipt.finalLoss.toFixed(3)}${why}`,
     );
     output.print(wrote);
-    return { command: "learn", model: config.model, method: config.method, options: config.methodOptions, folder: out, bytes, receipt };
+    return {
+      command: "learn",
+      model: config.model,
+      method: config.method,
+      options: config.methodOptions,
+      folder: out,
+      bytes,
+      receipt,
+    };
   } finally {
     await work.close();
     // Empty now if all went well, and in the way if nothing was saved

@@ -62,7 +62,9 @@ export async function run(_command: Command, { output }: Session): Promise<Recor
   const embedded = (await embeddedModels()).map((name) => describe(name, join(embeddedFolder, name), "embedded"));
   const cached = (await listCached())
     .filter(({ complete }) => complete)
-    .map(({ name, folder, commit, refs }) => describe(refs.includes("main") ? name : `${name}@${commit}`, folder, "cache"));
+    .map(({ name, folder, commit, refs }) =>
+      describe(refs.includes("main") ? name : `${name}@${commit}`, folder, "cache"),
+    );
   const models = await Promise.all([...embedded, ...cached]);
   const kinds = Object.entries(definitions).map(([type, { kind }]) => ({ type, kind }));
   if (models.length === 0) output.print("No models here yet.");
@@ -75,11 +77,17 @@ export async function run(_command: Command, { output }: Session): Promise<Recor
       model.licence ?? "–",
       (model.where === "embedded" ? "embedded" : shownPath(model.folder)) + (model.usable ? "" : " (cannot be loaded)"),
     ]);
-    const [head, ...lines] = table([["model", "type", "parameters", "size", "licence", "where"], ...rows], { right: [2, 3] });
+    const [head, ...lines] = table([["model", "type", "parameters", "size", "licence", "where"], ...rows], {
+      right: [2, 3],
+    });
     output.print(output.style("bold", head));
     for (const line of lines) output.print(line);
   }
-  const ofKind = (kind: string): string => kinds.filter((entry) => entry.kind === kind).map(({ type }) => type).join(", ");
+  const ofKind = (kind: string): string =>
+    kinds
+      .filter((entry) => entry.kind === kind)
+      .map(({ type }) => type)
+      .join(", ");
   output.print();
   output.print(`Any model of these types can be named by its folder or hub id (org/name):`);
   output.print(`  language models  ${ofKind("causal")}`);

@@ -8,7 +8,7 @@ import type { Command } from "commander";
 import { isObject, readError, readJsonObject } from "../../checkpoint/files.ts";
 import { UserError } from "../../errors.ts";
 import { formatCount, formatSeconds } from "../../eval/format.ts";
-import { readTextFile } from "../../eval/text-file.ts";
+import { readTextFile } from "../../checkpoint/text.ts";
 import { parseRecipe, type Pretrained, pretrain, type Recipe } from "../../methods/pretrain.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { acquireLock } from "../../runs/lock.ts";
@@ -23,7 +23,7 @@ interface Flags extends Omit<EngineFlags, "seed"> {
   readonly exclude?: string;
   readonly validate: string[];
   readonly out: string;
-  readonly work: string;
+  readonly work?: string;
   readonly licence: string;
   readonly force?: boolean;
 }
@@ -35,7 +35,7 @@ export function define(command: Command): void {
     .option("--exclude <list.json>", "files that are not trained on: a JSON list of names, or an object with `files`")
     .option("--validate <path...>", "text files to measure the model on; a .json list names files beside it", [])
     .requiredOption("--out <folder>", "new folder for the model")
-    .requiredOption("--work <folder>", "folder for the state of the training; goes on from what is there")
+    .option("--work <folder>", "folder for the state of the training; goes on from what is there (default: work/NAME)")
     .option("--licence <id>", "licence in the model card", "mit")
     .option("--force", "replace what is in --out");
   addEngineFlags(command, { seed: false });
@@ -53,7 +53,8 @@ async function dataFiles(paths: readonly string[]): Promise<string[]> {
     if (!info.isDirectory()) found.push(path);
     else {
       const texts = (await readdir(path)).filter((name) => name.endsWith(".txt")).sort();
-      if (texts.length === 0) throw new UserError(`pretrain: expected .txt files in ${path}, got none; name another folder`);
+      if (texts.length === 0)
+        throw new UserError(`pretrain: expected .txt files in ${path}, got none; name another folder`);
       found.push(...texts.map((name) => join(path, name)));
     }
   }
@@ -73,12 +74,16 @@ async function namesIn(path: string): Promise<string[]> {
   }
   const names: unknown = isObject(value) ? value.files : value;
   if (Array.isArray(names) && names.every((name) => typeof name === "string")) return names;
-  throw new UserError(`pretrain: expected a JSON list of file names, or an object with them as "files", in ${path}, got something else; correct it`);
+  throw new UserError(
+    `pretrain: expected a JSON list of file names, or an object with them as "files", in ${path}, got something else; correct it`,
+  );
 }
 
 async function validationFiles(paths: readonly string[]): Promise<string[]> {
   const lists = await Promise.all(
-    paths.map(async (path) => (path.endsWith(".json") ? (await namesIn(path)).map((name) => join(dirname(path), name)) : [path])),
+    paths.map(async (path) =>
+      path.endsWith(".json") ? (await namesIn(path)).map((name) => join(dirname(path), name)) : [path],
+    ),
   );
   return unique(lists.flat());
 }
@@ -93,23 +98,37 @@ async function corpusOf({ data, exclude, validate }: Flags): Promise<Corpus> {
   const all = await dataFiles(data);
   const excluded = new Set((exclude === undefined ? [] : await namesIn(exclude)).map((name) => basename(name)));
   const files = all.filter((path) => !excluded.has(basename(path)));
-  if (files.length === 0) throw new UserError(`pretrain: expected files to train on, got ${all.length} of which all are excluded; name others with --data`);
+  if (files.length === 0)
+    throw new UserError(
+      `pretrain: expected files to train on, got ${all.length} of which all are excluded; name others with --data`,
+    );
   const names = files.map((path) => basename(path));
   const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) throw new UserError(`pretrain: expected files of different names, got two called ${twice}; rename one`);
+  if (twice !== undefined)
+    throw new UserError(`pretrain: expected files of different names, got two called ${twice}; rename one`);
   const validation = await validationFiles(validate);
   const both = validation.find((path) => names.includes(basename(path)));
-  if (both !== undefined) throw new UserError(`pretrain: expected validation files that are not trained on, got ${both} in both; name it in --exclude`);
+  if (both !== undefined)
+    throw new UserError(
+      `pretrain: expected validation files that are not trained on, got ${both} in both; name it in --exclude`,
+    );
   // Faults of all texts show before hours of training
   const measured = await Promise.all(validation.map(readTextFile));
   return { files, validation: measured.map(({ path, bytes, text }) => ({ name: basename(path), bytes, text })) };
 }
 
-async function trained(
-  { runtime, recipe, files, flags, session }: { runtime: Runtime; recipe: Recipe; files: readonly string[]; flags: Flags; session: Session },
-): Promise<Pretrained> {
+interface Training {
+  readonly runtime: Runtime;
+  readonly recipe: Recipe;
+  readonly files: readonly string[];
+  readonly work: string;
+  readonly session: Session;
+}
+
+/** Trains to the end, or throws `Interrupted` with the very command that goes on. */
+async function trained({ runtime, recipe, files, work, session }: Training): Promise<Pretrained> {
   const { progress, signal, argv } = session;
-  const events = pretrain({ runtime, recipe, files, folder: flags.work, signal });
+  const events = pretrain({ runtime, recipe, files, folder: work, signal });
   let mean: number | undefined;
   for (let next = await events.next(); ; next = await events.next()) {
     if (next.done) {
@@ -130,7 +149,9 @@ async function trained(
 async function checkOut({ out, force }: Flags): Promise<void> {
   const found = await readdir(out).catch((): string[] => []);
   if (found.length > 0 && !force) {
-    throw new UserError(`pretrain: expected a new or empty folder, got ${out} with ${found.slice(0, 4).join(", ")}; add --force to replace it, or name another`);
+    throw new UserError(
+      `pretrain: expected a new or empty folder, got ${out} with ${found.slice(0, 4).join(", ")}; add --force to replace it, or name another`,
+    );
   }
 }
 
@@ -140,14 +161,17 @@ export async function run(command: Command, session: Session): Promise<Record<st
   const recipe = parseRecipe(await readJsonObject(flags.recipe));
   await checkOut(flags);
   const { files, validation } = await corpusOf(flags);
-  await mkdir(flags.work, { recursive: true });
-  const lock = await acquireLock(join(flags.work, "run.lock"), flags.work);
+  const { work = join("work", recipe.name) } = flags;
+  await mkdir(work, { recursive: true });
+  const lock = await acquireLock(join(work, "run.lock"), work);
   const runtime = openRuntime(flags);
   try {
-    const model = await trained({ runtime, recipe, files, flags, session });
+    const model = await trained({ runtime, recipe, files, work, session });
     progress.clear();
     const { result } = model;
-    const data = await Promise.all(files.map(async (path) => ({ name: basename(path), bytes: (await stat(path)).size })));
+    const data = await Promise.all(
+      files.map(async (path) => ({ name: basename(path), bytes: (await stat(path)).size })),
+    );
     const card = await exportModel({
       model,
       recipe,
@@ -159,8 +183,13 @@ export async function run(command: Command, session: Session): Promise<Record<st
       runtime,
       session,
     });
-    output.print(`${recipe.name}: ${formatCount(result.tokens)} tokens in ${formatCount(result.steps)} steps, ${formatSeconds(result.seconds)}, loss ${result.finalLoss.toFixed(3)}`);
-    if (card.validation) output.print(`${card.validation.total.bitsPerByte.toFixed(4)} bits per byte on ${validation.length} ${validation.length === 1 ? "file" : "files"} not trained on`);
+    output.print(
+      `${recipe.name}: ${formatCount(result.tokens)} tokens in ${formatCount(result.steps)} steps, ${formatSeconds(result.seconds)}, loss ${result.finalLoss.toFixed(3)}`,
+    );
+    if (card.validation)
+      output.print(
+        `${card.validation.total.bitsPerByte.toFixed(4)} bits per byte on ${validation.length} ${validation.length === 1 ? "file" : "files"} not trained on`,
+      );
     output.print(`model: ${output.style("cyan", shownPath(flags.out))}`);
     return { command: "pretrain", name: recipe.name, folder: flags.out, ...result, corpus: model.corpus, ...card };
   } finally {
@@ -171,11 +200,12 @@ export async function run(command: Command, session: Session): Promise<Record<st
 
 /** The command for the model card, with paths from here: a card shall not name this machine's folders. */
 function cardCommand({ recipe, data, exclude, validate, out, work }: Flags): string {
-  const list = (...paths: readonly string[]): string => paths.map((path) => shellWord(relative("", path) || ".")).join(" ");
+  const list = (...paths: readonly string[]): string =>
+    paths.map((path) => shellWord(relative("", path) || ".")).join(" ");
   return [
     `mneme pretrain --recipe ${list(recipe)} --data ${list(...data)}`,
     ...(exclude === undefined ? [] : [`--exclude ${list(exclude)}`]),
     ...(validate.length === 0 ? [] : [`--validate ${list(...validate)}`]),
-    `--out ${list(out)} --work ${list(work)}`,
+    `--out ${list(out)}${work === undefined ? "" : ` --work ${list(work)}`}`,
   ].join(" \\\n  ");
 }

@@ -1,7 +1,7 @@
 /** `mneme score`: how well a model predicts texts, in nats per token and bits per byte. */
 import type { Command } from "commander";
 import { formatCount } from "../../eval/format.ts";
-import { readTextFile } from "../../eval/text-file.ts";
+import { readTextFile } from "../../checkpoint/text.ts";
 import { defaultModel } from "../embedded.ts";
 import { openModel } from "../open-model.ts";
 import { table } from "../output.ts";
@@ -51,7 +51,12 @@ export async function run(command: Command, session: Session): Promise<Record<st
     const [head, ...lines] = table(rows, { right: [1, 2, 3, 4] });
     output.print(output.style("bold", head));
     for (const line of lines) output.print(line);
-    return { command: "score", model: flags.model, files: scores.map((score, i) => ({ file: paths[i], ...score })), total };
+    return {
+      command: "score",
+      model: flags.model,
+      files: scores.map((score, i) => ({ file: paths[i], ...score })),
+      total,
+    };
   } finally {
     await runtime.dispose();
   }

@@ -31,11 +31,26 @@ export function define(command: Command): void {
 function planOf(command: Command, flags: Flags): StreamPlan {
   const [files] = command.processedArgs as [string[]];
   const { model, method: chosen = [], out, holdout, columns, baseline, seed, threads } = flags;
-  if (files.length === 0) throw new UserError("stream: expected text files, got none; name them in the order in which they are learned");
-  if (chosen.length === 0) throw new UserError("stream: expected --method, got none; name one or more, such as --method finetune --method lora");
+  if (files.length === 0)
+    throw new UserError("stream: expected text files, got none; name them in the order in which they are learned");
+  if (chosen.length === 0)
+    throw new UserError(
+      "stream: expected --method, got none; name one or more, such as --method finetune --method lora",
+    );
   if (out === undefined) throw new UserError("stream: expected --out, got none; name a new folder for the results");
   const configs = methodOptions(command, chosen).map(({ definition, options }) =>
-    parseStreamConfig({ model, method: definition.name, methodOptions: options, files, seed, holdout, columns, baseline, threads, out }),
+    parseStreamConfig({
+      model,
+      method: definition.name,
+      methodOptions: options,
+      files,
+      seed,
+      holdout,
+      columns,
+      baseline,
+      threads,
+      out,
+    }),
   );
   return { out, configs };
 }
@@ -46,5 +61,8 @@ export async function run(command: Command, session: Session): Promise<Record<st
     return { command: "stream", ...(await runPlan(planOf(command, flags), { session, engine: flags })) };
   }
   refuseBesideResume(command, ["device", "threads"]);
-  return { command: "stream", ...(await runPlan(await loadPlan(flags.resume), { session, engine: flags, resume: true })) };
+  return {
+    command: "stream",
+    ...(await runPlan(await loadPlan(flags.resume), { session, engine: flags, resume: true })),
+  };
 }

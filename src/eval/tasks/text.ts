@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { basename, sep } from "node:path";
 import { internal, UserError } from "../../errors.ts";
 import type { Task, Topic } from "../task.ts";
-import type { TextFile } from "../text-file.ts";
+import type { TextFile } from "../../checkpoint/text.ts";
 
 export interface TextTaskOptions {
   /** Share of each file that is held out, between 0 and 0.5. */

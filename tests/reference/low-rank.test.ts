@@ -1,13 +1,13 @@
 /** The low-rank update of a linear layer against its closed form: value, gradients, both layouts, dropout. */
 import { afterAll, describe, expect, it } from "vitest";
-import { expectClose } from "../../tests/support/close.ts";
-import { createRuntime } from "../runtime/runtime.ts";
-import { float32Host } from "../tensor/dtype.ts";
-import { input, mul, sum } from "../tensor/functions.ts";
-import { gradients } from "../tensor/grad.ts";
-import { randomStream } from "../tensor/random.ts";
-import { dropout, linearLayer } from "./linear.ts";
-import { paramsOf, weightInputs } from "./params.ts";
+import { expectClose } from "../support/close.ts";
+import { createRuntime } from "../../src/runtime/runtime.ts";
+import { float32Host } from "../../src/tensor/dtype.ts";
+import { input, mul, sum } from "../../src/tensor/functions.ts";
+import { gradients } from "../../src/tensor/grad.ts";
+import { randomStream } from "../../src/tensor/random.ts";
+import { dropout, linearLayer } from "../../src/nn/linear.ts";
+import { paramsOf, weightInputs } from "../../src/nn/params.ts";
 
 const runtime = createRuntime({ threads: 1 });
 afterAll(() => runtime.dispose());
@@ -43,7 +43,11 @@ describe.each([{ inputFirst: false }, { inputFirst: true }])("h = W x + b + s B 
     const y = linearLayer(xs, paramsOf(tensors, { scale: s, dropout: 0 }).at("l"), { inputFirst });
     const names = Object.keys(tensors);
     const found = gradients(sum(mul(y, input("g", "float32", [N, O]))), [xs, ...names.map((name) => tensors[name])]);
-    const program = await runtime.compile({ y, dx: found[0], ...Object.fromEntries(names.map((name, i) => [`d ${name}`, found[i + 1]])) });
+    const program = await runtime.compile({
+      y,
+      dx: found[0],
+      ...Object.fromEntries(names.map((name, i) => [`d ${name}`, found[i + 1]])),
+    });
     const results = await program.run({
       x: float32Host([N, I], x),
       g: float32Host([N, O], g),
@@ -52,11 +56,17 @@ describe.each([{ inputFirst: false }, { inputFirst: true }])("h = W x + b + s B 
       "l.lora_A.weight": float32Host([R, I], down),
       "l.lora_B.weight": float32Host([O, R], up),
     });
-    const plus = (p: readonly number[], q: readonly number[], factor = 1): number[] => p.map((value, i) => value + factor * q[i]);
+    const plus = (p: readonly number[], q: readonly number[], factor = 1): number[] =>
+      p.map((value, i) => value + factor * q[i]);
     const matrix = inputFirst ? [...w] : transposed(w, I, O); // [I, O]
     const hidden = product(x, transposed(down, I, R), [N, I, R]); // A x
     const value = plus(product(x, matrix, [N, I, O]), product(hidden, transposed(up, R, O), [N, R, O]), s);
-    expectClose("y", results.y.data as Float32Array, value.map((v, i) => v + b[i % O]), CLOSE);
+    expectClose(
+      "y",
+      results.y.data as Float32Array,
+      value.map((v, i) => v + b[i % O]),
+      CLOSE,
+    );
     // dB = s g^T (A x); dA = s (g B)^T x; dx = g W + s g B A
     const gUp = product(g, up, [N, O, R]);
     const dB = product(transposed(g, O, N), hidden, [O, N, R]).map((v) => s * v);
