@@ -139,7 +139,7 @@ describe("pretrain", () => {
     await expect(run(folder, { given: [join(root, "missing.txt")] })).rejects.toBeInstanceOf(UserError);
     const binary = join(root, "binary.txt");
     await writeFile(binary, Buffer.from([65, 0, 66]));
-    await expect(run(join(root, "binary"), { given: [binary] })).rejects.toThrow("got a NUL byte at byte 1");
+    await expect(run(join(root, "binary"), { given: [binary] })).rejects.toThrow(/got a NUL byte at \w+ 1\b/);
   });
 });
 
