@@ -18,7 +18,8 @@ const exists = (path: string): Promise<boolean> =>
 
 export const coldStartMs: Measure = async ({ quick, model, signal }) => {
   // In a checkout, build what is there now; an installed package has its build
-  if (await exists(join(root, "src"))) await runNode([join(root, "node_modules/typescript/bin/tsc"), "-p", root], signal);
+  if (await exists(join(root, "src")))
+    await runNode([join(root, "node_modules/typescript/bin/tsc"), "-p", root], signal);
   if (!(await exists(command))) return absent("expected the built command dist/cli/main.js, got none; build it first");
   if (!(await exists(join(model, "config.json"))))
     return absent(`expected a model folder at ${model}, got none; name one with --model`);

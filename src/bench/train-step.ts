@@ -31,7 +31,10 @@ interface Opponent {
 
 async function opponents(): Promise<Record<string, Opponent>> {
   const found: Record<string, Opponent> = {};
-  for (const [name, tuned] of [["installed", false], ["tuned", true]] as const) {
+  for (const [name, tuned] of [
+    ["installed", false],
+    ["tuned", true],
+  ] as const) {
     const peer = await startPeer(torchCommands({ tuned }));
     if (peer) found[name] = { peer, rounds: { 1: [], 2: [] }, variants: new Set() };
   }
@@ -72,7 +75,13 @@ export const trainStepRatio: Measure = async ({ quick, log, signal }) => {
     const best = bestOf(rounds);
     const { byRound: _, ...ours } = best;
     const tokensPerSecond = (1000 * TRAIN_BATCH * TRAIN_LENGTH) / ours.stepMs.median;
-    const common = { batch: [TRAIN_BATCH, TRAIN_LENGTH], rounds: roundCount, stepsPerRound: steps, tokensPerSecond, ours };
+    const common = {
+      batch: [TRAIN_BATCH, TRAIN_LENGTH],
+      rounds: roundCount,
+      stepsPerRound: steps,
+      tokensPerSecond,
+      ours,
+    };
     if (!peers.installed) return { value: null, ...common, peer: "absent" };
     const { ratio, ...peer } = compare(peers.installed, best);
     return { value: ratio, ...common, peer, tuned: peers.tuned && compare(peers.tuned, best) };

@@ -144,12 +144,12 @@ test("texts that are none are refused with the place", async () => {
   };
   const score = ["score", "--model", model];
   await refuses([...score, write("empty.txt", "")], /got an empty file/);
-  await refuses([...score, write("binary.txt", "abc\0def")], /zero byte at offset 3/);
+  await refuses([...score, write("binary.txt", "abc\0def")], /NUL byte at offset 3/);
   await refuses(
     [...score, write("latin.txt", Uint8Array.from([0x63, 0x61, 0x66, 0xe9, 0x21]))],
     /invalid byte 0xe9 at offset 3/,
   );
-  await refuses([...score, named("none.txt")], /got no such file/);
+  await refuses([...score, named("none.txt")], /got nothing there/);
   const out = named("short-out");
   const short = write("short.txt", "one line only");
   await refuses(

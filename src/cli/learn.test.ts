@@ -170,7 +170,7 @@ test("options are checked against the chosen methods before anything is written"
       /Expected one of sgd, adam, adamw; did you mean adam/,
     ],
     [["learn", "--method", "lora", "--method", "finetune", texts[0]], /Expected one method/],
-    [["stream", "--method", "lora", texts[0], named("missing.txt")], /no such file/],
+    [["stream", "--method", "lora", texts[0], named("missing.txt")], /nothing there/],
     [["stream", texts[0]], /expected --method, got none/],
     [["learn", "--method", "lora"], /expected text files, got none/],
   ];

@@ -2,7 +2,15 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { expectClose, type Tolerance } from "../../tests/support/close.ts";
 import {
-  allOutputs, decoderGraph, decoderOf, encoderGraph, encoderOf, type Fixture, greedy, readFixture, runFixture,
+  allOutputs,
+  decoderGraph,
+  decoderOf,
+  encoderGraph,
+  encoderOf,
+  type Fixture,
+  greedy,
+  readFixture,
+  runFixture,
 } from "../../tests/support/model-fixture.ts";
 import { createRuntime } from "../runtime/runtime.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
@@ -47,7 +55,11 @@ describe.each(decoders)("decoder %s", (name, outputs) => {
   test("logits, loss, states, attentions and all gradients equal PyTorch's", async () => {
     const fixture = decoderOf(await readFixture(name, outputs));
     const shape = fixture.reference.get("input_ids")?.shape ?? [];
-    compare(await runFixture(runtime, allOutputs(decoderGraph(fixture, shape)), fixture), fixture, /^(input_ids|loss_mask|greedy_ids|(beam|group)\..*)$/);
+    compare(
+      await runFixture(runtime, allOutputs(decoderGraph(fixture, shape)), fixture),
+      fixture,
+      /^(input_ids|loss_mask|greedy_ids|(beam|group)\..*)$/,
+    );
   });
 
   test("frozen weights give the same logits, and the greedy continuation is PyTorch's", async () => {

@@ -25,8 +25,18 @@ test.each([
 ])("%s search finds the reference's hypotheses", async (name, options) => {
   const found = await beamSearch(decoder, prompt, options);
   expect(found.flatMap(({ ids }) => ids)).toEqual(numbers(`${name}.ids`));
-  expectClose("log-probabilities", found.map(({ logProb }) => logProb), numbers(`${name}.log_probs`), { absolute: 1e-4, relative: 1e-5 });
-  expectClose("scores", found.map(({ score }) => score), numbers(`${name}.scores`), { absolute: 1e-4, relative: 1e-5 });
+  expectClose(
+    "log-probabilities",
+    found.map(({ logProb }) => logProb),
+    numbers(`${name}.log_probs`),
+    { absolute: 1e-4, relative: 1e-5 },
+  );
+  expectClose(
+    "scores",
+    found.map(({ score }) => score),
+    numbers(`${name}.scores`),
+    { absolute: 1e-4, relative: 1e-5 },
+  );
 });
 
 test("one beam is greedy", async () => {
@@ -45,7 +55,8 @@ describe("end tokens", () => {
         return;
       }
       const row = logSoftmaxInPlace((await logits([...prompt, ...ids])).last.slice());
-      for (const [token, value] of row.entries()) if (ids.length < steps - 1 || value > -6) await visit([...ids, token], total + value);
+      for (const [token, value] of row.entries())
+        if (ids.length < steps - 1 || value > -6) await visit([...ids, token], total + value);
     };
     await visit([], 0);
     return found.sort((a, b) => b.score - a.score);
@@ -71,7 +82,9 @@ describe("end tokens", () => {
 test("the context ends a search; senseless options are refused", async () => {
   const long = Array.from({ length: 62 }, (_, i) => i % 56);
   expect((await beamSearch(decoder, long, { beams: 2, maxTokens: 20 }))[0].ids).toHaveLength(3);
-  await expect(beamSearch(decoder, prompt, { beams: 3, groups: 2 })).rejects.toThrow("divisible by groups, got 3 beams in 2 groups");
+  await expect(beamSearch(decoder, prompt, { beams: 3, groups: 2 })).rejects.toThrow(
+    "divisible by groups, got 3 beams in 2 groups",
+  );
   await expect(beamSearch(decoder, prompt, { beams: 0 })).rejects.toThrow("beams to be 1 or more, got 0");
   await expect(beamSearch(decoder, [], {})).rejects.toThrow("1 or more tokens");
 });

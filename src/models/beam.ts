@@ -47,15 +47,19 @@ export async function beamSearch(
 ): Promise<Hypothesis[]> {
   const { context, vocabulary } = decoder.geometry;
   for (const [name, value] of Object.entries({ beams, groups, maxTokens })) {
-    if (!Number.isInteger(value) || value < 1) throw new UserError(`beamSearch: expected ${name} to be 1 or more, got ${value}`);
+    if (!Number.isInteger(value) || value < 1)
+      throw new UserError(`beamSearch: expected ${name} to be 1 or more, got ${value}`);
   }
-  if (beams % groups !== 0) throw new UserError(`beamSearch: expected beams divisible by groups, got ${beams} beams in ${groups} groups`);
+  if (beams % groups !== 0)
+    throw new UserError(`beamSearch: expected beams divisible by groups, got ${beams} beams in ${groups} groups`);
   checkPrompts([prompt], context);
   const size = beams / groups;
   const ends = new Set(eosIds);
   const steps = Math.min(maxTokens, context - prompt.length + 1);
   const normalised = (group: number, { ids, logProb, penalised }: Omit<Beam, "row">): Hypothesis => ({
-    group, ids, logProb,
+    group,
+    ids,
+    logProb,
     score: penalised / ids.length ** lengthPenalty,
   });
 
@@ -64,12 +68,19 @@ export async function beamSearch(
   let live: Beam[][] = Array.from({ length: groups }, () => [{ ids: [], logProb: 0, penalised: 0, row: 0 }]);
   const done: Hypothesis[][] = Array.from({ length: groups }, () => []);
   for (let step = 1; ; step++) {
-    for (let row = 0; row < cache.batch; row++) logSoftmaxInPlace(logits.subarray(row * vocabulary, (row + 1) * vocabulary));
+    for (let row = 0; row < cache.batch; row++)
+      logSoftmaxInPlace(logits.subarray(row * vocabulary, (row + 1) * vocabulary));
     const chosen = new Map<number, number>(); // token -> hypotheses of earlier groups that end in it now
     live = live.map((group, g) => {
       if (group.length === 0) return group;
       // Twice as many as needed: in the worst case every beam's best token is an end
-      const ranked = expand(group, logits, vocabulary, 2 * size + ends.size, (token) => diversityPenalty * (chosen.get(token) ?? 0));
+      const ranked = expand(
+        group,
+        logits,
+        vocabulary,
+        2 * size + ends.size,
+        (token) => diversityPenalty * (chosen.get(token) ?? 0),
+      );
       const next: Beam[] = [];
       for (const [rank, beam] of ranked.entries()) {
         if (next.length === size) break;
@@ -80,7 +91,10 @@ export async function beamSearch(
       for (const { ids } of next) chosen.set(ids[step - 1], (chosen.get(ids[step - 1]) ?? 0) + 1);
       // Log-probabilities only fall: a full group ends when its best beam cannot reach its worst complete hypothesis
       const longest = lengthPenalty > 0 ? steps : step;
-      const hopeless = done[g].length === size && next.length > 0 && next[0].penalised / longest ** lengthPenalty <= done[g][size - 1].score;
+      const hopeless =
+        done[g].length === size &&
+        next.length > 0 &&
+        next[0].penalised / longest ** lengthPenalty <= done[g][size - 1].score;
       return hopeless ? [] : next;
     });
     const all = live.flat();
@@ -89,13 +103,23 @@ export async function beamSearch(
     let row = 0;
     live = live.map((group) => group.map((beam) => ({ ...beam, row: row++ })));
     const place = prompt.length + step - 1;
-    logits = await decoder.step(cache, all.map(({ ids }) => ids[step - 1]), all.map(() => place));
+    logits = await decoder.step(
+      cache,
+      all.map(({ ids }) => ids[step - 1]),
+      all.map(() => place),
+    );
   }
   return live.flatMap((group, g) => best([...done[g], ...group.map((beam) => normalised(g, beam))], size));
 }
 
 /** The best extensions of a group's beams by one token, best first. */
-function expand(group: readonly Beam[], logProbs: Float32Array, vocabulary: number, count: number, penalty: (token: number) => number): Beam[] {
+function expand(
+  group: readonly Beam[],
+  logProbs: Float32Array,
+  vocabulary: number,
+  count: number,
+  penalty: (token: number) => number,
+): Beam[] {
   const found: Beam[] = [];
   for (const { ids, logProb, penalised, row } of group) {
     const scores = logProbs.subarray(row * vocabulary, (row + 1) * vocabulary);

@@ -46,7 +46,11 @@ interface BertVariant {
 }
 
 const LINEAR = [
-  "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense", "intermediate.dense",
+  "attention.self.query",
+  "attention.self.key",
+  "attention.self.value",
+  "attention.output.dense",
+  "intermediate.dense",
   "output.dense",
 ];
 
@@ -72,7 +76,9 @@ const norm = (p: Params, c: BertConfig, x: Tensor): Tensor =>
 
 function embed(p: Params, c: BertConfig, inputs: EncoderInputs, positions: Tensor): Tensor {
   const types = p.at("token_type_embeddings");
-  const type = inputs.tokenTypes ? embedding(inputs.tokenTypes, types) : slice(types.get("weight"), { axis: 0, end: 1 });
+  const type = inputs.tokenTypes
+    ? embedding(inputs.tokenTypes, types)
+    : slice(types.get("weight"), { axis: 0, end: 1 });
   const words = embedding(inputs.ids, p.at("word_embeddings"));
   return norm(p.at("LayerNorm"), c, add(add(words, embedding(positions, p.at("position_embeddings"))), type));
 }
@@ -96,7 +102,8 @@ function forward(p: Params, c: BertConfig, inputs: EncoderInputs, positions: Ten
   return { hidden, attentions };
 }
 
-const layersOf = (c: BertConfig): string[] => Array.from({ length: c.num_hidden_layers }, (_, i) => `encoder.layer.${i}`);
+const layersOf = (c: BertConfig): string[] =>
+  Array.from({ length: c.num_hidden_layers }, (_, i) => `encoder.layer.${i}`);
 
 /** A definition in the BERT family. */
 export function bertFamily(modelType: string, variant: BertVariant): EncoderDefinition<BertConfig> {
@@ -125,12 +132,16 @@ export function bertFamily(modelType: string, variant: BertVariant): EncoderDefi
       }
       return shapes;
     },
-    optionalShapes: (c) => ({ "pooler.dense.weight": [c.hidden_size, c.hidden_size], "pooler.dense.bias": [c.hidden_size] }),
+    optionalShapes: (c) => ({
+      "pooler.dense.weight": [c.hidden_size, c.hidden_size],
+      "pooler.dense.bias": [c.hidden_size],
+    }),
     padId: (c) => c.pad_token_id ?? 0,
     // Heads are ignored, and so is the buffer of positions; the first checkpoints name LayerNorm's tensors gamma and beta
     canonicalName(name) {
       const bare = name.startsWith(`${variant.prefix}.`) ? name.slice(variant.prefix.length + 1) : name;
-      if (!/^(embeddings|encoder|pooler)\./.test(bare) || /^embeddings\.(position|token_type)_ids$/.test(bare)) return undefined;
+      if (!/^(embeddings|encoder|pooler)\./.test(bare) || /^embeddings\.(position|token_type)_ids$/.test(bare))
+        return undefined;
       return bare.replace(/LayerNorm\.gamma$/, "LayerNorm.weight").replace(/LayerNorm\.beta$/, "LayerNorm.bias");
     },
     linearInputFirst: false,

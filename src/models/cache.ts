@@ -37,8 +37,13 @@ export interface HostCache extends Cache {
 /** Slots before the first token. */
 export const HEAD = 1;
 
-export function createHostCache({ layers: count, kvHeads, headDim }: Geometry, sequences: number, capacity: number): HostCache {
-  if (!Number.isInteger(sequences) || sequences < 1) throw new UserError(`cache: expected 1 or more sequences, got ${sequences}`);
+export function createHostCache(
+  { layers: count, kvHeads, headDim }: Geometry,
+  sequences: number,
+  capacity: number,
+): HostCache {
+  if (!Number.isInteger(sequences) || sequences < 1)
+    throw new UserError(`cache: expected 1 or more sequences, got ${sequences}`);
   const unit = kvHeads * headDim; // numbers per slot and row
   let batch = sequences;
   let room = HEAD + capacity;
@@ -97,7 +102,8 @@ export function createHostCache({ layers: count, kvHeads, headDim }: Geometry, s
     },
     select(rows) {
       for (let i = 0; i < rows.length; i++) {
-        if (!(rows[i] >= 0 && rows[i] < batch)) throw new UserError(`cache.select: expected rows from 0 to ${batch - 1}, got ${rows[i]}`);
+        if (!(rows[i] >= 0 && rows[i] < batch))
+          throw new UserError(`cache.select: expected rows from 0 to ${batch - 1}, got ${rows[i]}`);
       }
       if (rows.length === 0) throw new UserError("cache.select: expected 1 or more rows, got none");
       replace((data, width) => pick(data, width, rows));

@@ -23,5 +23,7 @@ export function parseConfig<S extends z.ZodType>(
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const path = issue.path.join(".") || "the file";
-  throw new UserError(`config.json (${modelType}): expected a valid ${path}, got a wrong one: ${issue.message}; compare with the model's source`);
+  throw new UserError(
+    `config.json (${modelType}): expected a valid ${path}, got a wrong one: ${issue.message}; compare with the model's source`,
+  );
 }

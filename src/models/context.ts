@@ -1,6 +1,12 @@
 /** What a query may look at: injected prefixes, the past, the tokens at hand; and the mask over them. Shared by all decoders. */
 import {
-  type Attended, attention, causalAttention, causalBias, defaultPositions, type KeyValues, type MaskOptions,
+  type Attended,
+  attention,
+  causalAttention,
+  causalBias,
+  defaultPositions,
+  type KeyValues,
+  type MaskOptions,
 } from "../nn/attention.ts";
 import { broadcastTo, concat, pad } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
@@ -25,7 +31,10 @@ export function contextOf({ ids, positions, past, prefix }: ForwardInputs, optio
       const before = prefix?.[layer];
       if (plain && !before) return causalAttention(q, present, { scale, ...options });
       const segments = [...(before ? [before] : []), ...(past ? [past.layers[layer]] : []), present];
-      return attention(q, segments, { scale, bias: before ? pad(bias, { axis: -1, before: before.key.shape[2] }) : bias });
+      return attention(q, segments, {
+        scale,
+        bias: before ? pad(bias, { axis: -1, before: before.key.shape[2] }) : bias,
+      });
     },
   };
 }

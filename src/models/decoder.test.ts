@@ -53,13 +53,22 @@ describe.each(["llama", "llama-tied", "llama-scaled", "mistral", "gpt2", "qwen2"
     const positions = rows.flatMap((row) => [...Array(7 - row.length).fill(-1), ...row.keys()]);
     const cache = decoder.createCache(3, 1);
     let got = await decoder.step(cache, padded, positions);
-    for (const [b, row] of rows.entries()) expectClose(`row ${b}`, got.subarray(b * V, (b + 1) * V), (await uncached(row)).last, SAME);
+    for (const [b, row] of rows.entries())
+      expectClose(`row ${b}`, got.subarray(b * V, (b + 1) * V), (await uncached(row)).last, SAME);
 
-    for (const picked of [[2, 0, 0], [1, 0], [1, 0, 1, 0]]) {
+    for (const picked of [
+      [2, 0, 0],
+      [1, 0],
+      [1, 0, 1, 0],
+    ]) {
       cache.select(picked);
       rows.splice(0, rows.length, ...picked.map((b) => rows[b]));
       for (const b of rows.keys()) rows[b] = [...rows[b], 10 + b];
-      got = await decoder.step(cache, rows.map((row) => row[row.length - 1]), rows.map((row) => row.length - 1));
+      got = await decoder.step(
+        cache,
+        rows.map((row) => row[row.length - 1]),
+        rows.map((row) => row.length - 1),
+      );
       for (const [b, row] of rows.entries()) {
         expectClose(`rows ${picked}, row ${b}`, got.subarray(b * V, (b + 1) * V), (await uncached(row)).last, SAME);
       }
@@ -73,8 +82,13 @@ test("live weights show at once, frozen ones stay as they were", async () => {
     Object.entries(model.weights).map(([name, { shape, data }]) => [name, float32Host(shape, Float32Array.from(data))]),
   );
   const changing = { ...model, weights };
-  const [live, frozen] = [await createDecoder(runtime, changing, { frozen: false }), await createDecoder(runtime, changing)];
-  const first = async (decoder: typeof live): Promise<number[]> => [...(await decoder.step(decoder.createCache(1), IDS))];
+  const [live, frozen] = [
+    await createDecoder(runtime, changing, { frozen: false }),
+    await createDecoder(runtime, changing),
+  ];
+  const first = async (decoder: typeof live): Promise<number[]> => [
+    ...(await decoder.step(decoder.createCache(1), IDS)),
+  ];
   const before = await first(frozen);
   expect(await first(live)).not.toEqual(before.map(() => 0));
   weights["lm_head.weight"].data.fill(0);

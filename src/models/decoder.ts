@@ -42,7 +42,10 @@ function decoderGraph(model: Model): Record<string, Tensor> {
     positions: input("positions", "int32", ["B", "T"]),
     past: {
       positions: transpose(input("past.positions", "int32", ["P", "B"])),
-      layers: Array.from({ length: layers }, (_, i) => ({ key: past(`past.${i}.key`), value: past(`past.${i}.value`) })),
+      layers: Array.from({ length: layers }, (_, i) => ({
+        key: past(`past.${i}.key`),
+        value: past(`past.${i}.value`),
+      })),
     },
   });
   const last = reshape(slice(final, { axis: 1, start: addDims("T", -1), end: "T" }), ["B", width]);
@@ -55,7 +58,11 @@ function decoderGraph(model: Model): Record<string, Tensor> {
 }
 
 /** Compile a model for decoding. */
-export async function createDecoder(runtime: Runtime, model: Model, { frozen = true }: CompileOptions = {}): Promise<Decoder> {
+export async function createDecoder(
+  runtime: Runtime,
+  model: Model,
+  { frozen = true }: CompileOptions = {},
+): Promise<Decoder> {
   const { geometry, weights } = model;
   const { layers, kvHeads, headDim, vocabulary } = geometry;
   const program = await runtime.compile(decoderGraph(model), frozen ? weights : undefined);
@@ -81,7 +88,9 @@ export async function createDecoder(runtime: Runtime, model: Model, { frozen = t
       positions: { dtype: "int32", shape: [B, T], data: positions },
       "past.positions": { dtype: "int32", shape: [P, B], data: cache.positions.subarray(0, P * B) },
     };
-    const into: Record<string, HostTensor> = { logits: { dtype: "float32", shape: [B, vocabulary], data: cache.logits } };
+    const into: Record<string, HostTensor> = {
+      logits: { dtype: "float32", shape: [B, vocabulary], data: cache.logits },
+    };
     for (let i = 0; i < layers; i++) {
       const { key, value } = cache.layers[i];
       feeds[names[i].past.key] = float32(P, key, 0);
@@ -102,10 +111,13 @@ export async function createDecoder(runtime: Runtime, model: Model, { frozen = t
       const { batch: B, length } = host;
       const T = ids.length / B;
       if (!Number.isInteger(T) || T < 1) internal(`decoder.step: ${ids.length} ids for ${B} rows`);
-      if (positions && positions.length !== ids.length) internal(`decoder.step: ${positions.length} positions for ${ids.length} ids`);
+      if (positions && positions.length !== ids.length)
+        internal(`decoder.step: ${positions.length} positions for ${ids.length} ids`);
       for (let i = 0; i < ids.length; i++) {
         if (!(ids[i] >= 0 && ids[i] < vocabulary)) {
-          throw new UserError(`decoder: expected token ids from 0 to ${vocabulary - 1}, got ${ids[i]}; use the model's own tokenizer`);
+          throw new UserError(
+            `decoder: expected token ids from 0 to ${vocabulary - 1}, got ${ids[i]}; use the model's own tokenizer`,
+          );
         }
       }
       if (host.logits.length !== B * vocabulary) host.logits = new Float32Array(B * vocabulary);

@@ -15,11 +15,16 @@ test("sentence embeddings equal PyTorch's, whatever the batches", async () => {
   const [ids, mask] = ["input_ids", "attention_mask"].map((key) => fixture.reference.get(key) as HostTensor);
   const T = ids.shape[1];
   const texts = [0, 1].map((b) =>
-    Array.from(ids.data, Number).slice(b * T, (b + 1) * T).filter((_, t) => Number(mask.data[b * T + t]) === 1),
+    Array.from(ids.data, Number)
+      .slice(b * T, (b + 1) * T)
+      .filter((_, t) => Number(mask.data[b * T + t]) === 1),
   );
   for (const batchSize of [1, 2]) {
     const embedder = await createEmbedder(runtime, fixture, { batchSize });
-    expectClose("embedding", await embedder.embed(texts), fixture.reference.get("embedding")?.data ?? [], { absolute: 1e-5, relative: 1e-5 });
+    expectClose("embedding", await embedder.embed(texts), fixture.reference.get("embedding")?.data ?? [], {
+      absolute: 1e-5,
+      relative: 1e-5,
+    });
   }
 });
 
@@ -41,7 +46,10 @@ describe("sentence embeddings", () => {
 
   test("pooling differs: mean of one token is that token", async () => {
     const fixture = encoderOf(await readFixture("bert"));
-    const [mean, cls] = [await createEmbedder(runtime, fixture), await createEmbedder(runtime, fixture, { pooling: "cls" })];
+    const [mean, cls] = [
+      await createEmbedder(runtime, fixture),
+      await createEmbedder(runtime, fixture, { pooling: "cls" }),
+    ];
     expectClose("one token", await mean.embed([[9]]), await cls.embed([[9]]), { absolute: 1e-6, relative: 1e-6 });
     const [a, b] = [await mean.embed([texts[0]]), await cls.embed([texts[0]])];
     expect(Math.max(...a.map((x, i) => Math.abs(x - b[i])))).toBeGreaterThan(0.01);
@@ -50,7 +58,9 @@ describe("sentence embeddings", () => {
   test("too long, empty or foreign rows are refused; truncation keeps the last token", async () => {
     const fixture = encoderOf(await readFixture("xlm-roberta"));
     const embedder = await createEmbedder(runtime, fixture, { maxTokens: 4 });
-    await expect(embedder.embed([[5, 6, 7, 8, 9]])).rejects.toThrow("embed: expected at most 4 tokens, got 5 in text 0");
+    await expect(embedder.embed([[5, 6, 7, 8, 9]])).rejects.toThrow(
+      "embed: expected at most 4 tokens, got 5 in text 0",
+    );
     await expect(embedder.embed([[5], []])).rejects.toThrow("got none in text 1");
     await expect(embedder.embed([[56]])).rejects.toThrow("expected token ids from 0 to 55, got 56 in text 0");
     const cutting = await createEmbedder(runtime, fixture, { maxTokens: 4, truncate: true });
@@ -58,7 +68,9 @@ describe("sentence embeddings", () => {
     // 26 rows of positions, of which padding_idx + 1 = 2 are never a token's
     const whole = await createEmbedder(runtime, fixture);
     expect((await whole.embed([Array.from({ length: 24 }, () => 5)])).length).toBe(24);
-    await expect(whole.embed([Array.from({ length: 25 }, () => 5)])).rejects.toThrow("expected at most 24 tokens, got 25");
+    await expect(whole.embed([Array.from({ length: 25 }, () => 5)])).rejects.toThrow(
+      "expected at most 24 tokens, got 25",
+    );
   });
 
   test("an encoder without a pooler lacks nothing until it is asked to pool", async () => {

@@ -45,14 +45,16 @@ const poolings = {
   cls: (last: Tensor): Tensor => reshape(slice(last, { axis: 1, end: 1 }), [last.shape[0], last.shape[2]]),
 };
 
-const unitLength = (x: Tensor): Tensor =>
-  div(x, maximum(sqrt(sum(square(x), { axes: [-1], keepDims: true })), 1e-12));
+const unitLength = (x: Tensor): Tensor => div(x, maximum(sqrt(sum(square(x), { axes: [-1], keepDims: true })), 1e-12));
 
 /** The graph of embeddings: ids, mask (int32 [B, T]) -> [B, C] of unit length. */
 function embeddingGraph({ definition, config, weights }: Encoder, pooling: keyof typeof poolings = "mean"): Tensor {
   const shapes = Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, shape]));
   const mask = input("mask", "int32", ["B", "T"]);
-  const { hidden } = definition.forward(paramsOf(weightInputs(shapes)), config, { ids: input("ids", "int32", ["B", "T"]), mask });
+  const { hidden } = definition.forward(paramsOf(weightInputs(shapes)), config, {
+    ids: input("ids", "int32", ["B", "T"]),
+    mask,
+  });
   return unitLength(poolings[pooling](hidden[hidden.length - 1], mask));
 }
 
@@ -69,15 +71,20 @@ export async function createEmbedder(
   const program = await runtime.compile({ embedding: embeddingGraph(encoder, pooling) }, weights);
 
   const checked = (row: ArrayLike<number>, index: number): ArrayLike<number> => {
-    if (row.length === 0) throw new UserError(`embed: expected 1 or more tokens in every text, got none in text ${index}; leave it out`);
+    if (row.length === 0)
+      throw new UserError(`embed: expected 1 or more tokens in every text, got none in text ${index}; leave it out`);
     for (let t = 0; t < row.length; t++) {
       if (!(row[t] >= 0 && row[t] < vocabulary)) {
-        throw new UserError(`embed: expected token ids from 0 to ${vocabulary - 1}, got ${row[t]} in text ${index}; use the model's own tokenizer`);
+        throw new UserError(
+          `embed: expected token ids from 0 to ${vocabulary - 1}, got ${row[t]} in text ${index}; use the model's own tokenizer`,
+        );
       }
     }
     if (row.length <= limit) return row;
     if (!truncate) {
-      throw new UserError(`embed: expected at most ${limit} tokens, got ${row.length} in text ${index}; split the text or set truncate`);
+      throw new UserError(
+        `embed: expected at most ${limit} tokens, got ${row.length} in text ${index}; split the text or set truncate`,
+      );
     }
     return [...Array.from(row).slice(0, limit - 1), row[row.length - 1]];
   };

@@ -23,14 +23,21 @@ const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrst";
 const characters: Tokenizer = {
   encode: (text) => Array.from(text, (c) => ALPHABET.indexOf(c)),
   decode: (ids) => ids.map((id) => ALPHABET[id]).join(""),
-  vocabSize: 56, bosId: 1, eosId: 2, padId: undefined,
-  idOf: () => undefined, tokenOf: (id) => ALPHABET[id], isSpecial: () => false,
+  vocabSize: 56,
+  bosId: 1,
+  eosId: 2,
+  padId: undefined,
+  idOf: () => undefined,
+  tokenOf: (id) => ALPHABET[id],
+  isSpecial: () => false,
   applyChatTemplate: () => "",
 };
 const textOf = (ids: readonly number[]): string => characters.decode(ids);
 
 test("greedy equals the reference, token by token", async () => {
-  const [{ tokens, finish, text }] = await collect(generate(decoder, [prompt], { maxTokens: 12, tokenizer: characters }));
+  const [{ tokens, finish, text }] = await collect(
+    generate(decoder, [prompt], { maxTokens: 12, tokenizer: characters }),
+  );
   expect(tokens).toEqual(want);
   expect(finish).toBe("length");
   expect(text).toBe(textOf(want));
@@ -75,7 +82,9 @@ test("the repetition penalty counts prompt and output", async () => {
 
 describe("every way to end", () => {
   test("an end token ends a row and is no text", async () => {
-    const [{ tokens, text, finish }] = await collect(generate(decoder, [prompt], { eosIds: [want[5]], tokenizer: characters }));
+    const [{ tokens, text, finish }] = await collect(
+      generate(decoder, [prompt], { eosIds: [want[5]], tokenizer: characters }),
+    );
     const end = want.indexOf(want[5]);
     expect(tokens).toEqual(want.slice(0, end + 1));
     expect(text).toBe(textOf(want.slice(0, end)));
@@ -86,7 +95,12 @@ describe("every way to end", () => {
     const text = textOf(want);
     const pieces: Piece[] = [];
     // The second stop string begins as the text does at 2, but goes on otherwise
-    for await (const piece of generate(decoder, [prompt], { maxTokens: 12, tokenizer: characters, stop: [text.slice(5, 8), `${text.slice(2, 4)}#`] })) pieces.push(piece);
+    for await (const piece of generate(decoder, [prompt], {
+      maxTokens: 12,
+      tokenizer: characters,
+      stop: [text.slice(5, 8), `${text.slice(2, 4)}#`],
+    }))
+      pieces.push(piece);
     const at = text.indexOf(text.slice(5, 8));
     expect(pieces.map((piece) => piece.text).join("")).toBe(text.slice(0, at));
     expect(pieces[pieces.length - 1]).toMatchObject({ finish: "stop", token: want[at + 2] });
@@ -96,13 +110,23 @@ describe("every way to end", () => {
 
   test("withheld text comes out when something else ends the row", async () => {
     const text = textOf(want);
-    const [{ text: shown, finish }] = await collect(generate(decoder, [prompt], { maxTokens: 4, tokenizer: characters, stop: [`${text.slice(2, 4)}#`] }));
+    const [{ text: shown, finish }] = await collect(
+      generate(decoder, [prompt], { maxTokens: 4, tokenizer: characters, stop: [`${text.slice(2, 4)}#`] }),
+    );
     expect([shown, finish]).toEqual([text.slice(0, 4), "length"]);
   });
 
   test("maxTokens, also 0", async () => {
-    expect((await collect(generate(decoder, [prompt], { maxTokens: 1 })))[0]).toEqual({ text: "", tokens: [want[0]], finish: "length" });
-    expect((await collect(generate(decoder, [prompt], { maxTokens: 0 })))[0]).toEqual({ text: "", tokens: [], finish: "length" });
+    expect((await collect(generate(decoder, [prompt], { maxTokens: 1 })))[0]).toEqual({
+      text: "",
+      tokens: [want[0]],
+      finish: "length",
+    });
+    expect((await collect(generate(decoder, [prompt], { maxTokens: 0 })))[0]).toEqual({
+      text: "",
+      tokens: [],
+      finish: "length",
+    });
   });
 
   test("a full context", async () => {
@@ -113,8 +137,12 @@ describe("every way to end", () => {
     expect([a.tokens.length, a.finish]).toEqual([3, "context"]);
     expect([b.tokens.length, b.finish]).toEqual([1, "context"]);
     expect(a.tokens).toEqual(await greedy(runtime, model, almost, 3));
-    await expect(collect(generate(decoder, [[...full, 3]], {}))).rejects.toThrow("at most 64 tokens (the model's context), got 65");
-    await expect(collect(generate(decoder, [[1], []], {}))).rejects.toThrow("expected 1 or more tokens, got none in prompt 1");
+    await expect(collect(generate(decoder, [[...full, 3]], {}))).rejects.toThrow(
+      "at most 64 tokens (the model's context), got 65",
+    );
+    await expect(collect(generate(decoder, [[1], []], {}))).rejects.toThrow(
+      "expected 1 or more tokens, got none in prompt 1",
+    );
   });
 
   test("a signal, before the first token or between two", async () => {
@@ -126,7 +154,11 @@ describe("every way to end", () => {
     }
     expect(pieces.map(({ token }) => token)).toEqual([...want.slice(0, 3), undefined]);
     expect(pieces[3].finish).toBe("aborted");
-    expect((await collect(generate(decoder, [prompt], { signal: AbortSignal.abort() })))[0]).toEqual({ text: "", tokens: [], finish: "aborted" });
+    expect((await collect(generate(decoder, [prompt], { signal: AbortSignal.abort() })))[0]).toEqual({
+      text: "",
+      tokens: [],
+      finish: "aborted",
+    });
   });
 });
 
@@ -148,14 +180,25 @@ if (!there) console.log("generate.test: stories260K skipped, ../shared/models/st
 
 describe.skipIf(!there)("stories260K", () => {
   const cases = there
-    ? (JSON.parse(readFileSync(`${folder}/reference.json`, "utf8")).cases as { prompt: string; ids: number[]; greedy_ids: number[]; greedy_text: string }[])
+    ? (JSON.parse(readFileSync(`${folder}/reference.json`, "utf8")).cases as {
+        prompt: string;
+        ids: number[];
+        greedy_ids: number[];
+        greedy_text: string;
+      }[])
     : [];
 
   test("greedy text is identical, from text and as a batch", async () => {
     const stories = await loadModel(folder);
     const real = await createDecoder(runtime, stories);
     const options = { maxTokens: 40, tokenizer: stories.tokenizer };
-    const batch = await collect(generate(real, cases.map(({ ids }) => ids), options));
+    const batch = await collect(
+      generate(
+        real,
+        cases.map(({ ids }) => ids),
+        options,
+      ),
+    );
     for (const [row, c] of cases.entries()) {
       expect(batch[row]).toEqual({ text: c.greedy_text, tokens: c.greedy_ids, finish: "length" });
       let text = "";
@@ -169,7 +212,9 @@ describe.skipIf(!there)("stories260K", () => {
     expect(stories.eosIds).toEqual([1, 2]);
     const real = await createDecoder(runtime, stories);
     const ids = promptIds(stories.tokenizer, "Once upon a time");
-    const [{ finish, tokens, text }] = await collect(generate(real, [ids], { maxTokens: 500, eosIds: stories.eosIds, tokenizer: stories.tokenizer }));
+    const [{ finish, tokens, text }] = await collect(
+      generate(real, [ids], { maxTokens: 500, eosIds: stories.eosIds, tokenizer: stories.tokenizer }),
+    );
     expect(finish).toBe("eos");
     expect(tokens[tokens.length - 1]).toBe(1);
     expect(text).not.toContain("<s>");

@@ -55,8 +55,10 @@ export async function* generate(
 ): AsyncGenerator<Piece, void, undefined> {
   const { context } = decoder.geometry;
   checkSampling(sampling);
-  if (!Number.isInteger(maxTokens) || maxTokens < 0) throw new UserError(`generate: expected maxTokens to be a whole number from 0, got ${maxTokens}`);
-  if (stop.length > 0 && !tokenizer) throw new UserError("generate: expected a tokenizer to look for stop strings, got none; pass one or use eosIds");
+  if (!Number.isInteger(maxTokens) || maxTokens < 0)
+    throw new UserError(`generate: expected maxTokens to be a whole number from 0, got ${maxTokens}`);
+  if (stop.length > 0 && !tokenizer)
+    throw new UserError("generate: expected a tokenizer to look for stop strings, got none; pass one or use eosIds");
   checkPrompts(prompts, context);
   const ends = new Set(eosIds);
   let rows: Row[] = prompts.map((prompt, index) => ({
@@ -81,7 +83,9 @@ export async function* generate(
     const logits = await decoder.step(cache, ids, positions);
     const V = logits.length / rows.length;
     // All rows choose before any is shown: whoever reads the pieces may take another step with the decoder
-    const tokens = rows.map((row, b) => chooseToken(logits.subarray(b * V, (b + 1) * V), sampling, row.ids, row.random));
+    const tokens = rows.map((row, b) =>
+      chooseToken(logits.subarray(b * V, (b + 1) * V), sampling, row.ids, row.random),
+    );
     const live: number[] = [];
     for (const [b, row] of rows.entries()) {
       const token = tokens[b];
@@ -91,7 +95,13 @@ export async function* generate(
         continue;
       }
       const { text, stopped } = row.push(token);
-      const finish = stopped ? "stop" : row.made >= maxTokens ? "length" : row.ids.length >= context ? "context" : undefined;
+      const finish = stopped
+        ? "stop"
+        : row.made >= maxTokens
+          ? "length"
+          : row.ids.length >= context
+            ? "context"
+            : undefined;
       row.ids.push(token);
       if (finish === undefined) {
         live.push(b);
@@ -132,15 +142,23 @@ export function checkPrompts(prompts: readonly (readonly number[])[], context: n
   if (prompts.length === 0) throw new UserError("generate: expected 1 or more prompts, got none");
   for (const [index, { length }] of prompts.entries()) {
     const which = prompts.length > 1 ? ` in prompt ${index}` : "";
-    if (length === 0) throw new UserError(`generate: expected 1 or more tokens, got none${which}; begin with the model's start token or some text`);
+    if (length === 0)
+      throw new UserError(
+        `generate: expected 1 or more tokens, got none${which}; begin with the model's start token or some text`,
+      );
     if (length > context) {
-      throw new UserError(`generate: expected a prompt of at most ${context} tokens (the model's context), got ${length}${which}; shorten it`);
+      throw new UserError(
+        `generate: expected a prompt of at most ${context} tokens (the model's context), got ${length}${which}; shorten it`,
+      );
     }
   }
 }
 
 /** Rows of one length, filled up on the left: their last tokens stand in one column. */
-function leftPadded(prompts: readonly (readonly number[])[], longest: number): { ids: Int32Array; positions: Int32Array } {
+function leftPadded(
+  prompts: readonly (readonly number[])[],
+  longest: number,
+): { ids: Int32Array; positions: Int32Array } {
   const ids = new Int32Array(prompts.length * longest);
   const positions = new Int32Array(ids.length).fill(-1);
   for (const [b, prompt] of prompts.entries()) {
@@ -151,7 +169,11 @@ function leftPadded(prompts: readonly (readonly number[])[], longest: number): {
   return { ids, positions };
 }
 
-function textOf(prompt: readonly number[], tokenizer: Tokenizer | undefined, stop: readonly string[]): Pick<Row, "push" | "end"> {
+function textOf(
+  prompt: readonly number[],
+  tokenizer: Tokenizer | undefined,
+  stop: readonly string[],
+): Pick<Row, "push" | "end"> {
   if (!tokenizer) return { push: () => ({ text: "", stopped: false }), end: () => "" };
   const decoder = createTextDecoder(tokenizer, { skipSpecialTokens: true });
   const filter = createStopFilter(stop);

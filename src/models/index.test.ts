@@ -19,23 +19,36 @@ describe("the catalogue", () => {
     expect(definitionFor({ model_type: "qwen3" })).toBe(definitions.qwen3);
   });
 
-  test.each([[{ model_type: "mamba" }, '"mamba"'], [{ model_type: "constructor" }, '"constructor"'], [{}, "none"], [null, "none"]])(
-    "%j is refused with the list of known types",
-    (config, got) => {
-      const message = errorOf(() => definitionFor(config));
-      expect(message).toContain(`one of bert, gpt2, llama, mistral, qwen2, qwen3, xlm-roberta, got ${got}`);
-      expect(message).not.toContain("\n");
-    },
-  );
+  test.each([
+    [{ model_type: "mamba" }, '"mamba"'],
+    [{ model_type: "constructor" }, '"constructor"'],
+    [{}, "none"],
+    [null, "none"],
+  ])("%j is refused with the list of known types", (config, got) => {
+    const message = errorOf(() => definitionFor(config));
+    expect(message).toContain(`one of bert, gpt2, llama, mistral, qwen2, qwen3, xlm-roberta, got ${got}`);
+    expect(message).not.toContain("\n");
+  });
 
   test.each([
     ["gpt2", { n_embd: 24, n_head: 5, n_layer: 1, vocab_size: 9 }, "n_head"],
     ["gpt2", { n_embd: 24, n_head: 4, n_layer: 1, vocab_size: 9, activation_function: "mish" }, "activation_function"],
     ["gpt2", { n_embd: 24, n_head: 4, n_layer: 1 }, "vocab_size"],
-    ["llama", { hidden_size: 24, intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 5, vocab_size: 9 }, "num_attention_heads"],
     [
       "llama",
-      { hidden_size: 24, intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 4, num_key_value_heads: 3, vocab_size: 9 },
+      { hidden_size: 24, intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 5, vocab_size: 9 },
+      "num_attention_heads",
+    ],
+    [
+      "llama",
+      {
+        hidden_size: 24,
+        intermediate_size: 8,
+        num_hidden_layers: 1,
+        num_attention_heads: 4,
+        num_key_value_heads: 3,
+        vocab_size: 9,
+      },
       "num_key_value_heads",
     ],
     ["bert", { hidden_size: "24" }, "hidden_size"],
@@ -43,14 +56,19 @@ describe("the catalogue", () => {
   ])("%s with %j is refused, %s named", (type, config, field) => {
     const definition = definitionFor({ model_type: type });
     const message = errorOf(() => definition.parseConfig(config));
-    expect(message).toContain(`config.json (${type}): expected a valid ${field === "hidden_size" ? "vocab_size" : field}`);
+    expect(message).toContain(
+      `config.json (${type}): expected a valid ${field === "hidden_size" ? "vocab_size" : field}`,
+    );
     expect(message).not.toContain("\n");
   });
 });
 
 describe("names in files", () => {
-  const name = (type: keyof typeof definitions, from: string, fields: Record<string, unknown> = {}): string | undefined =>
-    definitions[type].canonicalName(from, fields as never);
+  const name = (
+    type: keyof typeof definitions,
+    from: string,
+    fields: Record<string, unknown> = {},
+  ): string | undefined => definitions[type].canonicalName(from, fields as never);
 
   test.each([
     ["wte.weight", {}, "transformer.wte.weight"],

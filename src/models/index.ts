@@ -8,12 +8,16 @@ import { qwen2 } from "./qwen2.ts";
 import { qwen3 } from "./qwen3.ts";
 import { xlmRoberta } from "./xlm-roberta.ts";
 
-export const definitions = { bert, gpt2, llama, mistral, qwen2, qwen3, "xlm-roberta": xlmRoberta } satisfies Record<string, Definition>;
+export const definitions = { bert, gpt2, llama, mistral, qwen2, qwen3, "xlm-roberta": xlmRoberta } satisfies Record<
+  string,
+  Definition
+>;
 
 /** The architecture that a parsed config.json names. `kind` of the result tells language models from encoders. */
 export function definitionFor(config: unknown): Definition {
   const type = typeof config === "object" && config !== null && "model_type" in config ? config.model_type : undefined;
-  if (typeof type === "string" && Object.hasOwn(definitions, type)) return definitions[type as keyof typeof definitions];
+  if (typeof type === "string" && Object.hasOwn(definitions, type))
+    return definitions[type as keyof typeof definitions];
   throw new UserError(
     `models: expected model_type to be one of ${Object.keys(definitions).join(", ")}, got ${JSON.stringify(type) ?? "none"}; choose a model of a known architecture`,
   );
@@ -23,5 +27,7 @@ export function definitionFor(config: unknown): Definition {
 export function causalDefinitionFor(config: unknown): ModelDefinition {
   const definition = definitionFor(config);
   if (definition.kind === "causal") return definition;
-  throw new UserError(`models: expected a language model, got the encoder ${definition.modelType}; use it for embeddings`);
+  throw new UserError(
+    `models: expected a language model, got the encoder ${definition.modelType}; use it for embeddings`,
+  );
 }

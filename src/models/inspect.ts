@@ -35,7 +35,8 @@ export async function createInspector(
   const states = hidden ?? Array.from({ length: geometry.layers + 1 }, (_, i) => i);
   requireLayers("hidden", states, geometry.layers);
   requireLayers("attentions", attentions, geometry.layers - 1);
-  if (states.length + attentions.length === 0) throw new UserError("inspect: expected 1 or more layers, got none; name some");
+  if (states.length + attentions.length === 0)
+    throw new UserError("inspect: expected 1 or more layers, got none; name some");
   const found = definition.forward(modelParams(model), config, { ids: input("ids", "int32", ["B", "T"]) });
   const outputs: Record<string, Tensor> = {};
   for (const layer of states) outputs[`hidden.${layer}`] = found.hidden[layer];
@@ -46,7 +47,9 @@ export async function createInspector(
     async inspect(rows) {
       const T = rows[0]?.length ?? 0;
       if (T === 0 || T > geometry.context || rows.some(({ length }) => length !== T)) {
-        throw new UserError(`inspect: expected rows of one length from 1 to ${geometry.context} tokens, got ${rows.map(({ length }) => length).join(", ") || "none"}`);
+        throw new UserError(
+          `inspect: expected rows of one length from 1 to ${geometry.context} tokens, got ${rows.map(({ length }) => length).join(", ") || "none"}`,
+        );
       }
       const results = await program.run({ ...live, ids: int32Host([rows.length, T], rows.flat()) });
       const pick = (kind: string, layers: readonly number[]): Map<number, HostTensor<"float32">> =>

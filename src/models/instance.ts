@@ -24,7 +24,10 @@ export interface CompileOptions {
 
 /** One graph input per weight. */
 export function modelParams({ weights, lowRank }: Model): Params {
-  return paramsOf(weightInputs(Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, shape]))), lowRank);
+  return paramsOf(
+    weightInputs(Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, shape]))),
+    lowRank,
+  );
 }
 
 /** The weights that a compiled program takes as inputs: none of the frozen ones. */

@@ -79,15 +79,28 @@ function layerShapes(c: LlamaConfig, variant: LlamaVariant): Record<string, read
     "mlp.down_proj.weight": [C, F],
   };
   if (variant.qkvBias(c)) {
-    Object.assign(shapes, { "self_attn.q_proj.bias": [q], "self_attn.k_proj.bias": [kv], "self_attn.v_proj.bias": [kv] });
+    Object.assign(shapes, {
+      "self_attn.q_proj.bias": [q],
+      "self_attn.k_proj.bias": [kv],
+      "self_attn.v_proj.bias": [kv],
+    });
   }
   if (variant.outputBias(c)) shapes["self_attn.o_proj.bias"] = [C];
   if (variant.headNorm) Object.assign(shapes, { "self_attn.q_norm.weight": [D], "self_attn.k_norm.weight": [D] });
-  if (c.mlp_bias) Object.assign(shapes, { "mlp.gate_proj.bias": [F], "mlp.up_proj.bias": [F], "mlp.down_proj.bias": [C] });
+  if (c.mlp_bias)
+    Object.assign(shapes, { "mlp.gate_proj.bias": [F], "mlp.up_proj.bias": [F], "mlp.down_proj.bias": [C] });
   return shapes;
 }
 
-function selfAttention(p: Params, c: LlamaConfig, variant: LlamaVariant, x: Tensor, layer: number, context: Context, rope: Rope) {
+function selfAttention(
+  p: Params,
+  c: LlamaConfig,
+  variant: LlamaVariant,
+  x: Tensor,
+  layer: number,
+  context: Context,
+  rope: Rope,
+) {
   const normed = (heads: Tensor, name: string): Tensor =>
     variant.headNorm ? rmsNorm(heads, p.at(name).get("weight"), { eps: c.rms_norm_eps }) : heads;
   const q = normed(splitHeads(linearLayer(x, p.at("q_proj")), c.num_attention_heads), "q_norm");
@@ -108,7 +121,11 @@ function forward(p: Params, c: LlamaConfig, variant: LlamaVariant, inputs: Forwa
   const windows = [...Array(c.num_hidden_layers).keys()].map((layer) => variant.window(c, layer));
   const contexts = new Map([...new Set(windows)].map((window) => [window, contextOf(inputs, { window })]));
   const contextFor = (layer: number): Context => contexts.get(windows[layer]) as Context;
-  const rope = rotaryTables(contextFor(0).positions, { headDim: c.head_dim, theta: c.rope_theta, scaling: c.rope_scaling });
+  const rope = rotaryTables(contextFor(0).positions, {
+    headDim: c.head_dim,
+    theta: c.rope_theta,
+    scaling: c.rope_scaling,
+  });
   const norm = (x: Tensor, weight: Params): Tensor => rmsNorm(x, weight.get("weight"), { eps: c.rms_norm_eps });
   let x = embedding(inputs.ids, root.at("embed_tokens"));
   const hidden = [x];
@@ -147,7 +164,8 @@ export function llamaFamily(modelType: string, variant: LlamaVariant): ModelDefi
     shapes(c) {
       const shapes: Record<string, readonly number[]> = { "model.embed_tokens.weight": [c.vocab_size, c.hidden_size] };
       for (let layer = 0; layer < c.num_hidden_layers; layer++) {
-        for (const [name, shape] of Object.entries(layerShapes(c, variant))) shapes[`model.layers.${layer}.${name}`] = shape;
+        for (const [name, shape] of Object.entries(layerShapes(c, variant)))
+          shapes[`model.layers.${layer}.${name}`] = shape;
       }
       shapes["model.norm.weight"] = [c.hidden_size];
       if (!c.tie_word_embeddings) shapes["lm_head.weight"] = [c.vocab_size, c.hidden_size];
@@ -155,17 +173,26 @@ export function llamaFamily(modelType: string, variant: LlamaVariant): ModelDefi
     },
     // Old files carry the rotary frequencies; tied ones may carry the head a second time; headless ones lack "model."
     canonicalName(name, c) {
-      if (name.endsWith("rotary_emb.inv_freq") || (c.tie_word_embeddings && name === "lm_head.weight")) return undefined;
+      if (name.endsWith("rotary_emb.inv_freq") || (c.tie_word_embeddings && name === "lm_head.weight"))
+        return undefined;
       return /^(embed_tokens|layers|norm)\./.test(name) ? `model.${name}` : name;
     },
     linearInputFirst: false,
     linearPaths: (c) =>
       [...Array(c.num_hidden_layers).keys()].flatMap((layer) =>
-        ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]
-          .map((name) => `model.layers.${layer}.${name}`),
+        [
+          "self_attn.q_proj",
+          "self_attn.k_proj",
+          "self_attn.v_proj",
+          "self_attn.o_proj",
+          "mlp.gate_proj",
+          "mlp.up_proj",
+          "mlp.down_proj",
+        ].map((name) => `model.layers.${layer}.${name}`),
       ),
     forward: (p, c, inputs) => forward(p, c, variant, inputs),
-    logits: (p, c, hidden) => linear(hidden, p.get(c.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight")),
+    logits: (p, c, hidden) =>
+      linear(hidden, p.get(c.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight")),
   };
 }
 

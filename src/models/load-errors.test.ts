@@ -24,7 +24,10 @@ async function failure(
   changeConfig(config);
   await writeSafetensors(join(scratch, "model.safetensors"), tensors);
   writeFileSync(join(scratch, "config.json"), JSON.stringify(config));
-  const error: unknown = await loadCheckpoint(scratch, { checkWeights: true }).then(() => undefined, (reason: unknown) => reason);
+  const error: unknown = await loadCheckpoint(scratch, { checkWeights: true }).then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
   expect(error).toBeInstanceOf(UserError);
   const { message } = error as UserError;
   expect(message).not.toContain("\n");
@@ -46,7 +49,10 @@ test("a tensor of wrong shape is named, with both shapes", async () => {
 });
 
 test("a config.json of other sizes than the weights is the same fault", async () => {
-  const message = await failure(() => {}, (config) => Object.assign(config, { vocab_size: 57 }));
+  const message = await failure(
+    () => {},
+    (config) => Object.assign(config, { vocab_size: 57 }),
+  );
   expect(message).toContain('expected tensor "model.embed_tokens.weight" of shape [57, 24], got [56, 24]');
   expect(message).toContain("config.json and weights disagree");
 });
@@ -68,17 +74,26 @@ test("integer weights are refused", async () => {
 test("weights that are not numbers are refused on request", async () => {
   const message = await failure((tensors) => {
     const { shape, data } = tensors["model.norm.weight"];
-    tensors["model.norm.weight"] = float32Host(shape, Float32Array.from(data as Float32Array, (x, i) => (i === 5 ? Number.NaN : x)));
+    tensors["model.norm.weight"] = float32Host(
+      shape,
+      Float32Array.from(data as Float32Array, (x, i) => (i === 5 ? Number.NaN : x)),
+    );
   });
   expect(message).toContain('got NaN at element 5 of "model.norm.weight"');
 });
 
 test("an unknown model_type is refused with the known ones", async () => {
-  const message = await failure(() => {}, (config) => Object.assign(config, { model_type: "rwkv" }));
+  const message = await failure(
+    () => {},
+    (config) => Object.assign(config, { model_type: "rwkv" }),
+  );
   expect(message).toContain('one of bert, gpt2, llama, mistral, qwen2, qwen3, xlm-roberta, got "rwkv"');
 });
 
 test("a wrong field of config.json is named", async () => {
-  const message = await failure(() => {}, (config) => Object.assign(config, { num_hidden_layers: -1 }));
+  const message = await failure(
+    () => {},
+    (config) => Object.assign(config, { num_hidden_layers: -1 }),
+  );
   expect(message).toContain("config.json (llama): expected a valid num_hidden_layers");
 });

@@ -14,7 +14,11 @@ afterAll(() => rmSync(scratch, { recursive: true }));
 const sha256 = (data: string | Buffer): string => createHash("sha256").update(data).digest("hex");
 
 /** A folder of its own with config.json of the tiny llama, changed, and its weights as given. */
-async function folderOf(name: string, tensors: Record<string, HostTensor>, config: Record<string, unknown> = {}): Promise<string> {
+async function folderOf(
+  name: string,
+  tensors: Record<string, HostTensor>,
+  config: Record<string, unknown> = {},
+): Promise<string> {
   const folder = join(scratch, name);
   mkdirSync(folder);
   const json: Record<string, unknown> = JSON.parse(readFileSync(`${fixture("llama")}/config.json`, "utf8"));
@@ -22,13 +26,23 @@ async function folderOf(name: string, tensors: Record<string, HostTensor>, confi
   await writeSafetensors(join(folder, "model.safetensors"), tensors);
   return folder;
 }
-const llamaTensors = async (): Promise<Record<string, HostTensor>> => Object.fromEntries(await readTensors(`${fixture("llama")}/model.safetensors`));
+const llamaTensors = async (): Promise<Record<string, HostTensor>> =>
+  Object.fromEntries(await readTensors(`${fixture("llama")}/model.safetensors`));
 
 /** A tokenizer.json with `size` words. */
 const wordTokenizer = (size: number): string =>
   JSON.stringify({
-    version: "1.0", added_tokens: [], normalizer: null, pre_tokenizer: { type: "Whitespace" }, post_processor: null, decoder: null,
-    model: { type: "WordLevel", vocab: Object.fromEntries(Array.from({ length: size }, (_, i) => [`w${i}`, i])), unk_token: "w0" },
+    version: "1.0",
+    added_tokens: [],
+    normalizer: null,
+    pre_tokenizer: { type: "Whitespace" },
+    post_processor: null,
+    decoder: null,
+    model: {
+      type: "WordLevel",
+      vocab: Object.fromEntries(Array.from({ length: size }, (_, i) => [`w${i}`, i])),
+      unk_token: "w0",
+    },
   });
 
 test("weights, sizes and hash of a checkpoint", async () => {
@@ -50,12 +64,16 @@ test("half precision is widened", async () => {
   mkdirSync(folder);
   copyFileSync(`${fixture("llama")}/config.json`, join(folder, "config.json"));
   const full = (await loadCheckpoint(fixture("llama"))).weights;
-  for (const [dtype, bits] of [["float16", 11], ["bfloat16", 8]] as const) {
+  for (const [dtype, bits] of [
+    ["float16", 11],
+    ["bfloat16", 8],
+  ] as const) {
     await writeSafetensors(join(folder, "model.safetensors"), full, { dtype });
     const { weights } = await loadCheckpoint(folder);
     for (const [name, { data }] of Object.entries(full)) {
       expect(weights[name].dtype).toBe("float32");
-      for (let i = 0; i < data.length; i++) expect(Math.abs(weights[name].data[i] - data[i])).toBeLessThanOrEqual(Math.abs(data[i]) * 2 ** -bits + 1e-7);
+      for (let i = 0; i < data.length; i++)
+        expect(Math.abs(weights[name].data[i] - data[i])).toBeLessThanOrEqual(Math.abs(data[i]) * 2 ** -bits + 1e-7);
     }
   }
 });
@@ -74,7 +92,9 @@ test("shards are read as one; their hash covers each file", async () => {
   writeFileSync(join(folder, "model.safetensors.index.json"), JSON.stringify({ weight_map: map }));
   const { weights, hash } = await loadCheckpoint(folder);
   expect(weights).toEqual((await loadCheckpoint(fixture("llama"))).weights);
-  expect(await hash()).toBe(sha256(files.map((file) => `${file} ${sha256(readFileSync(join(folder, file)))}\n`).join("")));
+  expect(await hash()).toBe(
+    sha256(files.map((file) => `${file} ${sha256(readFileSync(join(folder, file)))}\n`).join("")),
+  );
 });
 
 test("generation_config.json names the end tokens, else config.json; ids outside the vocabulary do not count", async () => {

@@ -7,7 +7,13 @@ import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../errors.ts";
 import { isObject, readJsonObject, sha256File } from "../checkpoint/files.ts";
-import { openCheckpoint, readAll, requireTensors, type SafetensorsFile, type TensorInfo } from "../checkpoint/safetensors.ts";
+import {
+  openCheckpoint,
+  readAll,
+  requireTensors,
+  type SafetensorsFile,
+  type TensorInfo,
+} from "../checkpoint/safetensors.ts";
 import { checkVocabulary, loadTokenizer, type Tokenizer } from "../checkpoint/tokenizer.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 import { definitionFor } from "./index.ts";
@@ -49,7 +55,9 @@ export interface LoadOptions {
 export async function loadModel(folder: string, options: LoadOptions = {}): Promise<LoadedModel> {
   const checkpoint = await loadCheckpoint(folder, options);
   if (!isCausal(checkpoint)) {
-    throw new UserError(`loadModel: expected a causal language model in ${folder}, got ${checkpoint.definition.modelType}, an encoder; choose a model that generates`);
+    throw new UserError(
+      `loadModel: expected a causal language model in ${folder}, got ${checkpoint.definition.modelType}, an encoder; choose a model that generates`,
+    );
   }
   return withTokenizer(checkpoint);
 }
@@ -58,7 +66,9 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
 export async function loadEncoder(folder: string, options: LoadOptions = {}): Promise<LoadedEncoder> {
   const checkpoint = await loadCheckpoint(folder, options);
   if (!isEncoder(checkpoint)) {
-    throw new UserError(`loadEncoder: expected an encoder in ${folder}, got ${checkpoint.definition.modelType}, a causal language model; choose a sentence encoder`);
+    throw new UserError(
+      `loadEncoder: expected an encoder in ${folder}, got ${checkpoint.definition.modelType}, a causal language model; choose a sentence encoder`,
+    );
   }
   return withTokenizer(checkpoint);
 }
@@ -66,7 +76,9 @@ export async function loadEncoder(folder: string, options: LoadOptions = {}): Pr
 const isCausal = (c: Checkpoint): c is Checkpoint<ModelDefinition> => c.definition.kind === "causal";
 const isEncoder = (c: Checkpoint): c is Checkpoint<EncoderDefinition> => c.definition.kind === "encoder";
 
-async function withTokenizer<D extends Definition>(checkpoint: Checkpoint<D>): Promise<Checkpoint<D> & { tokenizer: Tokenizer }> {
+async function withTokenizer<D extends Definition>(
+  checkpoint: Checkpoint<D>,
+): Promise<Checkpoint<D> & { tokenizer: Tokenizer }> {
   const tokenizer = await loadTokenizer(checkpoint.folder);
   checkVocabulary(tokenizer, checkpoint.geometry.vocabulary);
   return { ...checkpoint, tokenizer };
@@ -83,7 +95,12 @@ export async function loadCheckpoint(folder: string, { checkWeights = false }: L
   const eosIds = await endTokens(folder, json, geometry.vocabulary);
   let hash: Promise<string> | undefined;
   return {
-    definition, config, geometry, weights, folder, eosIds,
+    definition,
+    config,
+    geometry,
+    weights,
+    folder,
+    eosIds,
     hash() {
       hash ??= hashWeights(folder);
       return hash;
@@ -97,15 +114,21 @@ async function loadWeights(folder: string, definition: Definition, config: unkno
     const { view, stored } = canonicalView(file, definition, config);
     const expected = { ...definition.shapes(config) };
     if (definition.kind === "encoder") {
-      for (const [name, shape] of Object.entries(definition.optionalShapes(config))) if (stored.has(name)) expected[name] = shape;
+      for (const [name, shape] of Object.entries(definition.optionalShapes(config)))
+        if (stored.has(name)) expected[name] = shape;
     }
     requireTensors(view, expected);
-    const read = await readAll(file, Object.keys(expected).map((name) => stored.get(name) as string));
+    const read = await readAll(
+      file,
+      Object.keys(expected).map((name) => stored.get(name) as string),
+    );
     const weights: Weights = {};
     for (const name of Object.keys(expected)) {
       const tensor = read.get(stored.get(name) as string) as HostTensor;
       if (!isFloat32(tensor)) {
-        throw new UserError(`loadModel: ${folder}: expected floats in "${name}", got ${tensor.dtype}; quantised checkpoints are not supported, choose a float one`);
+        throw new UserError(
+          `loadModel: ${folder}: expected floats in "${name}", got ${tensor.dtype}; quantised checkpoints are not supported, choose a float one`,
+        );
       }
       weights[name] = tensor;
     }
@@ -118,7 +141,11 @@ async function loadWeights(folder: string, definition: Definition, config: unkno
 const isFloat32 = (tensor: HostTensor): tensor is HostTensor<"float32"> => tensor.dtype === "float32";
 
 /** The file as if its tensors had their canonical names, for the checks; and where each is stored. */
-function canonicalView(file: SafetensorsFile, definition: Definition, config: unknown): { view: SafetensorsFile; stored: Map<string, string> } {
+function canonicalView(
+  file: SafetensorsFile,
+  definition: Definition,
+  config: unknown,
+): { view: SafetensorsFile; stored: Map<string, string> } {
   const stored = new Map<string, string>();
   const tensors = new Map<string, TensorInfo>();
   for (const [name, info] of file.tensors) {
@@ -126,7 +153,9 @@ function canonicalView(file: SafetensorsFile, definition: Definition, config: un
     if (canonical === undefined) continue;
     const other = stored.get(canonical);
     if (other !== undefined) {
-      throw new UserError(`loadModel: ${file.path}: expected one tensor for "${canonical}", got "${other}" and "${name}"; remove one from the file`);
+      throw new UserError(
+        `loadModel: ${file.path}: expected one tensor for "${canonical}", got "${other}" and "${name}"; remove one from the file`,
+      );
     }
     stored.set(canonical, name);
     tensors.set(canonical, info);
@@ -137,7 +166,9 @@ function canonicalView(file: SafetensorsFile, definition: Definition, config: un
 function requireFinite(folder: string, name: string, data: Float32Array): void {
   for (let i = 0; i < data.length; i++) {
     if (!Number.isFinite(data[i])) {
-      throw new UserError(`loadModel: ${folder}: expected finite weights, got ${data[i]} at element ${i} of "${name}"; the training that wrote them diverged`);
+      throw new UserError(
+        `loadModel: ${folder}: expected finite weights, got ${data[i]} at element ${i} of "${name}"; the training that wrote them diverged`,
+      );
     }
   }
 }
@@ -145,7 +176,10 @@ function requireFinite(folder: string, name: string, data: Float32Array): void {
 /** generation_config.json knows better: it may name several, and models are published with it corrected. */
 async function endTokens(folder: string, config: Record<string, unknown>, vocabulary: number): Promise<number[]> {
   const path = join(folder, "generation_config.json");
-  const there = await access(path).then(() => true, () => false);
+  const there = await access(path).then(
+    () => true,
+    () => false,
+  );
   const generation = there ? await readJsonObject(path) : {};
   const value = generation.eos_token_id ?? config.eos_token_id ?? [];
   const ids: unknown[] = Array.isArray(value) ? value : [value];
@@ -155,7 +189,13 @@ async function endTokens(folder: string, config: Record<string, unknown>, vocabu
 async function hashWeights(folder: string): Promise<string> {
   const index = join(folder, "model.safetensors.index.json");
   const single = join(folder, "model.safetensors");
-  if (await access(single).then(() => true, () => false)) return sha256File(single);
+  if (
+    await access(single).then(
+      () => true,
+      () => false,
+    )
+  )
+    return sha256File(single);
   const { weight_map: map } = await readJsonObject(index);
   const shards = [...new Set(isObject(map) ? Object.values(map).map(String) : [])].sort();
   const all = createHash("sha256");

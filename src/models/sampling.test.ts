@@ -1,9 +1,20 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { randomStream } from "../tensor/random.ts";
-import { argmaxOf, bestOf, candidates, checkSampling, chooseToken, draw, logSoftmaxInPlace, penalizeRepetition } from "./sampling.ts";
+import {
+  argmaxOf,
+  bestOf,
+  candidates,
+  checkSampling,
+  chooseToken,
+  draw,
+  logSoftmaxInPlace,
+  penalizeRepetition,
+} from "./sampling.ts";
 
-const row = fc.array(fc.double({ min: -20, max: 20, noNaN: true }), { minLength: 1, maxLength: 60 }).map((v) => Float32Array.from(v));
+const row = fc
+  .array(fc.double({ min: -20, max: 20, noNaN: true }), { minLength: 1, maxLength: 60 })
+  .map((v) => Float32Array.from(v));
 const logs = (p: number[]): Float32Array => Float32Array.from(p, Math.log);
 const probabilityOf = (scores: Float32Array, options: Parameters<typeof candidates>[1]): number[] => {
   const { ids, probabilities } = candidates(scores, options);

@@ -26,16 +26,28 @@ export interface Candidates {
 }
 
 /** Refuse options that make no sense, in one line. */
-export function checkSampling({ temperature = 0, topK = 0, topP = 1, minP = 0, repetitionPenalty = 1 }: SamplingOptions): void {
+export function checkSampling({
+  temperature = 0,
+  topK = 0,
+  topP = 1,
+  minP = 0,
+  repetitionPenalty = 1,
+}: SamplingOptions): void {
   const rules: [string, number, boolean, string][] = [
     ["temperature", temperature, temperature >= 0 && Number.isFinite(temperature), "0 or more"],
     ["topK", topK, Number.isInteger(topK) && topK >= 0, "a whole number from 0 (all)"],
     ["topP", topP, topP > 0 && topP <= 1, "a number over 0, up to 1"],
     ["minP", minP, minP >= 0 && minP <= 1, "a number from 0 to 1"],
-    ["repetitionPenalty", repetitionPenalty, repetitionPenalty > 0 && Number.isFinite(repetitionPenalty), "a number over 0 (1: off)"],
+    [
+      "repetitionPenalty",
+      repetitionPenalty,
+      repetitionPenalty > 0 && Number.isFinite(repetitionPenalty),
+      "a number over 0 (1: off)",
+    ],
   ];
   for (const [name, value, fine, wanted] of rules) {
-    if (!fine) throw new UserError(`sampling: expected ${name} to be ${wanted}, got ${value}; leave it out for the default`);
+    if (!fine)
+      throw new UserError(`sampling: expected ${name} to be ${wanted}, got ${value}; leave it out for the default`);
   }
 }
 
@@ -64,7 +76,10 @@ export function logSoftmaxInPlace(scores: Float32Array): Float32Array {
 }
 
 /** The tokens that survive the filters, with renewed probabilities. Temperature must be over 0. */
-export function candidates(scores: Float32Array, { temperature = 1, topK = 0, topP = 1, minP = 0 }: SamplingOptions): Candidates {
+export function candidates(
+  scores: Float32Array,
+  { temperature = 1, topK = 0, topP = 1, minP = 0 }: SamplingOptions,
+): Candidates {
   const best = scores[argmaxOf(scores)];
   const weigh = (id: number): number => Math.exp((scores[id] - best) / temperature); // the best token weighs 1
   let ids = topK > 0 && topK < scores.length ? bestOf(scores, topK) : Int32Array.from(scores.keys());
@@ -134,7 +149,12 @@ export function draw({ ids, probabilities }: Candidates, random: Random): number
  * The next token from its scores [V], which this may overwrite. `seen`: the tokens read and written so far.
  * One number is drawn per token, whatever the filters, so that seeds stay comparable.
  */
-export function chooseToken(scores: Float32Array, options: SamplingOptions, seen: Iterable<number>, random: Random): number {
+export function chooseToken(
+  scores: Float32Array,
+  options: SamplingOptions,
+  seen: Iterable<number>,
+  random: Random,
+): number {
   penalizeRepetition(scores, seen, options.repetitionPenalty ?? 1);
   if (!options.temperature) return argmaxOf(scores);
   return draw(candidates(scores, options), random);

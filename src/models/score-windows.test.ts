@@ -14,7 +14,12 @@ test("by hand: 10 tokens, context 4, stride 2", () => {
 });
 
 test("every token once, none before its context allows, none without enough before it", () => {
-  const sizes = fc.tuple(fc.integer({ min: 1, max: 80 }), fc.integer({ min: 1, max: 80 }), fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 20 }));
+  const sizes = fc.tuple(
+    fc.integer({ min: 1, max: 80 }),
+    fc.integer({ min: 1, max: 80 }),
+    fc.integer({ min: 1, max: 20 }),
+    fc.integer({ min: 1, max: 20 }),
+  );
   fc.assert(
     fc.property(sizes, ([length, from, contextLength, raw]) => {
       const stride = Math.min(raw, contextLength);
@@ -32,6 +37,8 @@ test("every token once, none before its context allows, none without enough befo
 });
 
 test("senseless windows are refused", () => {
-  expect(() => planWindows(5, 1, { contextLength: 4, stride: 5 })).toThrow("stride from 1 to the context length 4, got 5");
+  expect(() => planWindows(5, 1, { contextLength: 4, stride: 5 })).toThrow(
+    "stride from 1 to the context length 4, got 5",
+  );
   expect(() => planWindows(5, 1, { contextLength: 0, stride: 1 })).toThrow("context length of 1 or more");
 });

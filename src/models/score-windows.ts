@@ -20,8 +20,10 @@ export interface WindowOptions {
  * at least contextLength - stride of them. A first window that begins with the sequence scores all that it can.
  */
 export function planWindows(length: number, from: number, { contextLength: C, stride }: WindowOptions): Window[] {
-  if (!Number.isInteger(C) || C < 1) throw new UserError(`score: expected a context length of 1 or more tokens, got ${C}`);
-  if (!Number.isInteger(stride) || stride < 1 || stride > C) throw new UserError(`score: expected a stride from 1 to the context length ${C}, got ${stride}`);
+  if (!Number.isInteger(C) || C < 1)
+    throw new UserError(`score: expected a context length of 1 or more tokens, got ${C}`);
+  if (!Number.isInteger(stride) || stride < 1 || stride > C)
+    throw new UserError(`score: expected a stride from 1 to the context length ${C}, got ${stride}`);
   const windows: Window[] = [];
   for (let next = from; next < length; ) {
     const to = Math.min(length, Math.max(next + stride, C + 1));

@@ -13,8 +13,13 @@ afterAll(() => runtime.dispose());
 const letters = (bosId: number | undefined): Tokenizer => ({
   encode: (text) => (text.match(/ab|./g) ?? []).map((piece) => (piece === "ab" ? 40 : piece.charCodeAt(0) - 94)),
   decode: () => "",
-  vocabSize: 56, bosId, eosId: 2, padId: undefined,
-  idOf: () => undefined, tokenOf: () => undefined, isSpecial: () => false,
+  vocabSize: 56,
+  bosId,
+  eosId: 2,
+  padId: undefined,
+  idOf: () => undefined,
+  tokenOf: () => undefined,
+  isSpecial: () => false,
   applyChatTemplate: () => "",
 });
 
@@ -32,11 +37,18 @@ async function total(ids: readonly number[], from: number): Promise<number> {
   for (let t = from; t < ids.length; t++) sum += await natsOf(ids, t);
   return sum;
 }
-const ids = (length: number, factor = 7): number[] => Array.from({ length }, (_, i) => (i * i * factor + 3 * i + 5) % 56);
+const ids = (length: number, factor = 7): number[] =>
+  Array.from({ length }, (_, i) => (i * i * factor + 3 * i + 5) % 56);
 
 describe("token sequences", () => {
   test("pairs: batch equals single equals the definition, frozen or live", async () => {
-    const pairs = [[1, 1], [5, 3], [2, 20], [12, 1], [1, 6]].map(([p, c], i) => ({ prompt: ids(p, i + 1), continuation: ids(c, i + 9) }));
+    const pairs = [
+      [1, 1],
+      [5, 3],
+      [2, 20],
+      [12, 1],
+      [1, 6],
+    ].map(([p, c], i) => ({ prompt: ids(p, i + 1), continuation: ids(c, i + 9) }));
     for (const frozen of [false, true]) {
       const scorer = await createScorer(runtime, model, letters(1), { frozen });
       const batch = await scorer.scorePairs(pairs);
@@ -70,7 +82,9 @@ describe("token sequences", () => {
     expect(Number.isFinite(long.nats)).toBe(true);
     expect(single).toEqual({ nats: 0, tokens: 0 });
     expect(empty).toEqual({ nats: 0, tokens: 0 });
-    await expect(scorer.scoreSequences([{ ids: ids(9) }], { contextLength: 65 })).rejects.toThrow("at most 64 tokens (the model's context), got 65");
+    await expect(scorer.scoreSequences([{ ids: ids(9) }], { contextLength: 65 })).rejects.toThrow(
+      "at most 64 tokens (the model's context), got 65",
+    );
     await expect(scorer.scoreSequences([{ ids: [3, 56] }])).rejects.toThrow("got 56");
   });
 });
@@ -82,7 +96,11 @@ describe("texts", () => {
     const withStart = await (await createScorer(runtime, model, letters(1))).scoreText("", plain);
     expect(withStart).toEqual({ nats: expect.closeTo(await total([1, 5, 6, 7, 8, 9], 1), 3), tokens: 5, bytes: 5 });
     const without = await createScorer(runtime, model, letters(undefined));
-    expect(await without.scoreText("", plain)).toEqual({ nats: expect.closeTo(await total([5, 6, 7, 8, 9], 1), 3), tokens: 4, bytes: 5 });
+    expect(await without.scoreText("", plain)).toEqual({
+      nats: expect.closeTo(await total([5, 6, 7, 8, 9], 1), 3),
+      tokens: 4,
+      bytes: 5,
+    });
     await expect(without.scoreText("", text)).rejects.toThrow("got 139");
     expect(bitsPerByte({ nats: 8 * Math.LN2, bytes: 4 })).toBe(2);
   });

@@ -36,7 +36,10 @@ export interface Scorer {
   /** Many sequences; those of similar length share a run. Results in the order given. */
   scoreSequences(sequences: readonly ScoredSequence[], windows?: Partial<WindowOptions>): Promise<SequenceScore[]>;
   /** Each continuation after its prompt. */
-  scorePairs(pairs: readonly { prompt: readonly number[]; continuation: readonly number[] }[], windows?: Partial<WindowOptions>): Promise<SequenceScore[]>;
+  scorePairs(
+    pairs: readonly { prompt: readonly number[]; continuation: readonly number[] }[],
+    windows?: Partial<WindowOptions>,
+  ): Promise<SequenceScore[]>;
   /**
    * The text `continuation` after the text `prompt`, which may be "". Both are encoded as one text; scored is every
    * token from the first that the prompt alone would not begin with.
@@ -61,7 +64,12 @@ interface Job extends Window {
 export const bitsPerByte = ({ nats, bytes }: Pick<TextScore, "nats" | "bytes">): number => nats / Math.LN2 / bytes;
 
 /** Compile a model for scoring. */
-export async function createScorer(runtime: Runtime, model: Model, tokenizer: Tokenizer, { frozen = false }: CompileOptions = {}): Promise<Scorer> {
+export async function createScorer(
+  runtime: Runtime,
+  model: Model,
+  tokenizer: Tokenizer,
+  { frozen = false }: CompileOptions = {},
+): Promise<Scorer> {
   const { definition, config, geometry, weights } = model;
   const { width: C, vocabulary: V } = geometry;
   const p = modelParams(model);
@@ -89,7 +97,11 @@ export async function createScorer(runtime: Runtime, model: Model, tokenizer: To
         owners.push(job.sequence);
       }
     }
-    const { hidden } = await body.run({ ...live.body, ids: int32Host([B, T], ids), places: int32Host([places.length], places) });
+    const { hidden } = await body.run({
+      ...live.body,
+      ids: int32Host([B, T], ids),
+      places: int32Host([places.length], places),
+    });
     const data = hidden.data as Float32Array;
     for (let start = 0; start < places.length; start += rowsPerRun) {
       const count = Math.min(rowsPerRun, places.length - start);
@@ -102,13 +114,21 @@ export async function createScorer(runtime: Runtime, model: Model, tokenizer: To
     }
   };
 
-  const scoreSequences: Scorer["scoreSequences"] = async (sequences, { contextLength = Math.min(geometry.context, LONGEST), stride } = {}) => {
+  const scoreSequences: Scorer["scoreSequences"] = async (
+    sequences,
+    { contextLength = Math.min(geometry.context, LONGEST), stride } = {},
+  ) => {
     if (contextLength > geometry.context) {
-      throw new UserError(`score: expected a context length of at most ${geometry.context} tokens (the model's context), got ${contextLength}`);
+      throw new UserError(
+        `score: expected a context length of at most ${geometry.context} tokens (the model's context), got ${contextLength}`,
+      );
     }
     const jobs: Job[] = sequences.flatMap(({ ids, from = 1 }, sequence) => {
       checkIds(ids, V);
-      const windows = planWindows(ids.length, Math.max(1, from), { contextLength, stride: stride ?? Math.max(1, contextLength >> 1) });
+      const windows = planWindows(ids.length, Math.max(1, from), {
+        contextLength,
+        stride: stride ?? Math.max(1, contextLength >> 1),
+      });
       return windows.map((window) => ({ ...window, sequence, ids }));
     });
     const results = sequences.map(() => ({ nats: 0, tokens: 0 }));
@@ -124,7 +144,10 @@ export async function createScorer(runtime: Runtime, model: Model, tokenizer: To
   return {
     scoreSequences,
     scorePairs(pairs, windows) {
-      const sequences = pairs.map(({ prompt, continuation }) => ({ ids: [...prompt, ...continuation], from: prompt.length }));
+      const sequences = pairs.map(({ prompt, continuation }) => ({
+        ids: [...prompt, ...continuation],
+        from: prompt.length,
+      }));
       return scoreSequences(sequences, windows);
     },
     async scoreText(prompt, continuation, windows) {
@@ -163,7 +186,9 @@ function* batchesOf(jobs: readonly Job[]): Generator<Job[]> {
 function checkIds(ids: ArrayLike<number>, vocabulary: number): void {
   for (let i = 0; i < ids.length; i++) {
     if (!(ids[i] >= 0 && ids[i] < vocabulary)) {
-      throw new UserError(`score: expected token ids from 0 to ${vocabulary - 1}, got ${ids[i]}; use the model's own tokenizer`);
+      throw new UserError(
+        `score: expected token ids from 0 to ${vocabulary - 1}, got ${ids[i]}; use the model's own tokenizer`,
+      );
     }
   }
 }

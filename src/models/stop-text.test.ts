@@ -3,7 +3,10 @@ import { expect, test } from "vitest";
 import { createStopFilter } from "./stop-text.ts";
 
 /** The whole text through the filter, in the given pieces. */
-function filtered(pieces: readonly string[], stops: readonly string[]): { text: string; stopped: boolean; shown: string[] } {
+function filtered(
+  pieces: readonly string[],
+  stops: readonly string[],
+): { text: string; stopped: boolean; shown: string[] } {
   const filter = createStopFilter(stops);
   const shown: string[] = [];
   for (const piece of pieces) {
@@ -16,8 +19,16 @@ function filtered(pieces: readonly string[], stops: readonly string[]): { text: 
 }
 
 test("a stop string across pieces is never shown, and text is withheld only while it may begin one", () => {
-  expect(filtered(["He said", " \n", "\nUser", ":", " no"], ["\n\nUser:"])).toMatchObject({ text: "He said ", stopped: true, shown: ["He said", " ", "", ""] });
-  expect(filtered(["a\n", "b\n", "\n"], ["\n\nUser:"])).toMatchObject({ text: "a\nb\n\n", stopped: false, shown: ["a", "\nb", "", "\n\n"] });
+  expect(filtered(["He said", " \n", "\nUser", ":", " no"], ["\n\nUser:"])).toMatchObject({
+    text: "He said ",
+    stopped: true,
+    shown: ["He said", " ", "", ""],
+  });
+  expect(filtered(["a\n", "b\n", "\n"], ["\n\nUser:"])).toMatchObject({
+    text: "a\nb\n\n",
+    stopped: false,
+    shown: ["a", "\nb", "", "\n\n"],
+  });
   expect(filtered(["aab"], ["ab", "aa"])).toMatchObject({ text: "", stopped: true });
 });
 
@@ -26,7 +37,10 @@ test("text before the first stop string comes out, in any pieces", () => {
   fc.assert(
     fc.property(fc.array(letters, { maxLength: 6 }), fc.array(letters, { maxLength: 3 }), (pieces, stops) => {
       const whole = pieces.join("");
-      const found = stops.filter((stop) => stop !== "").map((stop) => whole.indexOf(stop)).filter((at) => at >= 0);
+      const found = stops
+        .filter((stop) => stop !== "")
+        .map((stop) => whole.indexOf(stop))
+        .filter((at) => at >= 0);
       const { text, stopped, shown } = filtered(pieces, stops);
       expect(stopped).toBe(found.length > 0);
       if (!stopped) {

@@ -10,9 +10,8 @@ import { float32Host, type HostTensor, int32Host, sizeOf } from "../tensor/dtype
 import { loadCheckpoint } from "./load.ts";
 
 const folder = repositoryFile("tests/fixtures/training");
-const settings: { learningRate: number; betas: [number, number]; eps: number; weightDecay: number; clip: number } = JSON.parse(
-  readFileSync(`${folder}/settings.json`, "utf8"),
-);
+const settings: { learningRate: number; betas: [number, number]; eps: number; weightDecay: number; clip: number } =
+  JSON.parse(readFileSync(`${folder}/settings.json`, "utf8"));
 const runtime = createRuntime({ threads: 1 });
 afterAll(() => runtime.dispose());
 

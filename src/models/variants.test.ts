@@ -2,7 +2,14 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { expectClose, type Tolerance } from "../../tests/support/close.ts";
 import {
-  type Checkpoint, decoderGraph, decoderOf, type Fixture, nextLogits, readFixture, runFixture, weightGraph,
+  type Checkpoint,
+  decoderGraph,
+  decoderOf,
+  type Fixture,
+  nextLogits,
+  readFixture,
+  runFixture,
+  weightGraph,
 } from "../../tests/support/model-fixture.ts";
 import { createRuntime } from "../runtime/runtime.ts";
 import { float32Host, type HostTensor } from "../tensor/dtype.ts";
@@ -24,10 +31,14 @@ function changed(fixture: Decoder, fields: Record<string, unknown>): Decoder {
   return { ...fixture, config: fixture.definition.parseConfig({ ...(fixture.config as object), ...fields }) };
 }
 
-const logitsOf = async (model: Checkpoint<ModelDefinition>): Promise<Float32Array> => (await (await nextLogits(runtime, model))(IDS)).all;
+const logitsOf = async (model: Checkpoint<ModelDefinition>): Promise<Float32Array> =>
+  (await (await nextLogits(runtime, model))(IDS)).all;
 
 const scaled = ({ shape, data }: HostTensor, factor: (i: number) => number): HostTensor<"float32"> =>
-  float32Host(shape, Float32Array.from(data as Float32Array, (x, i) => x * factor(i)));
+  float32Host(
+    shape,
+    Float32Array.from(data as Float32Array, (x, i) => x * factor(i)),
+  );
 
 describe("options of gpt2", () => {
   test("an untied head is its own matrix", async () => {
@@ -85,7 +96,10 @@ describe("sliding windows of qwen2", () => {
     const got = await runFixture(runtime, attention, fixture);
     return Object.keys(attention).map((name) => {
       const weights = got[name].data as Float32Array;
-      return weights.reduce((far, weight, i) => (weight > 0 ? Math.max(far, (Math.floor(i / 9) % 9) - (i % 9)) : far), 0);
+      return weights.reduce(
+        (far, weight, i) => (weight > 0 ? Math.max(far, (Math.floor(i / 9) % 9) - (i % 9)) : far),
+        0,
+      );
     });
   }
 
@@ -103,7 +117,11 @@ describe("rotary settings", () => {
   test("rope_parameters, where newer files keep them, mean the same", async () => {
     const fixture = decoderOf(await readFixture("llama-scaled"));
     const { rope_scaling, rope_theta } = fixture.config as Record<string, object>;
-    const moved = changed(fixture, { rope_theta: null, rope_scaling: null, rope_parameters: { ...rope_scaling, rope_theta } });
+    const moved = changed(fixture, {
+      rope_theta: null,
+      rope_scaling: null,
+      rope_parameters: { ...rope_scaling, rope_theta },
+    });
     expectClose("logits", await logitsOf(moved), await logitsOf(fixture), { absolute: 0, relative: 0 });
     const unscaled = await logitsOf(changed(fixture, { rope_scaling: null, rope_parameters: null }));
     const want = await logitsOf(fixture);
@@ -112,6 +130,8 @@ describe("rotary settings", () => {
 
   test("an unknown kind is refused", async () => {
     const fixture = changed(decoderOf(await readFixture("llama")), { rope_scaling: { rope_type: "yarn", factor: 2 } });
-    expect(() => decoderGraph(fixture, [2, 9])).toThrow("expected rope_scaling of type default, linear or llama3, got yarn");
+    expect(() => decoderGraph(fixture, [2, 9])).toThrow(
+      "expected rope_scaling of type default, linear or llama3, got yarn",
+    );
   });
 });

@@ -5,7 +5,23 @@
  */
 import { UserError } from "../errors.ts";
 import {
-  add, concat, constant, iota, less, lessEqual, logicalAnd, matmul, pad, reshape, scalar, slice, softmax, split, sub, transpose, where,
+  add,
+  concat,
+  constant,
+  iota,
+  less,
+  lessEqual,
+  logicalAnd,
+  matmul,
+  pad,
+  reshape,
+  scalar,
+  slice,
+  softmax,
+  split,
+  sub,
+  transpose,
+  where,
 } from "../tensor/functions.ts";
 import { int32Host } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/graph.ts";
@@ -35,15 +51,12 @@ export interface Attended {
 }
 
 /** q [B, H, T, D] over segments -> output [B, H, T, D] and weights [B, H, T, S]. */
-export function attention(
-  q: Tensor,
-  segments: readonly KeyValues[],
-  { bias, scale }: AttentionOptions = {},
-): Attended {
+export function attention(q: Tensor, segments: readonly KeyValues[], { bias, scale }: AttentionOptions = {}): Attended {
   const [B, H, T, D] = q.shape;
   const K = segments[0].key.shape[1];
   const groups = Number(H) / Number(K);
-  if (!Number.isInteger(groups)) throw new UserError(`attention: expected query heads divisible by key heads, got ${H} and ${K}`);
+  if (!Number.isInteger(groups))
+    throw new UserError(`attention: expected query heads divisible by key heads, got ${H} and ${K}`);
   for (const { key, value } of segments) {
     const { S } = expectShape("attention (key)", key.shape, "B K S D", { K, D });
     expectShape("attention (value)", value.shape, "B K S D", { K, S, D });
@@ -65,7 +78,13 @@ export function attention(
     start = end;
     return matmul(part, value);
   });
-  return { output: reshape(parts.reduce((a, b) => add(a, b)), q.shape), weights };
+  return {
+    output: reshape(
+      parts.reduce((a, b) => add(a, b)),
+      q.shape,
+    ),
+    weights,
+  };
 }
 
 /**
@@ -96,8 +115,14 @@ export function causalAttention(
     return { output, weights: pad(weights, { axis: 3, after: length - end }) };
   });
   return {
-    output: concat(blocks.map(({ output }) => output), { axis: 2 }),
-    weights: concat(blocks.map(({ weights }) => weights), { axis: 2 }),
+    output: concat(
+      blocks.map(({ output }) => output),
+      { axis: 2 },
+    ),
+    weights: concat(
+      blocks.map(({ weights }) => weights),
+      { axis: 2 },
+    ),
   };
 }
 

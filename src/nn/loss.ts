@@ -1,5 +1,15 @@
 /** Losses over token rows: N rows, V classes. A mask leaves rows out of the mean; an empty mask gives 0, not NaN. */
-import { crossEntropy as tokenLosses, div, exp, logSoftmax, maximum, mul, stopGradient, sub, sum } from "../tensor/functions.ts";
+import {
+  crossEntropy as tokenLosses,
+  div,
+  exp,
+  logSoftmax,
+  maximum,
+  mul,
+  stopGradient,
+  sub,
+  sum,
+} from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
 import { expectShape } from "../tensor/shape.ts";
 

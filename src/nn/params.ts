@@ -38,8 +38,12 @@ export function paramsOf(
     get(name) {
       const tensor = tensors[full(name)];
       if (!tensor) {
-        const near = Object.keys(tensors).filter((key) => key.startsWith(path)).slice(0, 8);
-        throw new UserError(`params: expected a tensor ${full(name)}, got none; there are ${near.join(", ") || "none below this path"}`);
+        const near = Object.keys(tensors)
+          .filter((key) => key.startsWith(path))
+          .slice(0, 8);
+        throw new UserError(
+          `params: expected a tensor ${full(name)}, got none; there are ${near.join(", ") || "none below this path"}`,
+        );
       }
       return tensor;
     },

@@ -38,7 +38,8 @@ function llama3Frequency(frequency: number, scaling: RopeScaling): number {
 
 function number(scaling: RopeScaling, key: string): number {
   const value = scaling[key];
-  if (typeof value !== "number") throw new UserError(`rope: expected rope_scaling.${key} to be a number, got ${JSON.stringify(value)}`);
+  if (typeof value !== "number")
+    throw new UserError(`rope: expected rope_scaling.${key} to be a number, got ${JSON.stringify(value)}`);
   return value;
 }
 

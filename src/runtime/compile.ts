@@ -23,7 +23,10 @@ export interface CompiledGraph {
   readonly signature: string;
 }
 
-const leafName = { input: (node: Node<"input">) => node.params.name, random: (node: Node<"random">) => `random:${node.params.stream}` };
+const leafName = {
+  input: (node: Node<"input">) => node.params.name,
+  random: (node: Node<"random">) => `random:${node.params.stream}`,
+};
 
 function collectInputs(order: readonly Node[], frozen: Readonly<Record<string, HostTensor>>): InputSpec[] {
   const inputs = new Map<string, InputSpec>();
@@ -95,15 +98,30 @@ export function compileGraph(
     } else if (node.op === "constant") {
       results = [emitter.initializer((node as Node<"constant">).params.value)];
     } else {
-      results = lower(emitter, node, node.inputs.map((x) => names.get(x) as string));
+      results = lower(
+        emitter,
+        node,
+        node.inputs.map((x) => names.get(x) as string),
+      );
     }
     for (const [i, output] of node.outputs.entries()) names.set(output, results[i]);
   }
   const outputValues = Object.values(outputs).map((tensor, i) => {
     const name = `%out${i}`;
-    emitter.nodes.push({ opType: "Identity", domain: "", inputs: [names.get(tensor) as string], outputs: [name], attributes: {} });
+    emitter.nodes.push({
+      opType: "Identity",
+      domain: "",
+      inputs: [names.get(tensor) as string],
+      outputs: [name],
+      attributes: {},
+    });
     return { name, dtype: tensor.dtype, shape: tensor.shape };
   });
-  const model = encodeModel({ nodes: emitter.nodes, initializers: emitter.initializers, inputs, outputs: outputValues });
+  const model = encodeModel({
+    nodes: emitter.nodes,
+    initializers: emitter.initializers,
+    inputs,
+    outputs: outputValues,
+  });
   return { model, inputs, outputs: outputValues, signature: createHash("sha256").update(model).digest("hex") };
 }

@@ -86,7 +86,8 @@ export class Emitter {
 
   #symbolSize(name: string): string {
     const source = this.#symbols.get(name);
-    if (!source) throw new UserError(`compile: expected an input with an axis named ${name}, got none; name the axis of an input`);
+    if (!source)
+      throw new UserError(`compile: expected an input with an axis named ${name}, got none; name the axis of an input`);
     return this.#once(`symbol:${name}`, () =>
       this.emit("Shape", [source.input], { start: source.axis, end: source.axis + 1 }),
     );
@@ -95,7 +96,13 @@ export class Emitter {
   /** A shape as int64 [rank]. */
   shape(shape: Shape): string {
     if (isStatic(shape)) return this.int64(shape);
-    return this.#once(`shape:${shape.join()}`, () => this.emit("Concat", shape.map((dim) => this.dim(dim)), { axis: 0 }));
+    return this.#once(`shape:${shape.join()}`, () =>
+      this.emit(
+        "Concat",
+        shape.map((dim) => this.dim(dim)),
+        { axis: 0 },
+      ),
+    );
   }
 
   reshape(x: string, shape: Shape): string {
@@ -115,10 +122,20 @@ const fused =
 
 const reduce =
   (opType: string): Lowering<"sum" | "mean" | "max"> =>
-  (e, { params }, [x]) => [e.emit(opType, [x, e.int64((params as ReduceParams).axes)], { keepdims: params.keepDims ? 1 : 0 })];
+  (e, { params }, [x]) => [
+    e.emit(opType, [x, e.int64((params as ReduceParams).axes)], { keepdims: params.keepDims ? 1 : 0 }),
+  ];
 
 /** Values of ONNX TensorProto.DataType that Cast names. */
-const castTarget: { [D in DType]: number } = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9, float16: 10 };
+const castTarget: { [D in DType]: number } = {
+  float32: 1,
+  uint8: 2,
+  int8: 3,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+};
 
 const convAttributes = ({ stride, padding, dilation, groups }: ConvParams): Record<string, Attribute> => ({
   strides: [stride],
@@ -127,11 +144,19 @@ const convAttributes = ({ stride, padding, dilation, groups }: ConvParams): Reco
   group: groups,
 });
 
-function lowerMatmul(e: Emitter, { params, inputs: [left, right] }: Node<"matmul">, [a, b]: readonly string[]): string[] {
+function lowerMatmul(
+  e: Emitter,
+  { params, inputs: [left, right] }: Node<"matmul">,
+  [a, b]: readonly string[],
+): string[] {
   const { transposeA, transposeB, scale } = params;
   if (!transposeA && !transposeB && scale === 1) return [e.emit("MatMul", [a, b])];
   const plain = left.rank === 2 && right.rank === 2;
-  const flags = (transA: boolean, transB: boolean) => ({ transA: transA ? 1 : 0, transB: transB ? 1 : 0, alpha: { float: scale } });
+  const flags = (transA: boolean, transB: boolean) => ({
+    transA: transA ? 1 : 0,
+    transB: transB ? 1 : 0,
+    alpha: { float: scale },
+  });
   if (plain) return [e.emit("Gemm", [a, b], flags(transposeA, transposeB))];
   if (transposeA && isWider(left.shape, right.shape, transposeB)) {
     // (op(b)^T a)^T: the runtime walks a transposed left matrix slowly, so transpose the small product instead (3x faster)
@@ -253,7 +278,9 @@ export const lowerings: { [P in Primitive]: Lowering<P> } = {
   reshape: (e, { params }, [x]) => [e.reshape(x, params.shape)],
   transpose: (e, { params }, [x]) => [e.emit("Transpose", [x], { perm: params.perm })],
   broadcastTo: (e, { params }, [x]) => [e.emit("Expand", [x, e.shape(params.shape)])],
-  slice: (e, { params: { axis, start, end } }, [x]) => [e.emit("Slice", [x, e.dim(start), e.dim(end), e.int64([axis])])],
+  slice: (e, { params: { axis, start, end } }, [x]) => [
+    e.emit("Slice", [x, e.dim(start), e.dim(end), e.int64([axis])]),
+  ],
   concat: (e, { params }, inputs) => [e.emit("Concat", inputs, { axis: params.axis })],
   split: (e, { params: { axis, sizes } }, [x]) => e.emitMany("Split", [x, e.int64(sizes)], sizes.length, { axis }),
   // Amounts for every axis: given only some axes, the runtime's transpose optimizer rewrites them wrongly (1.30)
@@ -291,7 +318,10 @@ function int64Scalar(value: number): HostTensor {
 }
 
 /** Names of a node's outputs after emitting its operators. */
-export function lower<P extends Primitive>(emitter: Emitter, node: Node<P>, inputs: readonly string[]): readonly string[] {
+export function lower<P extends Primitive>(
+  emitter: Emitter,
+  node: Node<P>,
+  inputs: readonly string[],
+): readonly string[] {
   return (lowerings[node.op] as Lowering<P>)(emitter, node, inputs);
 }
-

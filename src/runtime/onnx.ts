@@ -126,7 +126,10 @@ export function encodeModel(model: OnnxModel): Uint8Array {
     for (const value of model.inputs) message(graph, 11, (w) => writeValue(w, value));
     for (const value of model.outputs) message(graph, 12, (w) => writeValue(w, value));
   });
-  for (const [domain, version] of [["", STANDARD_OPSET], ["com.microsoft", 1]] as const) {
+  for (const [domain, version] of [
+    ["", STANDARD_OPSET],
+    ["com.microsoft", 1],
+  ] as const) {
     message(writer, 8, (opset) => {
       text(opset, 1, domain);
       integer(opset, 2, version);

@@ -61,14 +61,22 @@ function checkFeed(spec: InputSpec, value: HostTensor | undefined, sizes: Map<st
       if (typeof dim === "string" && /^\w+$/.test(dim) && !sizes.has(dim)) sizes.set(dim, value.shape[i]);
       return typeof dim === "string" && !/^\w+$/.test(dim) ? true : evaluateDim(dim, sizes) === value.shape[i];
     });
-  if (!fits) throw new UserError(`run: expected input ${spec.name} of ${wanted}, got ${value.dtype}${formatShape(value.shape)}`);
+  if (!fits)
+    throw new UserError(`run: expected input ${spec.name} of ${wanted}, got ${value.dtype}${formatShape(value.shape)}`);
   if (value.data.length < sizeOf(value.shape)) {
-    throw new UserError(`run: expected ${sizeOf(value.shape)} numbers for input ${spec.name}, got ${value.data.length}`);
+    throw new UserError(
+      `run: expected ${sizeOf(value.shape)} numbers for input ${spec.name}, got ${value.data.length}`,
+    );
   }
   return value;
 }
 
-function program(graph: CompiledGraph, outputs: readonly string[], session: Session, release: () => Promise<void>): Program {
+function program(
+  graph: CompiledGraph,
+  outputs: readonly string[],
+  session: Session,
+  release: () => Promise<void>,
+): Program {
   const fetches = graph.outputs.map(({ name }) => name);
   return {
     inputs: graph.inputs,
@@ -81,7 +89,10 @@ function program(graph: CompiledGraph, outputs: readonly string[], session: Sess
       }
       for (const spec of graph.inputs) {
         if (spec.stream === undefined) continue;
-        if (!fill) throw new UserError("run: expected `fill` for a graph with random numbers, got none; pass a seeded generator");
+        if (!fill)
+          throw new UserError(
+            "run: expected `fill` for a graph with random numbers, got none; pass a seeded generator",
+          );
         const shape = spec.shape.map((dim) => evaluateDim(dim, sizes));
         const data = new Float32Array(sizeOf(shape));
         fill(spec.stream, data);
@@ -103,7 +114,8 @@ export function createRuntime({
   profile,
   host = thisThread,
 }: RuntimeOptions = {}): Runtime {
-  if (!Number.isInteger(threads) || threads < 1) throw new UserError(`runtime: expected 1 or more threads, got ${threads}`);
+  if (!Number.isInteger(threads) || threads < 1)
+    throw new UserError(`runtime: expected 1 or more threads, got ${threads}`);
   const shared = new Map<string, { session: Promise<Session>; users: number }>();
   return {
     device,
@@ -112,7 +124,10 @@ export function createRuntime({
       const graph = compileGraph(outputs, frozen, device);
       const { signature } = graph;
       const fixedSizes = graph.inputs.every(({ shape }) => isStatic(shape));
-      const entry = shared.get(signature) ?? { session: host.create(graph.model, { device, threads, fixedSizes, profile }), users: 0 };
+      const entry = shared.get(signature) ?? {
+        session: host.create(graph.model, { device, threads, fixedSizes, profile }),
+        users: 0,
+      };
       shared.set(signature, entry);
       entry.users++;
       const release = once(async () => {
@@ -158,15 +173,23 @@ export function jit(
 ): (feeds: HostTensors, options?: RunOptions) => Promise<Record<string, HostTensor>> {
   const programs = new Map<string, Promise<Program>>();
   return async (feeds, options) => {
-    const types: [string, DType, readonly number[]][] = Object.entries(feeds).map(([name, { dtype, shape }]) => [name, dtype, shape]);
+    const types: [string, DType, readonly number[]][] = Object.entries(feeds).map(([name, { dtype, shape }]) => [
+      name,
+      dtype,
+      shape,
+    ]);
     const signature = JSON.stringify(types);
     let compiled = programs.get(signature);
     if (!compiled) {
-      compiled = runtime.compile(build(Object.fromEntries(types.map(([name, dtype, shape]) => [name, input(name, dtype, shape)]))));
+      compiled = runtime.compile(
+        build(Object.fromEntries(types.map(([name, dtype, shape]) => [name, input(name, dtype, shape)]))),
+      );
       programs.set(signature, compiled);
     }
     const ready = await compiled;
-    const used = Object.fromEntries(ready.inputs.filter(({ stream }) => stream === undefined).map(({ name }) => [name, feeds[name]]));
+    const used = Object.fromEntries(
+      ready.inputs.filter(({ stream }) => stream === undefined).map(({ name }) => [name, feeds[name]]),
+    );
     return ready.run(used, options);
   };
 }

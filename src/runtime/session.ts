@@ -89,7 +89,9 @@ function requireDevice(device: Device): void {
     .listSupportedBackends()
     .map(({ name }) => name)
     .join(", ");
-  throw new UserError(`runtime: expected an execution provider among ${there}, got ${device}; its binaries are not installed here, use --device cpu`);
+  throw new UserError(
+    `runtime: expected an execution provider among ${there}, got ${device}; its binaries are not installed here, use --device cpu`,
+  );
 }
 
 export async function createSession(model: Uint8Array, options: SessionOptions): Promise<Session> {
@@ -99,8 +101,12 @@ export async function createSession(model: Uint8Array, options: SessionOptions):
   try {
     session = await ort.InferenceSession.create(model, sessionOptions(options));
   } catch (error) {
-    if (options.device === "cpu") throw new Error(`internal: the runtime refused a graph: ${firstLine(error)}`, { cause: error });
-    throw new UserError(`runtime: expected a working ${options.device} device, got "${firstLine(error)}"; use --device cpu`, { cause: error });
+    if (options.device === "cpu")
+      throw new Error(`internal: the runtime refused a graph: ${firstLine(error)}`, { cause: error });
+    throw new UserError(
+      `runtime: expected a working ${options.device} device, got "${firstLine(error)}"; use --device cpu`,
+      { cause: error },
+    );
   }
   // The binding takes plain memory only, so shared feeds are copied, into buffers that are kept from run to run
   const kept = new Map<string, HostTensor>();

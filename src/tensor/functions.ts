@@ -8,7 +8,8 @@ import { type Dim, elementCount, normalizeAxis, sameShape, type Shape } from "./
 // ── leaves ──
 
 /** A value given at each run. Symbolic axes ("B", "T") take their sizes from what is fed. */
-export const input = (name: string, dtype: DType, shape: Shape): Tensor => apply("input", { name, dtype, shape }, [])[0];
+export const input = (name: string, dtype: DType, shape: Shape): Tensor =>
+  apply("input", { name, dtype, shape }, [])[0];
 
 export const constant = (value: HostTensor): Tensor => apply("constant", { value }, [])[0];
 
@@ -35,8 +36,25 @@ const binary =
 const unary =
   (
     op:
-      | "neg" | "exp" | "log" | "sqrt" | "tanh" | "sigmoid" | "erf" | "abs" | "sin" | "cos" | "sign" | "relu" | "gelu"
-      | "geluTanh" | "silu" | "logicalNot" | "stopGradient" | "softmax" | "logSoftmax",
+      | "neg"
+      | "exp"
+      | "log"
+      | "sqrt"
+      | "tanh"
+      | "sigmoid"
+      | "erf"
+      | "abs"
+      | "sin"
+      | "cos"
+      | "sign"
+      | "relu"
+      | "gelu"
+      | "geluTanh"
+      | "silu"
+      | "logicalNot"
+      | "stopGradient"
+      | "softmax"
+      | "logSoftmax",
   ) =>
   (x: Tensor): Tensor =>
     apply(op, {}, [x])[0];
@@ -137,10 +155,12 @@ export const logSoftmax = unary("logSoftmax");
 export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, { eps = 1e-5 } = {}): Tensor =>
   apply("layerNorm", { eps }, [x, weight, bias])[0];
 /** x / sqrt(mean(x^2) + eps) * weight. */
-export const rmsNorm = (x: Tensor, weight: Tensor, { eps = 1e-6 } = {}): Tensor => apply("rmsNorm", { eps }, [x, weight])[0];
+export const rmsNorm = (x: Tensor, weight: Tensor, { eps = 1e-6 } = {}): Tensor =>
+  apply("rmsNorm", { eps }, [x, weight])[0];
 
 /** -ln softmax(logits)[target] per row, in nats: logits [N, V], targets [N] (int32) -> [N]. */
-export const crossEntropy = (logits: Tensor, targets: Tensor): Tensor => apply("crossEntropy", {}, [logits, targets])[0];
+export const crossEntropy = (logits: Tensor, targets: Tensor): Tensor =>
+  apply("crossEntropy", {}, [logits, targets])[0];
 
 // ── layout ──
 

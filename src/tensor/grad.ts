@@ -5,12 +5,50 @@
 import { internal, UserError } from "../errors.ts";
 import { sizeOf } from "./dtype.ts";
 import {
-  add, cast, concat, conv1d, cos, cumsum, div, equal, exp, log, matmul, mul, neg, pad, pow, reshape, rotary, rows,
-  scalar, scatterAdd, sigmoid, sign, sin, slice, square, sub, sum, transpose, where, less, broadcastTo,
+  add,
+  cast,
+  concat,
+  conv1d,
+  cos,
+  cumsum,
+  div,
+  equal,
+  exp,
+  log,
+  matmul,
+  mul,
+  neg,
+  pad,
+  pow,
+  reshape,
+  rotary,
+  rows,
+  scalar,
+  scatterAdd,
+  sigmoid,
+  sign,
+  sin,
+  slice,
+  square,
+  sub,
+  sum,
+  transpose,
+  where,
+  less,
+  broadcastTo,
 } from "./functions.ts";
 import { type Node, Tensor, topologicalOrder } from "./graph.ts";
 import { apply, type Primitive, type PrimitiveParams } from "./ops.ts";
-import { addDims, type Dim, elementCount, formatShape, isStatic, sameShape, type Shape, subtractDims } from "./shape.ts";
+import {
+  addDims,
+  type Dim,
+  elementCount,
+  formatShape,
+  isStatic,
+  sameShape,
+  type Shape,
+  subtractDims,
+} from "./shape.ts";
 
 interface RuleContext<P extends Primitive> {
   readonly params: PrimitiveParams[P];
@@ -37,7 +75,10 @@ function unbroadcast(g: Tensor, shape: Shape): Tensor {
 
 /** Put back the reduced axes as size 1, so that the cotangent broadcasts over the input. */
 function keepReduced(g: Tensor, x: Tensor, axes: readonly number[]): Tensor {
-  return reshape(g, x.shape.map((dim, i) => (axes.includes(i) ? 1 : dim)));
+  return reshape(
+    g,
+    x.shape.map((dim, i) => (axes.includes(i) ? 1 : dim)),
+  );
 }
 
 /** Rule of an element-wise function of one argument from its derivative. */
@@ -215,11 +256,18 @@ export const gradientRules: { [P in Primitive]: Rule<P> } = {
 
   crossEntropy: ({ inputs: [logits, targets], g }) => [apply("crossEntropyGradient", {}, [logits, targets, g])[0]],
   crossEntropyGradient: () => {
-    throw new UserError("gradients: expected a first derivative of crossEntropy, got a second one; compose it from logSoftmax");
+    throw new UserError(
+      "gradients: expected a first derivative of crossEntropy, got a second one; compose it from logSoftmax",
+    );
   },
 
   reshape: ({ inputs: [x], g }) => [reshape(g, x.shape)],
-  transpose: ({ params: { perm }, g }) => [transpose(g, perm.map((_, i) => perm.indexOf(i)))],
+  transpose: ({ params: { perm }, g }) => [
+    transpose(
+      g,
+      perm.map((_, i) => perm.indexOf(i)),
+    ),
+  ],
   broadcastTo: ({ inputs: [x], g }) => [unbroadcast(g, x.shape)],
   slice: ({ params: { axis, start, end }, inputs: [x], g }) => [
     pad(g, { axis, before: start, after: subtractDims(x.shape[axis], end) }),
@@ -234,7 +282,10 @@ export const gradientRules: { [P in Primitive]: Rule<P> } = {
     });
   },
   split: ({ params: { axis }, outputs, cotangents }) => [
-    concat(outputs.map((output, i) => cotangents[i] ?? broadcastTo(scalar(0), output.shape)), { axis }),
+    concat(
+      outputs.map((output, i) => cotangents[i] ?? broadcastTo(scalar(0), output.shape)),
+      { axis },
+    ),
   ],
   pad: ({ params: { axis, before }, inputs: [x], g }) => [
     slice(g, { axis, start: before, end: addDims(before, x.shape[axis]) }),
@@ -289,7 +340,8 @@ export interface Gradient {
  * (indices, values) instead of a table-sized array; the rest of their gradient stays dense.
  */
 export function sparseGradients(loss: Tensor, wrt: readonly Tensor[], sparse: ReadonlySet<Tensor>): Gradient[] {
-  if (loss.rank !== 0) throw new UserError(`gradients: expected a scalar loss, got ${formatShape(loss.shape)}; use mean or sum`);
+  if (loss.rank !== 0)
+    throw new UserError(`gradients: expected a scalar loss, got ${formatShape(loss.shape)}; use mean or sum`);
   const order = topologicalOrder([loss]);
   const needed = new Set<Tensor>(wrt);
   for (const node of order) {

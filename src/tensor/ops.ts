@@ -141,9 +141,7 @@ const comparison =
 const unary = (_: unknown, [x]: readonly Tensor[]): TensorType[] => [{ dtype: x.dtype, shape: x.shape }];
 
 export function reducedShape(shape: Shape, { axes, keepDims }: ReduceParams): Shape {
-  return keepDims
-    ? shape.map((dim, i) => (axes.includes(i) ? 1 : dim))
-    : shape.filter((_, i) => !axes.includes(i));
+  return keepDims ? shape.map((dim, i) => (axes.includes(i) ? 1 : dim)) : shape.filter((_, i) => !axes.includes(i));
 }
 
 const reduction = (params: ReduceParams, [x]: readonly Tensor[]): TensorType[] => [
@@ -332,7 +330,8 @@ export const shapeRules: { [P in Primitive]: ShapeRule<P> } = {
   takeAlongAxis: ({ axis }, [x, indices]) => {
     requireIndices("takeAlongAxis", indices);
     const fits = x.rank === indices.rank && x.shape.every((dim, i) => i === axis || dim === indices.shape[i]);
-    if (!fits) typeError("takeAlongAxis", `indices shaped like ${formatShape(x.shape)} but for axis ${axis}`, String(indices));
+    if (!fits)
+      typeError("takeAlongAxis", `indices shaped like ${formatShape(x.shape)} but for axis ${axis}`, String(indices));
     return [{ dtype: x.dtype, shape: indices.shape }];
   },
   scatterAlongAxis: ({ axis, size }, [indices, updates]) => [

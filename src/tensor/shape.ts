@@ -105,7 +105,9 @@ export function broadcastShapes(where: string, a: Shape, b: Shape): Shape {
 export function normalizeAxis(where: string, axis: number, rank: number): number {
   const normal = axis < 0 ? axis + rank : axis;
   if (!Number.isInteger(axis) || normal < 0 || normal >= rank) {
-    throw new UserError(`${where}: expected an axis of a rank-${rank} tensor, got ${axis}; use ${-rank} to ${rank - 1}`);
+    throw new UserError(
+      `${where}: expected an axis of a rank-${rank} tensor, got ${axis}; use ${-rank} to ${rank - 1}`,
+    );
   }
   return normal;
 }

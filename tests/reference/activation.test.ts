@@ -13,7 +13,8 @@ describe("activations", () => {
   const quickGelu = (x: number): number => x / (1 + Math.exp(-1.702 * x));
   const tanhGelu = (x: number): number => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
   // x Phi(x) from a table of the normal distribution: Phi(1) = 0.8413447461, Phi(2) = 0.9772498681
-  const exactGelu = (x: number): number => x * ({ 1: 0.8413447461, 2: 0.9772498681, 0: 0.5, [-1]: 0.1586552539 }[x] ?? Number.NaN);
+  const exactGelu = (x: number): number =>
+    x * ({ 1: 0.8413447461, 2: 0.9772498681, 0: 0.5, [-1]: 0.1586552539 }[x] ?? Number.NaN);
   const silu = (x: number): number => x / (1 + Math.exp(-x));
   const oracle: Record<(typeof activationNames)[number], (x: number) => number> = {
     gelu: exactGelu,

@@ -36,7 +36,10 @@ export async function readTensors(path: string): Promise<ReadonlyMap<string, Hos
 /** `outputs` names the folder whose reference holds: a checkpoint in another layout has the same. */
 export async function readFixture(name: string, outputs = name): Promise<Fixture> {
   const folder = repositoryFile("tests/fixtures/");
-  return { ...(await loadCheckpoint(folder + name)), reference: await readTensors(`${folder}${outputs}/reference.safetensors`) };
+  return {
+    ...(await loadCheckpoint(folder + name)),
+    reference: await readTensors(`${folder}${outputs}/reference.safetensors`),
+  };
 }
 
 export function decoderOf<F extends Checkpoint>(fixture: F): F & Checkpoint<ModelDefinition> {
@@ -61,7 +64,10 @@ export function weightGraph(weights: Weights): Graph {
 
 /** Gradients towards every weight that the model needs, as outputs `grad.<name>`. */
 function gradientOutputs(loss: Tensor, { inputs }: Graph, names: readonly string[]): Record<string, Tensor> {
-  const found = gradients(loss, names.map((name) => inputs[name]));
+  const found = gradients(
+    loss,
+    names.map((name) => inputs[name]),
+  );
   return Object.fromEntries(names.map((name, i) => [`grad.${name}`, found[i]]));
 }
 
@@ -94,7 +100,10 @@ export function decoderGraph({ definition, config, weights }: Checkpoint<ModelDe
 }
 
 /** Everything the reference of an encoder holds; the loss is sum(last hidden state * `cotangent`). */
-export function encoderGraph({ definition, config, weights }: Checkpoint<EncoderDefinition>, [B, T]: readonly number[]) {
+export function encoderGraph(
+  { definition, config, weights }: Checkpoint<EncoderDefinition>,
+  [B, T]: readonly number[],
+) {
   const graph = weightGraph(weights);
   const of = (name: string): Tensor => input(name, "int32", [B, T]);
   const { hidden, attentions } = definition.forward(graph.p, config, {
@@ -134,7 +143,9 @@ export async function nextLogits(runtime: Runtime, { definition, config, weights
   const program = await runtime.compile({ logits: definition.logits(p, config, final) }, weights);
   const { vocabulary: V } = definition.geometry(config);
   return async (ids: readonly number[]): Promise<{ all: Float32Array; last: Float32Array }> => {
-    const { logits } = await program.run({ ids: { dtype: "int32", shape: [1, ids.length], data: Int32Array.from(ids) } });
+    const { logits } = await program.run({
+      ids: { dtype: "int32", shape: [1, ids.length], data: Int32Array.from(ids) },
+    });
     const all = logits.data as Float32Array;
     return { all, last: all.subarray((ids.length - 1) * V) };
   };
@@ -144,10 +155,14 @@ export const indexOfLargest = (values: Float32Array): number =>
   values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
 
 /** The most likely tokens in turn. */
-export async function greedy(runtime: Runtime, model: Checkpoint<ModelDefinition>, prompt: readonly number[], count: number) {
+export async function greedy(
+  runtime: Runtime,
+  model: Checkpoint<ModelDefinition>,
+  prompt: readonly number[],
+  count: number,
+) {
   const logits = await nextLogits(runtime, model);
   const ids = [...prompt];
   while (ids.length < prompt.length + count) ids.push(indexOfLargest((await logits(ids)).last));
   return ids.slice(prompt.length);
 }
-
