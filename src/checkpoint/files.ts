@@ -5,11 +5,11 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { open, readFile, rename, rm } from "node:fs/promises";
+import { access, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { UserError } from "../errors.ts";
 
-export type Chunk = Uint8Array | string;
+type Chunk = Uint8Array | string;
 export type Chunks = Chunk | Iterable<Chunk> | AsyncIterable<Chunk>;
 
 /** One write call at most: the system refuses those of 2 GiB and more. */
@@ -89,6 +89,24 @@ export async function sha256File(path: string): Promise<string> {
   }
   return hash.digest("hex");
 }
+
+export const exists = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+export const isFile = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (info) => info.isFile(),
+    () => false,
+  );
+
+export const isFolder = (path: string): Promise<boolean> =>
+  stat(path).then(
+    (info) => info.isDirectory(),
+    () => false,
+  );
 
 /** A file-system error while reading `path`, as one line for the user; other errors are returned unchanged. */
 export function readError(who: string, path: string, error: unknown): unknown {

@@ -365,7 +365,7 @@ describe("answers and names", () => {
       "",
       "gpt2",
       "/no/such/folder",
-      "./models",
+      "./no/models",
       "a/b/c",
       "../x",
       "a/..",

@@ -4,12 +4,12 @@
  * programs find it too. Only what mneme reads is fetched: configuration, tokenizer, safetensors.
  * Honours HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE.
  */
-import { access, copyFile, mkdir, readdir, readFile, rm, stat, symlink } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rm, stat, symlink } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { UserError } from "../errors.ts";
 import { describe, download, HttpError } from "./download.ts";
-import { isObject, oneLine, readJsonObject, writeError, writeFileAtomic } from "./files.ts";
+import { exists, isFolder, isObject, oneLine, readJsonObject, writeError, writeFileAtomic } from "./files.ts";
 import { tokenizerFiles } from "./tokenizer.ts";
 
 export interface DownloadProgress {
@@ -339,15 +339,3 @@ async function listRefs(folder: string): Promise<[string, string][]> {
 }
 
 const listFolder = (folder: string): Promise<string[]> => readdir(folder).catch(() => []);
-
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
-
-const isFolder = (path: string): Promise<boolean> =>
-  stat(path).then(
-    (info) => info.isDirectory(),
-    () => false,
-  );

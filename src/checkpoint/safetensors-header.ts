@@ -44,7 +44,7 @@ export interface Header {
 }
 
 /** The format's own limit. */
-export const maxHeaderBytes = 100_000_000;
+const maxHeaderBytes = 100_000_000;
 
 const damaged = "the file is damaged or no safetensors file; download or save it again";
 

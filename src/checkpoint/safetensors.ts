@@ -14,7 +14,7 @@ import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat1
 import type { StoredDType, TensorInfo } from "./safetensors-header.ts";
 import { formatHeader, headerError, parseHeader, parseHeaderLength } from "./safetensors-header.ts";
 
-export type { StoredDType, TensorInfo };
+export type { TensorInfo };
 
 /** An open safetensors file, or a sharded checkpoint that looks like one. Close it after use. */
 export interface SafetensorsFile {

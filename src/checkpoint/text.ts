@@ -13,7 +13,7 @@ export interface TextFile {
 }
 
 /** Checks bytes to be text in UTF-8 and decodes them. A byte order mark at the start is dropped; line ends stay. */
-export function decodeText(path: string, bytes: Uint8Array): string {
+function decodeText(path: string, bytes: Uint8Array): string {
   const expected = `readTextFile: expected UTF-8 text in ${path}`;
   const zero = bytes.indexOf(0);
   if (zero >= 0) {

@@ -4,12 +4,12 @@
  * errors of one line, and a word cache that makes byte-level models about ten times faster on long texts.
  * Decoding never "cleans up" spaces: `decode(encode(text))` must give the text back.
  */
-import { access, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
 import { UserError } from "../errors.ts";
 import { wordPattern } from "./byte-level.ts";
-import { isObject, oneLine, readError, readJsonObject, writeFileAtomic } from "./files.ts";
+import { exists, isObject, oneLine, readError, readJsonObject, writeFileAtomic } from "./files.ts";
 
 export interface ChatMessage {
   readonly role: string;
@@ -124,12 +124,6 @@ async function readOptional(folder: string, name: string): Promise<Record<string
   const path = join(folder, name);
   return (await exists(path)) ? readJsonObject(path) : {};
 }
-
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
 
 /** A special token is written as a string or as an object with `content`. */
 function contentOf(value: unknown): string | undefined {

@@ -1,7 +1,8 @@
 /** The models that come with the package, in its folder `models/`. */
-import { readdir, stat } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { isFile, isFolder } from "../checkpoint/files.ts";
 import {
   type HubOptions,
   parseHubName,
@@ -20,25 +21,15 @@ export const embeddedFolder = fileURLToPath(new URL("../../models", import.meta.
 /** Names of the embedded models. */
 export async function embeddedModels(folder = embeddedFolder): Promise<string[]> {
   const names = (await readdir(folder).catch((): string[] => [])).filter((name) => !name.startsWith("."));
-  const complete = names.map((name) =>
-    stat(join(folder, name, "config.json")).then(
-      (info) => info.isFile(),
-      () => false,
-    ),
-  );
-  const flags = await Promise.all(complete);
-  return names.filter((_, i) => flags[i]).sort();
+  const complete = await Promise.all(names.map((name) => isFile(join(folder, name, "config.json"))));
+  return names.filter((_, i) => complete[i]).sort();
 }
 
 /** The folder of a model by its embedded name, its path or its hub id. */
 export async function resolveModel(name: string, options: HubOptions = {}): Promise<ResolvedModel> {
   const embedded = await embeddedModels();
   if (embedded.includes(name)) return { name, folder: join(embeddedFolder, name), commit: undefined };
-  const isHere = await stat(name).then(
-    (info) => info.isDirectory(),
-    () => false,
-  );
-  if (isHere || parseHubName(name) !== undefined) return resolveHubModel(name, options);
+  if ((await isFolder(name)) || parseHubName(name) !== undefined) return resolveHubModel(name, options);
   throw new UserError(
     `model: expected an embedded model (${embedded.join(", ") || "there is none"}), a folder or a hub id (org/name), ` +
       `got ${JSON.stringify(name)}${didYouMean(name, embedded)}`,

@@ -1,7 +1,7 @@
 /** Writes a pretrained model as a folder that other tools load, measures what was written, and says it all in a card. */
 import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
-import { sha256File, writeFileAtomic } from "../checkpoint/files.ts";
+import { exists, sha256File, writeFileAtomic } from "../checkpoint/files.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { copyTokenizer } from "../checkpoint/tokenizer.ts";
 import { formatBytes, formatCount, formatSeconds } from "../eval/format.ts";
@@ -135,10 +135,7 @@ function cardText(
 /** Moves a finished folder to its place; what is there gives way only when the new one is complete. */
 async function replaceFolder(from: string, to: string): Promise<void> {
   const aside = join(dirname(to), `.${basename(to)}.${process.pid}.old`);
-  const there = await stat(to).then(
-    () => true,
-    () => false,
-  );
+  const there = await exists(to);
   if (there) await rename(to, aside);
   try {
     await rename(from, to);

@@ -209,6 +209,35 @@ test("a loss that is not finite stops with the step named and the last good stat
   expect(readdirSync(out)).toEqual(["learning"]);
 });
 
+test("a disk that fills up while learning is one line, and --resume goes on when there is room", async () => {
+  const out = named("full");
+  // The file system's answer from the first byte of weights on
+  const full = named("full.mjs");
+  writeFileSync(
+    full,
+    `import fs from "node:fs/promises";
+import { syncBuiltinESMExports } from "node:module";
+const open = fs.open;
+fs.open = async (path, ...rest) => {
+  const handle = await open(path, ...rest);
+  if (/safetensors.*tmp$/.test(String(path)))
+    handle.write = async () => { throw Object.assign(new Error("no space"), { code: "ENOSPC" }); };
+  return handle;
+};
+syncBuiltinESMExports();
+`,
+  );
+  const args = ["learn", ...engine, "--epochs", "2", "--method", "lora", "--out", out, texts[0]];
+  const failed = await mneme(args, { env: { NODE_OPTIONS: `--import ${full}` } });
+  expect(failed.stderr).toMatch(/mneme: save: expected to write .*safetensors, got the disk is full; free some space/);
+  expect(failed.code).toBe(2);
+  const left = readdirSync(out, { recursive: true }).map(String);
+  expect(left.filter((name) => /safetensors|tmp|lock/.test(name))).toEqual([]);
+  const resumed = await mneme(["learn", "--resume", out, "--threads", "1"]);
+  expect(resumed.code).toBe(0);
+  expect(readdirSync(out).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
+});
+
 test("two processes do not share a run folder", async () => {
   const out = named("busy");
   const run = await openRunFolder(out);

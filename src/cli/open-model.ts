@@ -1,17 +1,11 @@
 /** From what the user calls a model to the model: an embedded name, a folder, or a hub id that is downloaded. */
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { isFile } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
 import { formatBytes } from "../eval/format.ts";
 import { type LoadedModel, loadModel } from "../models/load.ts";
 import { resolveModel } from "./embedded.ts";
 import type { Session } from "./session.ts";
-
-const isFile = (path: string): Promise<boolean> =>
-  stat(path).then(
-    (info) => info.isFile(),
-    () => false,
-  );
 
 /** The folder of a model. A hub id is downloaded with a progress bar. */
 export async function modelFolder(

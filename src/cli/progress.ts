@@ -5,7 +5,7 @@
 import { displayWidth, truncate } from "../eval/format.ts";
 import { paint, wantsColour } from "./output.ts";
 
-export interface ProgressState {
+interface ProgressState {
   /** What is being done; a new label starts a new bar. */
   readonly label: string;
   readonly done?: number;

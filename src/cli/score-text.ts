@@ -29,7 +29,7 @@ export function sumScores(scores: readonly FileScore[]): FileScore {
   const [nats, tokens, bytes] = (["nats", "tokens", "bytes"] as const).map((key) =>
     scores.reduce((total, score) => total + score[key], 0),
   );
-  return { nats, tokens, bytes, natsPerToken: nats / tokens, bitsPerByte: nats / Math.LN2 / bytes };
+  return { nats, tokens, bytes, natsPerToken: nats / tokens, bitsPerByte: bitsPerByte({ nats, bytes }) };
 }
 
 /** Windows in one part. */

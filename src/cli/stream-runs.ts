@@ -2,9 +2,9 @@
  * Streams for the terminal: one run per method over the same texts, their progress, their matrices and the report.
  * One method has the output folder to itself; several get a folder each in it, with one report over all of them.
  */
-import { mkdir, readdir, stat } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { errorCode, readJsonObject, writeFileAtomic } from "../checkpoint/files.ts";
+import { errorCode, exists, readJsonObject, writeFileAtomic } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
 import { formatBytes, formatChange, formatCount, formatScore, formatSeconds } from "../eval/format.ts";
 import { forgettingSentence, learningSentence, renderMatrix } from "../eval/matrix-text.ts";
@@ -35,11 +35,6 @@ export interface StreamPlan {
   readonly configs: readonly StreamConfig[];
 }
 
-const exists = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
 const isJoint = ({ configs }: StreamPlan): boolean => configs.length > 1;
 const folderOf = (plan: StreamPlan, { method }: StreamConfig): string =>
   isJoint(plan) ? join(plan.out, method) : plan.out;
@@ -139,7 +134,7 @@ async function runOne(
 }
 
 /** The matrix of a run, its numbers, and what they mean. */
-export function printResult({ output }: Session, { method, matrix, metrics, cost }: RunResult): void {
+function printResult({ output }: Session, { method, matrix, metrics, cost }: RunResult): void {
   const { style, print, colour, width } = output;
   print(`${style("bold", method)}  ${style("dim", methodNamed(method).summary)}`);
   print();
@@ -160,7 +155,7 @@ export function printResult({ output }: Session, { method, matrix, metrics, cost
 }
 
 /** Which of several methods kept more, and which learned more, in one sentence. */
-export function comparison(results: readonly RunResult[]): string {
+function comparison(results: readonly RunResult[]): string {
   const known = results.flatMap(({ method, metrics: { forgetting, acc } }) =>
     forgetting === null || acc === null ? [] : [{ method, forgetting, acc }],
   );

@@ -2,7 +2,8 @@
  * Numbers over a score matrix R[i][j]: the score of topic j after learning topics 0..i, one after another.
  * Frameworks disagree about these definitions, so every formula is written here and printed beside the number.
  * All are pure functions of a readonly matrix. T is the number of rows (topics learned so far).
- * A cell that was not evaluated is null, and a number that would need it is null as well, never a guess.
+ * A cell that was not evaluated is null, and a number that would need it is null as well, never a guess; only the best
+ * score of a topic is the best of those that were evaluated.
  */
 import { internal } from "../errors.ts";
 

@@ -9,7 +9,7 @@ export function escape(text: string): string {
 }
 
 /** A value of a configuration on one line. */
-export function plain(value: unknown): string {
+function plain(value: unknown): string {
   if (typeof value === "string") return value;
   if (Array.isArray(value)) return value.map(plain).join(", ");
   return JSON.stringify(value) ?? "–";

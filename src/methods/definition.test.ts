@@ -65,7 +65,9 @@ describe("methodNamed", () => {
       expect(methodNamed(name)).toBe(definition);
       expect(definition.name).toBe(name);
     }
-    expect(() => methodNamed("toString")).toThrow('method: expected one of finetune, lora, got "toString"');
+    expect(() => methodNamed("toString")).toThrow(
+      `method: expected one of ${Object.keys(methods).join(", ")}, got "toString"`,
+    );
     expect(() => methodNamed("Lora")).toThrow(UserError);
   });
 });

@@ -1,4 +1,8 @@
-/** Full fine-tuning: every weight trains on the new text. The plain remedy, and the disease that the others treat. */
+/**
+ * Full fine-tuning: every weight trains on the new text, as a language model does in ULMFiT's second stage
+ * (https://arxiv.org/abs/1801.06146, section 3.2). The plain remedy, and the disease that the others treat.
+ * Differs from the paper: one learning rate for all layers (no Eq. 2), and a schedule of choice instead of its Eq. 3.
+ */
 import { z } from "zod";
 import { float32Host } from "../tensor/dtype.ts";
 import { defineMethod } from "./definition.ts";

@@ -42,7 +42,7 @@ export const trainingOptions = {
   patience: z.int().positive().default(2).describe("validations without gain before stopping early"),
 };
 
-export type TrainingOptions = z.output<z.ZodObject<typeof trainingOptions>>;
+type TrainingOptions = z.output<z.ZodObject<typeof trainingOptions>>;
 
 const optimizers: { [K in TrainingOptions["optimizer"]]: (weightDecay: number) => Optimizer } = {
   sgd: () => sgd(),
@@ -208,7 +208,7 @@ export function gradientMethod({
     async restore({ tensors, json }) {
       for (const [key, { data }] of Object.entries(trainable)) {
         const saved = tensors[key];
-        if (!saved || saved.data.length !== data.length) {
+        if (saved?.dtype !== "float32" || saved.data.length !== data.length) {
           throw new UserError(
             `${name}: expected ${data.length} saved numbers for ${key}, got ${saved?.data.length ?? "none"}; the state is of another model or rank`,
           );

@@ -2,6 +2,8 @@
  * The contract of every continual-learning method: the remedies against forgetting and the memory systems alike.
  * Shared code never asks which method it holds; differences are properties that a method declares.
  */
+import type { GenerateOptions } from "../models/generate.ts";
+import type { TextScore } from "../models/score.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 
 /** One text to learn. `time` orders documents (milliseconds since the epoch, or any increasing number). */
@@ -40,25 +42,11 @@ export interface Receipt {
   readonly stopped: "done" | "early-stop" | "token-budget" | "interrupted";
 }
 
-/** Sampling options of generation. All optional; greedy when `temperature` is 0 or absent. */
-export interface Sampling {
-  maxTokens?: number;
-  temperature?: number;
-  topK?: number;
-  topP?: number;
-  minP?: number;
-  repetitionPenalty?: number;
-  stop?: readonly string[];
-  seed?: number;
-  signal?: AbortSignal;
-}
+/** Options of generation. All optional; the model decides what ends a text. */
+export type Sampling = Omit<GenerateOptions, "tokenizer" | "eosIds">;
 
 /** Log-likelihood of a continuation. `nats` is the negative log-likelihood, a sum over `tokens`. */
-export interface Score {
-  readonly nats: number;
-  readonly tokens: number;
-  readonly bytes: number;
-}
+export type Score = TextScore;
 
 /** Tensors and plain JSON: everything a method added to its base. */
 export interface MethodState {

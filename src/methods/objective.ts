@@ -12,7 +12,7 @@ import type { Tensor } from "../tensor/graph.ts";
 import { randomStream } from "../tensor/random.ts";
 import type { Batch } from "./batches.ts";
 
-export type Weights = Readonly<Record<string, HostTensor>>;
+type Weights = Readonly<Record<string, HostTensor>>;
 
 export interface ObjectiveOptions {
   readonly runtime: Runtime;

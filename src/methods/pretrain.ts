@@ -7,7 +7,7 @@ import { readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { type TokenizerJson, trainBpe } from "../checkpoint/bpe.ts";
-import { readJsonObject, sha256File, writeFileAtomic } from "../checkpoint/files.ts";
+import { exists, readJsonObject, sha256File, writeFileAtomic } from "../checkpoint/files.ts";
 import { readTextFile } from "../checkpoint/text.ts";
 import { loadTokenizer, type Tokenizer } from "../checkpoint/tokenizer.ts";
 import { UserError } from "../errors.ts";
@@ -25,7 +25,7 @@ import type { MethodEvent } from "./method.ts";
 import { createObjective } from "./objective.ts";
 import { train, type TrainResult } from "./train.ts";
 
-export const recipeSchema = z.strictObject({
+const recipeSchema = z.strictObject({
   name: z.string().regex(/^[\w.-]+$/),
   seed: z.number().int(),
   vocabulary: z.strictObject({
@@ -78,12 +78,6 @@ export interface Pretrained {
   readonly definition: ModelDefinition;
   readonly corpus: { readonly files: readonly string[]; readonly bytes: number; readonly tokens: number };
 }
-
-const exists = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
 
 async function* textsOf(files: readonly string[]): AsyncGenerator<string> {
   for (const file of files) yield (await readTextFile(file)).text;

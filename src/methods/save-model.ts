@@ -1,7 +1,7 @@
 /** Writes a trained model as a folder in Hugging Face layout: the base's own files with new weights. */
-import { access, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { writeFileAtomic } from "../checkpoint/files.ts";
+import { exists, writeFileAtomic } from "../checkpoint/files.ts";
 import { type FloatStorage, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { copyTokenizer } from "../checkpoint/tokenizer.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
@@ -22,10 +22,6 @@ export async function saveModel(
   await copyTokenizer(base.folder, folder);
   for (const name of companions) {
     const from = join(base.folder, name);
-    const there = await access(from).then(
-      () => true,
-      () => false,
-    );
-    if (there) await writeFileAtomic(join(folder, name), await readFile(from));
+    if (await exists(from)) await writeFileAtomic(join(folder, name), await readFile(from));
   }
 }

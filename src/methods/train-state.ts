@@ -1,6 +1,6 @@
 /** The state of a training run in one safetensors file, written atomically: weights, moments, best weights, progress. */
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { exists } from "../checkpoint/files.ts";
 import { openSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
 import type { OptimizerState } from "../nn/optim.ts";
@@ -61,13 +61,7 @@ export async function loadTrainingState(
 ): Promise<boolean> {
   await removeLeftovers(folder, FILE);
   const path = join(folder, FILE);
-  if (
-    !(await stat(path).then(
-      () => true,
-      () => false,
-    ))
-  )
-    return false;
+  if (!(await exists(path))) return false;
   const file = await openSafetensors(path);
   try {
     if (file.metadata.identity !== identity) {

@@ -285,6 +285,16 @@ describe("numbers that are not finite", () => {
     await expect(readdir(at)).rejects.toThrow("ENOENT");
   });
 
+  it("made by the last update, which no step reads any more, are neither kept nor saved", async () => {
+    const at = folder();
+    const weights = start();
+    const options = { ...plain, learningRate: 1e39, clipNorm: 0, steps: 1, checkpoint: { folder: at, identity: "a" } };
+    const run = drive(train(setUp(weights, options, still)));
+    await expect(run).rejects.toThrow("got weights of norm Infinity after step 1; the weights of step 0 are kept");
+    expect(weights).toEqual(start());
+    await expect(readdir(at)).rejects.toThrow("ENOENT");
+  });
+
   it("in a gradient are found too", async () => {
     const weights = start();
     const objective = quadratic(weights, still);

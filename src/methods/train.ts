@@ -11,7 +11,7 @@ import type { MethodEvent } from "./method.ts";
 import type { Objective } from "./objective.ts";
 import { loadTrainingState, saveTrainingState, type TrainingStateFile, type TrainProgress } from "./train-state.ts";
 
-export interface ValidationOptions {
+interface ValidationOptions {
   /** Steps between two measurements. */
   readonly every: number;
   /** Measurements without improvement after which training stops; the weights are then those of the best one. */
@@ -20,7 +20,7 @@ export interface ValidationOptions {
   readonly measure: () => Promise<number>;
 }
 
-export interface CheckpointOptions extends TrainingStateFile {
+interface CheckpointOptions extends TrainingStateFile {
   /** Seconds between two saves (default 30); one is always made when the run stops. */
   readonly everySeconds?: number;
 }
@@ -71,7 +71,8 @@ const fresh = (): TrainProgress => ({
 /**
  * Train; the generator returns the result after its last event. When a loss is not finite it throws, and the weights
  * are those of the last state known to be good: the one at the start, or the last that was kept since. A state is kept
- * (and saved) only after its own loss was seen to be finite, as an update may spoil weights without a sign.
+ * (and saved) only after its own loss was seen to be finite, as an update may spoil weights without a sign; of those
+ * at the end, which no further step reads, the numbers themselves are looked at.
  */
 export async function* train(options: TrainOptions): AsyncGenerator<MethodEvent, TrainResult> {
   const { objective, weights, optimizer, steps, validation, checkpoint, signal } = options;
@@ -92,6 +93,12 @@ export async function* train(options: TrainOptions): AsyncGenerator<MethodEvent,
   const good = Object.fromEntries(Object.entries(weights).map(([name, values]) => [name, values.slice()]));
   let goodStep = progress.step;
   let lastKept = clock();
+  const diverged = (what: string): never => {
+    copyInto(weights, good);
+    throw new UserError(
+      `train: expected finite numbers, got ${what}; the weights of step ${goodStep} are kept, lower the learning rate`,
+    );
+  };
   // A run that was cut off between its early stop and its end
   let stopped: TrainResult["stopped"] = progress.finished ? "early-stop" : "done";
   while (!progress.finished && progress.step < steps) {
@@ -106,11 +113,8 @@ export async function* train(options: TrainOptions): AsyncGenerator<MethodEvent,
     const started = clock();
     const { loss, tokens, norm } = await gradientOfStep(options, progress.step);
     if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
-      copyInto(weights, good);
       const what = Number.isFinite(loss) ? `a gradient of norm ${norm}` : `a loss of ${loss}`;
-      throw new UserError(
-        `train: expected finite numbers, got ${what} at step ${progress.step + 1}; the weights of step ${goodStep} are kept, lower the learning rate`,
-      );
+      diverged(`${what} at step ${progress.step + 1}`);
     }
     if (clock() - lastKept >= everyMs && progress.step > goodStep) {
       copyInto(good, weights);
@@ -144,6 +148,8 @@ export async function* train(options: TrainOptions): AsyncGenerator<MethodEvent,
     }
   }
   if (stopped === "early-stop") copyInto(weights, best);
+  const size = globalNorm(weights);
+  if (!Number.isFinite(size)) diverged(`weights of norm ${size} after step ${progress.step}`);
   yield* await save();
   const { step, tokens, seconds, lastLoss } = progress;
   return { steps: step, tokens, seconds, finalLoss: lastLoss, stopped };

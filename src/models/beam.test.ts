@@ -4,7 +4,7 @@ import { decoderOf, nextLogits, readTensors, repositoryFile } from "../../tests/
 import { createRuntime } from "../runtime/runtime.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 import { beamSearch } from "./beam.ts";
-import { createDecoder } from "./decoder.ts";
+import { createDecoder, type Decoder } from "./decoder.ts";
 import { loadCheckpoint } from "./load.ts";
 import { logSoftmaxInPlace } from "./sampling.ts";
 
@@ -77,6 +77,32 @@ describe("end tokens", () => {
     expect(found.map(({ ids }) => ids.length)).toEqual([1, 1, 1]);
     expect(found[0].score).toBeGreaterThanOrEqual(found[1].score);
   });
+});
+
+test("several end tokens ahead of all others do not starve the beams", async () => {
+  // Three ends of logit 0 and five other tokens of logit -1, whatever came before; long hypotheses are favoured
+  const scores = Float32Array.of(0, 0, 0, -1, -1, -1, -1, -1);
+  const logZ = Math.log(3 + 5 / Math.E);
+  let batch = 1;
+  const cache = {
+    get batch() {
+      return batch;
+    },
+    length: 0,
+    select: (rows: ArrayLike<number>) => {
+      batch = rows.length;
+    },
+    bytes: () => 0,
+  };
+  const flat: Decoder = {
+    geometry: { ...model.geometry, vocabulary: 8 },
+    createCache: () => cache,
+    step: async () => Float32Array.from({ length: batch * 8 }, (_, i) => scores[i % 8]),
+    dispose: async () => {},
+  };
+  const [best] = await beamSearch(flat, [3], { beams: 4, maxTokens: 5, eosIds: [0, 1, 2], lengthPenalty: 3 });
+  expect(best.ids).toHaveLength(5);
+  expect(best.score).toBeCloseTo((4 * (-1 - logZ) - logZ) / 5 ** 3, 6);
 });
 
 test("the context ends a search; senseless options are refused", async () => {

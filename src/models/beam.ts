@@ -73,12 +73,12 @@ export async function beamSearch(
     const chosen = new Map<number, number>(); // token -> hypotheses of earlier groups that end in it now
     live = live.map((group, g) => {
       if (group.length === 0) return group;
-      // Twice as many as needed: in the worst case every beam's best token is an end
+      // In the worst case every beam's best tokens are all the ends
       const ranked = expand(
         group,
         logits,
         vocabulary,
-        2 * size + ends.size,
+        size * (1 + ends.size),
         (token) => diversityPenalty * (chosen.get(token) ?? 0),
       );
       const next: Beam[] = [];

@@ -17,7 +17,7 @@ export interface Cache {
   bytes(): number;
 }
 
-export interface LayerBuffers {
+interface LayerBuffers {
   key: Float32Array;
   value: Float32Array;
 }

@@ -4,8 +4,9 @@ import { expectClose } from "../../tests/support/close.ts";
 import { decoderOf, nextLogits, repositoryFile } from "../../tests/support/model-fixture.ts";
 import { UserError } from "../errors.ts";
 import { createRuntime } from "../runtime/runtime.ts";
-import { float32Host } from "../tensor/dtype.ts";
+import { float32Host, type HostTensor } from "../tensor/dtype.ts";
 import { createDecoder } from "./decoder.ts";
+import { fitsGraph } from "./instance.ts";
 import { loadCheckpoint } from "./load.ts";
 
 const runtime = createRuntime({ threads: 1 });
@@ -106,9 +107,22 @@ test("long prompts are read in chunks that equal one pass", async () => {
   expectClose("512 tokens", await decoder.step(cache, ids.slice(13)), last, { absolute: 1e-4, relative: 1e-4 });
 });
 
+test("weights beyond what a graph's file holds are not frozen unasked", () => {
+  const tensor = (rows: number): HostTensor => ({ dtype: "float32", shape: [rows, 1 << 20], data: new Float32Array() });
+  expect(fitsGraph({ weights: { a: tensor(256), b: tensor(240) } })).toBe(true);
+  expect(fitsGraph({ weights: { a: tensor(256), b: tensor(256) } })).toBe(false);
+});
+
 test("wrong calls are refused", async () => {
   const decoder = await createDecoder(runtime, await load("llama"));
   await expect(decoder.step(decoder.createCache(1), [56])).rejects.toThrow("from 0 to 55, got 56");
+  const full = decoder.createCache(1);
+  await decoder.step(
+    full,
+    Array.from({ length: 64 }, () => 1),
+  );
+  await expect(decoder.step(full, [1])).rejects.toThrow("positions below 64 (the model's context), got 64");
+  await expect(decoder.step(decoder.createCache(1), [1, 2], [-1, 64])).rejects.toThrow("got 64");
   expect(() => decoder.createCache(0)).toThrow(UserError);
   expect(() => decoder.createCache(2).select([2])).toThrow("rows from 0 to 1, got 2");
   expect(decoder.createCache(2, 9).bytes()).toBe(4 * 2 * 10 * (2 * 2 * 2 * 6 + 1));

@@ -10,7 +10,8 @@ import { input, reshape, slice, transpose } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
 import { addDims } from "../tensor/shape.ts";
 import { type Cache, createHostCache, HEAD, type HostCache } from "./cache.ts";
-import { type CompileOptions, liveWeights, type Model, modelParams } from "./instance.ts";
+import { requireIds } from "./ids.ts";
+import { type CompileOptions, fitsGraph, liveWeights, type Model, modelParams } from "./instance.ts";
 import type { Geometry } from "./model.ts";
 
 export type { CompileOptions, Model };
@@ -57,14 +58,14 @@ function decoderGraph(model: Model): Record<string, Tensor> {
   return outputs;
 }
 
-/** Compile a model for decoding. */
+/** Compile a model for decoding; by default its weights are frozen where they fit into a graph. */
 export async function createDecoder(
   runtime: Runtime,
   model: Model,
-  { frozen = true }: CompileOptions = {},
+  { frozen = fitsGraph(model) }: CompileOptions = {},
 ): Promise<Decoder> {
   const { geometry, weights } = model;
-  const { layers, kvHeads, headDim, vocabulary } = geometry;
+  const { layers, kvHeads, headDim, vocabulary, context } = geometry;
   const program = await runtime.compile(decoderGraph(model), frozen ? weights : undefined);
   const live = liveWeights(program, model);
   const names = Array.from({ length: layers }, (_, i) => ({
@@ -113,12 +114,12 @@ export async function createDecoder(
       if (!Number.isInteger(T) || T < 1) internal(`decoder.step: ${ids.length} ids for ${B} rows`);
       if (positions && positions.length !== ids.length)
         internal(`decoder.step: ${positions.length} positions for ${ids.length} ids`);
-      for (let i = 0; i < ids.length; i++) {
-        if (!(ids[i] >= 0 && ids[i] < vocabulary)) {
-          throw new UserError(
-            `decoder: expected token ids from 0 to ${vocabulary - 1}, got ${ids[i]}; use the model's own tokenizer`,
-          );
-        }
+      requireIds("decoder", ids, vocabulary);
+      const furthest = positions ? Array.from(positions).reduce((a, b) => Math.max(a, b)) : length + T - 1;
+      if (furthest >= context) {
+        throw new UserError(
+          `decoder: expected positions below ${context} (the model's context), got ${furthest}; read fewer tokens`,
+        );
       }
       if (host.logits.length !== B * vocabulary) host.logits = new Float32Array(B * vocabulary);
       for (let start = 0; start < T; start += CHUNK) {

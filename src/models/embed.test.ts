@@ -39,6 +39,8 @@ describe("sentence embeddings", () => {
     const vectors = await together.embed(texts);
     expect(together.width).toBe(24);
     expect(vectors.length).toBe(5 * 24);
+    const live = await createEmbedder(runtime, fixture, { pooling, frozen: false });
+    expectClose("live weights", await live.embed(texts), vectors, { absolute: 1e-6, relative: 1e-5 });
     expectClose("vectors", vectors, await alone.embed(texts), { absolute: 1e-6, relative: 1e-5 });
     for (let i = 0; i < 5; i++) expect(Math.hypot(...vectors.subarray(i * 24, (i + 1) * 24))).toBeCloseTo(1, 6);
     expect(await together.embed([])).toEqual(new Float32Array(0));

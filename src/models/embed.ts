@@ -8,6 +8,8 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { type HostTensor, int32Host } from "../tensor/dtype.ts";
 import { cast, div, input, maximum, mul, reshape, slice, sqrt, square, sum } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
+import { requireIds } from "./ids.ts";
+import { type CompileOptions, fitsGraph, liveWeights } from "./instance.ts";
 import type { EncoderDefinition } from "./model.ts";
 
 /** An encoder with its numbers, by canonical name. */
@@ -17,7 +19,7 @@ export interface Encoder {
   readonly weights: Readonly<Record<string, HostTensor>>;
 }
 
-export interface EmbedOptions {
+export interface EmbedOptions extends CompileOptions {
   /** "mean" of all tokens but padding (MiniLM, E5), or the first token, "cls" (BGE). */
   readonly pooling?: keyof typeof poolings;
   /** Rows in one run. */
@@ -62,24 +64,19 @@ function embeddingGraph({ definition, config, weights }: Encoder, pooling: keyof
 export async function createEmbedder(
   runtime: Runtime,
   encoder: Encoder,
-  { pooling = "mean", batchSize = 32, maxTokens, truncate = false }: EmbedOptions = {},
+  { pooling = "mean", batchSize = 32, maxTokens, truncate = false, frozen = fitsGraph(encoder) }: EmbedOptions = {},
 ): Promise<Embedder> {
   const { definition, config, weights } = encoder;
   const { width: C, context, vocabulary } = definition.geometry(config);
   const limit = Math.min(maxTokens ?? context, context);
   const pad = definition.padId(config);
-  const program = await runtime.compile({ embedding: embeddingGraph(encoder, pooling) }, weights);
+  const program = await runtime.compile({ embedding: embeddingGraph(encoder, pooling) }, frozen ? weights : undefined);
+  const live = liveWeights(program, encoder);
 
   const checked = (row: ArrayLike<number>, index: number): ArrayLike<number> => {
     if (row.length === 0)
       throw new UserError(`embed: expected 1 or more tokens in every text, got none in text ${index}; leave it out`);
-    for (let t = 0; t < row.length; t++) {
-      if (!(row[t] >= 0 && row[t] < vocabulary)) {
-        throw new UserError(
-          `embed: expected token ids from 0 to ${vocabulary - 1}, got ${row[t]} in text ${index}; use the model's own tokenizer`,
-        );
-      }
-    }
+    requireIds("embed", row, vocabulary, ` in text ${index}`);
     if (row.length <= limit) return row;
     if (!truncate) {
       throw new UserError(
@@ -98,7 +95,7 @@ export async function createEmbedder(
       mask.fill(1, b * T, b * T + row.length);
     }
     const shape = [batch.length, T];
-    const { embedding } = await program.run({ ids: int32Host(shape, ids), mask: int32Host(shape, mask) });
+    const { embedding } = await program.run({ ...live, ids: int32Host(shape, ids), mask: int32Host(shape, mask) });
     return embedding.data as Float32Array;
   };
 

@@ -30,6 +30,9 @@ test.each(["llama", "gpt2"])(
         close,
       );
     expectClose("attention", attentions.get(1)?.data ?? [], reference.get("attention.1")?.data as Float32Array, close);
+    await expect(inspector.inspect([[1, 56]])).rejects.toThrow(
+      "inspect: expected token ids from 0 to 55, got 56 in row 0",
+    );
     await expect(inspector.inspect([[1, 2], [3]])).rejects.toThrow("rows of one length");
     await expect(createInspector(runtime, model, { attentions: [2] })).rejects.toThrow("attentions from 0 to 1, got 2");
   },

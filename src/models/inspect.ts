@@ -4,6 +4,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { type HostTensor, int32Host } from "../tensor/dtype.ts";
 import { input } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
+import { requireIds } from "./ids.ts";
 import { type CompileOptions, liveWeights, type Model, modelParams } from "./instance.ts";
 
 export interface InspectOptions extends CompileOptions {
@@ -51,6 +52,7 @@ export async function createInspector(
           `inspect: expected rows of one length from 1 to ${geometry.context} tokens, got ${rows.map(({ length }) => length).join(", ") || "none"}`,
         );
       }
+      for (const [index, row] of rows.entries()) requireIds("inspect", row, geometry.vocabulary, ` in row ${index}`);
       const results = await program.run({ ...live, ids: int32Host([rows.length, T], rows.flat()) });
       const pick = (kind: string, layers: readonly number[]): Map<number, HostTensor<"float32">> =>
         new Map(layers.map((layer) => [layer, results[`${kind}.${layer}`] as HostTensor<"float32">]));

@@ -1,7 +1,7 @@
 /** A causal model with its numbers: what decoding, scoring and inspection are compiled from. */
 import { type LowRank, type Params, paramsOf, weightInputs } from "../nn/params.ts";
 import type { Program } from "../runtime/runtime.ts";
-import type { HostTensor } from "../tensor/dtype.ts";
+import { bytesPerElement, type HostTensor, sizeOf } from "../tensor/dtype.ts";
 import type { Geometry, ModelDefinition } from "./model.ts";
 
 export interface Model {
@@ -22,6 +22,14 @@ export interface CompileOptions {
   frozen?: boolean;
 }
 
+/** Frozen weights are part of the graph's file, and those end at 2 GiB (protobuf); the rest is room for the operators. */
+const MOST_FROZEN_BYTES = 2 ** 31 - 2 ** 26;
+
+/** Can these weights be frozen? */
+export const fitsGraph = ({ weights }: Pick<Model, "weights">): boolean =>
+  Object.values(weights).reduce((sum, { dtype, shape }) => sum + sizeOf(shape) * bytesPerElement[dtype], 0) <=
+  MOST_FROZEN_BYTES;
+
 /** One graph input per weight. */
 export function modelParams({ weights, lowRank }: Model): Params {
   return paramsOf(
@@ -31,6 +39,6 @@ export function modelParams({ weights, lowRank }: Model): Params {
 }
 
 /** The weights that a compiled program takes as inputs: none of the frozen ones. */
-export function liveWeights({ inputs }: Program, { weights }: Model): Record<string, HostTensor> {
+export function liveWeights({ inputs }: Program, { weights }: Pick<Model, "weights">): Record<string, HostTensor> {
   return Object.fromEntries(inputs.filter(({ name }) => name in weights).map(({ name }) => [name, weights[name]]));
 }

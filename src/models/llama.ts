@@ -1,6 +1,6 @@
 /**
- * Llama 2 and 3, Mistral, SmolLM2 (`model_type` llama, mistral): RMSNorm, rotary positions, grouped queries, SwiGLU.
- * 2302.13971, 2307.09288, sliding window 2310.06825. Attention biases, when configured, as in the Hugging Face layout.
+ * Llama 2 and 3, Mistral, SmolLM2 (`model_type` llama, mistral): RMSNorm, rotary positions, grouped queries, SwiGLU
+ * (2002.05202, Eq. 6). 2302.13971, 2307.09288, sliding window 2310.06825. Attention biases, when configured, as in the Hugging Face layout.
  */
 import { z } from "zod";
 import { type KeyValues, mergeHeads, splitHeads } from "../nn/attention.ts";

@@ -7,6 +7,7 @@ import { readTensors, repositoryFile } from "../../tests/support/model-fixture.t
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
 import { float32Host, type HostTensor, zerosHost } from "../tensor/dtype.ts";
+import { definitions } from "./index.ts";
 import { loadCheckpoint } from "./load.ts";
 
 const source = repositoryFile("tests/fixtures/llama");
@@ -87,7 +88,7 @@ test("an unknown model_type is refused with the known ones", async () => {
     () => {},
     (config) => Object.assign(config, { model_type: "rwkv" }),
   );
-  expect(message).toContain('one of bert, gpt2, llama, mistral, qwen2, qwen3, xlm-roberta, got "rwkv"');
+  expect(message).toContain(`one of ${Object.keys(definitions).join(", ")}, got "rwkv"`);
 });
 
 test("a wrong field of config.json is named", async () => {

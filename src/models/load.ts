@@ -3,10 +3,9 @@
  * Every disagreement between config.json, weights and tokenizer is refused here, so that no later code meets one.
  */
 import { createHash } from "node:crypto";
-import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../errors.ts";
-import { isObject, readJsonObject, sha256File } from "../checkpoint/files.ts";
+import { exists, isObject, readJsonObject, sha256File } from "../checkpoint/files.ts";
 import {
   openCheckpoint,
   readAll,
@@ -176,11 +175,7 @@ function requireFinite(folder: string, name: string, data: Float32Array): void {
 /** generation_config.json knows better: it may name several, and models are published with it corrected. */
 async function endTokens(folder: string, config: Record<string, unknown>, vocabulary: number): Promise<number[]> {
   const path = join(folder, "generation_config.json");
-  const there = await access(path).then(
-    () => true,
-    () => false,
-  );
-  const generation = there ? await readJsonObject(path) : {};
+  const generation = (await exists(path)) ? await readJsonObject(path) : {};
   const value = generation.eos_token_id ?? config.eos_token_id ?? [];
   const ids: unknown[] = Array.isArray(value) ? value : [value];
   return ids.filter((id): id is number => typeof id === "number" && Number.isInteger(id) && id >= 0 && id < vocabulary);
@@ -189,13 +184,7 @@ async function endTokens(folder: string, config: Record<string, unknown>, vocabu
 async function hashWeights(folder: string): Promise<string> {
   const index = join(folder, "model.safetensors.index.json");
   const single = join(folder, "model.safetensors");
-  if (
-    await access(single).then(
-      () => true,
-      () => false,
-    )
-  )
-    return sha256File(single);
+  if (await exists(single)) return sha256File(single);
   const { weight_map: map } = await readJsonObject(index);
   const shards = [...new Set(isObject(map) ? Object.values(map).map(String) : [])].sort();
   const all = createHash("sha256");

@@ -19,7 +19,7 @@ export interface Geometry {
 }
 
 /** Keys and values of tokens already read, per layer, with the position of each (negative: padding, invisible). */
-export interface Past {
+interface Past {
   readonly layers: readonly KeyValues[];
   /** int32 [B, P]. */
   readonly positions: Tensor;

@@ -12,16 +12,17 @@ import { UserError } from "../errors.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { float32Host, int32Host } from "../tensor/dtype.ts";
 import { crossEntropy, gather, input, rows } from "../tensor/functions.ts";
+import { requireIds } from "./ids.ts";
 import { type CompileOptions, liveWeights, type Model, modelParams } from "./instance.ts";
 import { planWindows, type Window, type WindowOptions } from "./score-windows.ts";
 
 /** Token ids of which those from index `from` on are scored (at least 1: the first token follows nothing). */
-export interface ScoredSequence {
+interface ScoredSequence {
   readonly ids: ArrayLike<number>;
   readonly from?: number;
 }
 
-export interface SequenceScore {
+interface SequenceScore {
   /** Negative log-likelihood, summed over the scored tokens. */
   readonly nats: number;
   readonly tokens: number;
@@ -124,7 +125,7 @@ export async function createScorer(
       );
     }
     const jobs: Job[] = sequences.flatMap(({ ids, from = 1 }, sequence) => {
-      checkIds(ids, V);
+      requireIds("score", ids, V);
       const windows = planWindows(ids.length, Math.max(1, from), {
         contextLength,
         stride: stride ?? Math.max(1, contextLength >> 1),
@@ -181,14 +182,4 @@ function* batchesOf(jobs: readonly Job[]): Generator<Job[]> {
     batch.push(job);
   }
   if (batch.length > 0) yield batch;
-}
-
-function checkIds(ids: ArrayLike<number>, vocabulary: number): void {
-  for (let i = 0; i < ids.length; i++) {
-    if (!(ids[i] >= 0 && ids[i] < vocabulary)) {
-      throw new UserError(
-        `score: expected token ids from 0 to ${vocabulary - 1}, got ${ids[i]}; use the model's own tokenizer`,
-      );
-    }
-  }
 }

@@ -17,8 +17,8 @@ export const fillWith =
     out.fill(value);
   };
 
-export const zeros: Initializer = fillWith(0);
-export const ones: Initializer = fillWith(1);
+const zeros: Initializer = fillWith(0);
+const ones: Initializer = fillWith(1);
 
 export const normal =
   (std: number): Initializer =>
@@ -40,7 +40,7 @@ export const kaimingUniform =
   };
 
 /**
- * GPT-2's rule: normals of `std`, smaller by 1 / sqrt(2 * layers) where a projection adds to the residual stream (two
+ * GPT-2's rule (Radford et al. 2019, section 2.3): normals of `std`, smaller by 1 / sqrt(2 * layers) where a projection adds to the residual stream (two
  * per layer, so its variance stays level with depth); biases 0; norms 1.
  */
 export function gpt2Rule({

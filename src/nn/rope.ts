@@ -1,4 +1,7 @@
-/** Rotary position embeddings (RoFormer, 2104.09864), with Llama 3's frequency scaling and linear scaling. */
+/**
+ * Rotary position embeddings (RoFormer, 2104.09864), with Llama 3's frequency scaling and linear scaling (position
+ * interpolation, 2306.15595: dividing positions is dividing frequencies).
+ */
 import { UserError } from "../errors.ts";
 import { float32Host } from "../tensor/dtype.ts";
 import { cast, constant, cos, mul, reshape, sin } from "../tensor/functions.ts";
@@ -12,10 +15,10 @@ export interface RopeOptions {
   readonly scaling?: RopeScaling | null;
 }
 
-export type RopeScaling = Readonly<Record<string, unknown>>;
+type RopeScaling = Readonly<Record<string, unknown>>;
 
 /** theta_i = base^(-2i/D) (2104.09864, section 3.2.2), scaled if asked. */
-export function inverseFrequencies({ headDim, theta, scaling }: RopeOptions): Float32Array {
+function inverseFrequencies({ headDim, theta, scaling }: RopeOptions): Float32Array {
   const plain = Float32Array.from({ length: headDim / 2 }, (_, i) => theta ** ((-2 * i) / headDim));
   const type = scaling?.rope_type ?? scaling?.type ?? "default";
   if (!scaling || type === "default") return plain;

@@ -184,7 +184,7 @@ function lowerLinear(e: Emitter, { params, inputs, outputs: [y] }: Node<"linear"
 /** Zeros to add into, as the runtime expands them: no constant of the table's size is stored in the model. */
 const zeros = (e: Emitter, shape: Shape): string => e.emit("Expand", [e.float(0), e.shape(shape)]);
 
-export const lowerings: { [P in Primitive]: Lowering<P> } = {
+const lowerings: { [P in Primitive]: Lowering<P> } = {
   // Leaves are named by compile.ts before the walk begins
   input: () => [],
   constant: () => [],

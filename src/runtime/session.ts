@@ -77,7 +77,7 @@ function sessionOptions({ device, threads, fixedSizes, profile }: SessionOptions
 }
 
 /** Is the execution provider in the installed runtime? (It may still lack a driver.) */
-export function hasDevice(device: Device): boolean {
+function hasDevice(device: Device): boolean {
   return onnxruntime()
     .listSupportedBackends()
     .some(({ name }) => name === device);

@@ -3,7 +3,7 @@
 export type DType = "float32" | "float16" | "int32" | "int64" | "uint8" | "int8" | "bool";
 
 /** The JavaScript array of each element type. float16 is kept as raw bits, bool as bytes 0 and 1. */
-export interface ArrayOf {
+interface ArrayOf {
   float32: Float32Array;
   float16: Uint16Array;
   int32: Int32Array;

@@ -151,10 +151,10 @@ export const conv1d = (
 
 export const softmax = unary("softmax");
 export const logSoftmax = unary("logSoftmax");
-/** (x - mean) / sqrt(var + eps) * weight + bias. */
+/** (x - mean) / sqrt(var + eps) * weight + bias (1607.06450, Eq. 4). */
 export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, { eps = 1e-5 } = {}): Tensor =>
   apply("layerNorm", { eps }, [x, weight, bias])[0];
-/** x / sqrt(mean(x^2) + eps) * weight. */
+/** x / sqrt(mean(x^2) + eps) * weight (1910.07467, Eq. 4). */
 export const rmsNorm = (x: Tensor, weight: Tensor, { eps = 1e-6 } = {}): Tensor =>
   apply("rmsNorm", { eps }, [x, weight])[0];
 

@@ -14,7 +14,9 @@ import {
   div,
   equal,
   exp,
+  lessEqual,
   log,
+  logicalAnd,
   matmul,
   mul,
   neg,
@@ -140,11 +142,13 @@ export const gradientRules: { [P in Primitive]: Rule<P> } = {
     const da = div(g, b);
     return [unbroadcast(da, a.shape), neg(unbroadcast(mul(da, y), b.shape))];
   },
-  // d(a^b) = b a^(b-1) da + a^b ln(a) db
-  pow: ({ inputs: [a, b], outputs: [y], g }) => [
-    unbroadcast(mul(g, mul(b, pow(a, sub(b, 1)))), a.shape),
-    unbroadcast(mul(g, mul(y, log(a))), b.shape),
-  ],
+  // d(a^b) = b a^(b-1) da + a^b ln(a) db; where a = 0 makes that 0 times infinity, it is 0 (PyTorch's choice)
+  pow: ({ inputs: [a, b], outputs: [y], g }) => {
+    const zero = scalar(0);
+    const slope = where(equal(b, zero), 0, mul(b, pow(a, sub(b, 1))));
+    const vanishes = logicalAnd(equal(a, zero), lessEqual(zero, b));
+    return [unbroadcast(mul(g, slope), a.shape), unbroadcast(mul(g, where(vanishes, 0, mul(y, log(a)))), b.shape)];
+  },
   maximum: ({ inputs: [a, b], g }) => [
     unbroadcast(mul(g, share(less(b, a), equal(a, b))), a.shape),
     unbroadcast(mul(g, share(less(a, b), equal(a, b))), b.shape),

@@ -140,7 +140,7 @@ const comparison =
 
 const unary = (_: unknown, [x]: readonly Tensor[]): TensorType[] => [{ dtype: x.dtype, shape: x.shape }];
 
-export function reducedShape(shape: Shape, { axes, keepDims }: ReduceParams): Shape {
+function reducedShape(shape: Shape, { axes, keepDims }: ReduceParams): Shape {
   return keepDims ? shape.map((dim, i) => (axes.includes(i) ? 1 : dim)) : shape.filter((_, i) => !axes.includes(i));
 }
 
@@ -151,7 +151,7 @@ const reduction = (params: ReduceParams, [x]: readonly Tensor[]): TensorType[] =
 const replaceAxis = (shape: Shape, axis: number, dim: Dim): Shape => shape.map((d, i) => (i === axis ? dim : d));
 
 /** Output length of a convolution: floor((L + 2p - d(K-1) - 1) / s) + 1. */
-export function convLength(length: number, kernel: number, { stride, padding, dilation }: ConvParams): number {
+function convLength(length: number, kernel: number, { stride, padding, dilation }: ConvParams): number {
   return Math.floor((length + 2 * padding - dilation * (kernel - 1) - 1) / stride) + 1;
 }
 
@@ -163,7 +163,7 @@ function requireIndices(op: string, indices: Tensor): void {
   if (indices.dtype !== "int32" && indices.dtype !== "int64") typeError(op, "int32 or int64 indices", String(indices));
 }
 
-export const shapeRules: { [P in Primitive]: ShapeRule<P> } = {
+const shapeRules: { [P in Primitive]: ShapeRule<P> } = {
   input: ({ dtype, shape }) => [{ dtype, shape }],
   constant: ({ value }) => [{ dtype: value.dtype, shape: value.shape }],
   iota: ({ size }) => [{ dtype: "int32", shape: [size] }],

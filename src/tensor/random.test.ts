@@ -126,14 +126,6 @@ describe("distributions", () => {
     expect(() => random.integer(0)).toThrow("expected a bound from 1 to 2^32, got 0");
   });
 
-  it("coins: the named share, the named value", () => {
-    const values = randomStream(1, "coins").fillBernoulli(new Float32Array(n), 0.9, 1 / 0.9);
-    expect(new Set(values)).toEqual(new Set([0, Math.fround(1 / 0.9)]));
-    expect(values.reduce((a, b) => a + b, 0) / n).toBeCloseTo(1, 2);
-    expect(new Set(randomStream(1).fillBernoulli(new Float32Array(99), 1))).toEqual(new Set([1]));
-    expect(new Set(randomStream(1).fillBernoulli(new Float32Array(99), 0))).toEqual(new Set([0]));
-  });
-
   it("shuffles: every order of three equally often; a permutation holds every index once", () => {
     const random = randomStream(1, "shuffle");
     const seen = new Map<string, number>();

@@ -25,8 +25,6 @@ export interface Random {
   fillUniform(out: Float32Array, low?: number, high?: number): Float32Array;
   /** Fill with normals. */
   fillNormal(out: Float32Array, mean?: number, std?: number): Float32Array;
-  /** Fill with `value` where a coin of this probability says so, else 0: a dropout mask with value 1 / probability. */
-  fillBernoulli(out: Float32Array, probability: number, value?: number): Float32Array;
   save(): RandomState;
   restore(state: RandomState): void;
 }
@@ -113,14 +111,6 @@ export function randomFromState(state: RandomState): Random {
         out[i] = mean + radius * Math.cos(angle);
         if (i + 1 < out.length) out[i + 1] = mean + radius * Math.sin(angle);
       }
-      return out;
-    },
-    fillBernoulli(out, probability, value = 1) {
-      if (!(probability >= 0 && probability <= 1)) {
-        throw new UserError(`random.fillBernoulli: expected a probability from 0 to 1, got ${probability}`);
-      }
-      const threshold = probability * twoTo32;
-      for (let i = 0; i < out.length; i++) out[i] = next() >>> 0 < threshold ? value : 0;
       return out;
     },
     save: () => [a >>> 0, b >>> 0, c >>> 0, d >>> 0],

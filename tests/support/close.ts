@@ -9,7 +9,7 @@ export interface Tolerance {
 type Numbers = ArrayLike<number> | ArrayLike<bigint>;
 
 /** How far the worst number is beyond its tolerance: 1 is the limit, NaN counts as infinitely far. */
-export function worst(got: Numbers, want: Numbers, { absolute, relative }: Tolerance): { ratio: number; at: number } {
+function worst(got: Numbers, want: Numbers, { absolute, relative }: Tolerance): { ratio: number; at: number } {
   let ratio = 0;
   let at = 0;
   for (let i = 0; i < want.length; i++) {

@@ -3,7 +3,7 @@
  * and not from the lowering. Slow and short; the oracle of the property tests. Integers and truth values are numbers too.
  */
 import { internal } from "../../src/errors.ts";
-import { type HostTensor, sizeOf } from "../../src/tensor/dtype.ts";
+import { sizeOf } from "../../src/tensor/dtype.ts";
 import { type Node, type Tensor, topologicalOrder } from "../../src/tensor/graph.ts";
 import type { ConvParams, Primitive, PrimitiveParams, ReduceParams } from "../../src/tensor/ops.ts";
 import { broadcastShapes, type Dim, evaluateDim } from "../../src/tensor/shape.ts";
@@ -355,12 +355,6 @@ const kernels: { [P in Primitive]: Kernel<P> } = {
     });
   },
 };
-
-/** A host tensor as float64. */
-export const fromHost = ({ shape, data }: HostTensor): Value => ({
-  shape,
-  data: Float64Array.from({ length: sizeOf(shape) }, (_, i) => Number(data[i])),
-});
 
 /** Values of named outputs. Leaves: inputs by name, random leaves by stream. */
 export function interpret(

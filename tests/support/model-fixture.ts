@@ -151,7 +151,7 @@ export async function nextLogits(runtime: Runtime, { definition, config, weights
   };
 }
 
-export const indexOfLargest = (values: Float32Array): number =>
+const indexOfLargest = (values: Float32Array): number =>
   values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
 
 /** The most likely tokens in turn. */

@@ -7,7 +7,7 @@ import { apply, type Primitive } from "../../src/tensor/ops.ts";
 import { randomStream } from "../../src/tensor/random.ts";
 
 /** Where an input's values lie: "positive" keeps away from poles and from the logarithm's edge. */
-export type Domain = "any" | "positive";
+type Domain = "any" | "positive";
 
 export interface Scenario {
   readonly inputs: readonly { readonly shape: readonly number[]; readonly domain: Domain }[];

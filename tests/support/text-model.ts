@@ -73,7 +73,7 @@ const startToken = {
 };
 
 /** Write the folder; equal options give equal bytes. */
-export async function writeTextModel(folder: string, options: TextModelOptions = {}): Promise<string> {
+async function writeTextModel(folder: string, options: TextModelOptions = {}): Promise<string> {
   const { architecture = "llama", seed = 1, vocabulary = 300 } = options;
   await mkdir(folder, { recursive: true });
   const json = (name: string, value: unknown): Promise<void> => writeFile(join(folder, name), JSON.stringify(value));

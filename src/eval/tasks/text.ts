@@ -6,8 +6,9 @@
 import { createHash } from "node:crypto";
 import { basename, sep } from "node:path";
 import { internal, UserError } from "../../errors.ts";
-import type { Task, Topic } from "../task.ts";
 import type { TextFile } from "../../checkpoint/text.ts";
+import { bitsPerByte } from "../../models/score.ts";
+import type { Task, Topic } from "../task.ts";
 
 export interface TextTaskOptions {
   /** Share of each file that is held out, between 0 and 0.5. */
@@ -108,7 +109,7 @@ export function textTask(files: readonly TextFile[], { holdout = 0.1 }: TextTask
     async evaluate(method, topicIndex) {
       const part = parts[topicIndex] ?? internal(`textTask: no topic ${topicIndex} among ${parts.length}`);
       const score = await method.score("", part.heldOut);
-      return score.nats / Math.LN2 / score.bytes;
+      return bitsPerByte(score);
     },
   };
 }
