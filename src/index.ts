@@ -44,7 +44,7 @@ export {
 export { type DownloadProgress, listCached, type ResolvedModel } from "./checkpoint/hub.ts";
 export { type ChatMessage, loadTokenizer, type Tokenizer } from "./checkpoint/tokenizer.ts";
 export { trainBpe } from "./checkpoint/bpe.ts";
-export { embeddedModels, resolveModel } from "./cli/embedded.ts";
+export { embeddedModels, resolveModel } from "./models/embedded.ts";
 
 // Models: load, decode, score, look inside, embed.
 export { type LoadedEncoder, type LoadedModel, loadEncoder, loadModel } from "./models/load.ts";

@@ -7,10 +7,11 @@ import { copyTokenizer } from "../checkpoint/tokenizer.ts";
 import { formatBytes, formatCount, formatSeconds } from "../eval/format.ts";
 import type { Pretrained, Recipe } from "../methods/pretrain.ts";
 import { loadModel } from "../models/load.ts";
+import { createScorer } from "../models/score.ts";
 import { machineInfo, versionInfo } from "../runs/machine.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { sizeOf } from "../tensor/dtype.ts";
-import { createTextScorer, type FileScore, sumScores } from "./score-text.ts";
+import { type FileScore, fileScore } from "./score-text.ts";
 import type { Session } from "./session.ts";
 
 /** A validation text. */
@@ -50,7 +51,8 @@ async function validate(
   { validation, runtime, session }: ExportOptions,
 ): Promise<ModelCard["validation"]> {
   if (validation.length === 0) return null;
-  const scorer = await createTextScorer(runtime, await loadModel(folder, { checkWeights: true }));
+  const model = await loadModel(folder, { checkWeights: true });
+  const scorer = await createScorer(runtime, model, model.tokenizer);
   const files: (FileScore & { file: string })[] = [];
   const all = validation.reduce((sum, { bytes }) => sum + bytes, 0);
   let before = 0;
@@ -62,12 +64,13 @@ async function validate(
         total: all,
       });
     };
-    files.push({ file: name, ...(await scorer.score(text, { onProgress, signal: session.signal })) });
+    const score = await scorer.scoreText("", text, { onProgress, signal: session.signal });
+    files.push({ file: name, ...fileScore(score) });
     before += bytes;
   }
   session.progress.clear();
   await scorer.dispose();
-  return { files, total: sumScores(files) };
+  return { files, total: fileScore(...files) };
 }
 
 const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]): string =>

@@ -7,7 +7,7 @@ import { z } from "zod";
 import { internal, UserError } from "../errors.ts";
 import { type MethodDefinition, parseMethodOptions } from "../methods/definition.ts";
 import { methods } from "../methods/index.ts";
-import { didYouMean } from "./nearest.ts";
+import { didYouMean } from "../models/nearest.ts";
 import { numberFlag } from "./session.ts";
 
 /** The part of JSON Schema that options use. */

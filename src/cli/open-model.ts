@@ -4,7 +4,7 @@ import { isFile } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
 import { formatBytes } from "../eval/format.ts";
 import { type LoadedModel, loadModel } from "../models/load.ts";
-import { resolveModel } from "./embedded.ts";
+import { resolveModel } from "../models/embedded.ts";
 import type { Session } from "./session.ts";
 
 /** The folder of a model. A hub id is downloaded with a progress bar. */

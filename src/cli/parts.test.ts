@@ -1,23 +1,11 @@
-/** The parts of the command line that need no process: names, columns, progress lines, flags from schemas, signals. */
+/** The parts of the command line that need no process: columns, progress lines, flags from schemas, signals. */
 import { spawn } from "node:child_process";
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { methods } from "../methods/index.ts";
 import { addMethodFlags, methodOptions, propertiesOf } from "./method-flags.ts";
-import { nearest } from "./nearest.ts";
 import { createOutput, shellWord, table, wantsColour, wrap } from "./output.ts";
 import { clockTime, createProgress } from "./progress.ts";
-
-test("nearest finds typing errors and keeps silent about other words", () => {
-  const names = ["finetune", "lora", "larimar"];
-  expect(["lroa", "fintune", "LORA", "larimer"].map((word) => nearest(word, names))).toEqual([
-    "lora",
-    "finetune",
-    "lora",
-    "larimar",
-  ]);
-  expect(nearest("replay", names)).toBeUndefined();
-});
 
 test("tables align, also wide characters; text wraps; words are quoted for the shell", () => {
   expect(

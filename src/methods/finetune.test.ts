@@ -8,7 +8,7 @@ import { documentsOf, learn, lossesOf, savedState } from "../../tests/support/tr
 import { UserError } from "../errors.ts";
 import { type LoadedModel, loadModel } from "../models/load.ts";
 import { bitsPerByte, createScorer } from "../models/score.ts";
-import { createRuntime } from "../runtime/runtime.ts";
+import { createRuntime, type Runtime } from "../runtime/runtime.ts";
 import { float32Host } from "../tensor/dtype.ts";
 import { parseMethodOptions } from "./definition.ts";
 import { finetune } from "./finetune.ts";
@@ -103,6 +103,27 @@ describe("learning", () => {
     expect(small.tokens).toBeGreaterThanOrEqual(300);
     expect(small.tokens).toBeLessThan(300 + 4 * 32);
     await frugal.dispose();
+  });
+
+  it("holds one training graph at a time, whatever the batch sizes of its observations", async () => {
+    let live = 0;
+    const counting: Runtime = {
+      ...runtime,
+      async compile(outputs, frozen) {
+        const program = await runtime.compile(outputs, frozen);
+        live++;
+        return { ...program, release: () => (live--, program.release()) };
+      },
+    };
+    const options = { ...quick, epochs: 1 };
+    const method = await finetune.create(base, options, { runtime: counting, seed: 3 });
+    const short = documentsOf(smallTexts.harbour.slice(0, 40));
+    for (const texts of [short, documents, documents, short]) {
+      expect((await learn(method, texts)).receipt.stopped).toBe("done");
+      expect(live).toBe(1);
+    }
+    await method.dispose();
+    expect(live).toBe(0);
   });
 
   it("refuses nothing to learn", async () => {

@@ -24,7 +24,7 @@ import { train } from "./train.ts";
 /** Options of every method that trains. */
 export const trainingOptions = {
   epochs: z.number().positive().default(4).describe("passes over the documents of one observation"),
-  batchSize: z.int().positive().default(8).describe("rows per step"),
+  batchSize: z.int().positive().default(2).describe("rows per step"),
   accumulate: z.int().positive().default(1).describe("batches per update"),
   contextLength: z.int().min(8).default(256).describe("tokens per row, at most the model's context"),
   optimizer: z.enum(["sgd", "adam", "adamw"]).default("adamw").describe("update rule"),
@@ -56,6 +56,8 @@ export interface GradientMethodOptions {
   /** Arrays of the method's own: updated in place, saved as its state. Those named like base weights replace them. */
   readonly trainable: Readonly<Record<string, HostTensor<"float32">>>;
   readonly lowRank?: LowRank;
+  /** Refuses a state of other options that its arrays do not tell, by a UserError. */
+  readonly checkState?: (json: MethodState["json"]) => void;
   readonly learningRate: number;
   readonly training: TrainingOptions;
   readonly deps: MethodDeps;
@@ -80,6 +82,7 @@ export function gradientMethod({
   base,
   trainable,
   lowRank,
+  checkState,
   learningRate,
   training,
   deps,
@@ -89,29 +92,31 @@ export function gradientMethod({
   const weights = { ...base.weights, ...trainable };
   const served: Model = { definition, config, geometry, weights, lowRank: lowRank && { ...lowRank, dropout: 0 } };
   const contextLength = Math.min(training.contextLength, geometry.context);
-  const objectives = new Map<number, Promise<Objective>>();
+  /** Of the last batch size only: it holds a compiled graph and every gradient. */
+  let latest: { batchSize: number; objective: Objective } | undefined;
   const scorer = lazy(() => createScorer(runtime, served, tokenizer));
   const decoder = lazy(() => createDecoder(runtime, served, { frozen: false }));
   let observations = 0;
   /** Names everything learned so far, in order. */
   let history = "";
 
-  const objectiveFor = (batchSize: number): Promise<Objective> => {
-    const known =
-      objectives.get(batchSize) ??
-      createObjective({
-        runtime,
-        definition,
-        config,
-        weights,
-        trainable: Object.keys(trainable),
-        lowRank,
-        batchSize,
-        contextLength,
-        seed,
-      });
-    objectives.set(batchSize, known);
-    return known;
+  const objectiveFor = async (batchSize: number): Promise<Objective> => {
+    if (latest?.batchSize === batchSize) return latest.objective;
+    await latest?.objective.dispose();
+    latest = undefined;
+    const objective = await createObjective({
+      runtime,
+      definition,
+      config,
+      weights,
+      trainable: Object.keys(trainable),
+      lowRank,
+      batchSize,
+      contextLength,
+      seed,
+    });
+    latest = { batchSize, objective };
+    return objective;
   };
 
   const batchesOf = (texts: readonly string[]): Batches => {
@@ -210,16 +215,11 @@ export function gradientMethod({
         const saved = tensors[key];
         if (saved?.dtype !== "float32" || saved.data.length !== data.length) {
           throw new UserError(
-            `${name}: expected ${data.length} saved numbers for ${key}, got ${saved?.data.length ?? "none"}; the state is of another model or rank`,
+            `${name}: expected ${data.length} saved numbers for ${key}, got ${saved?.data.length ?? "none"}; the state is of another model or other options`,
           );
         }
       }
-      const scale = (json.lowRank as LowRank | undefined)?.scale;
-      if (scale !== lowRank?.scale) {
-        throw new UserError(
-          `${name}: expected a state of scale alpha / rank = ${lowRank?.scale ?? "none"}, got ${scale ?? "none"}; use the alpha it was trained with`,
-        );
-      }
+      checkState?.(json);
       for (const [key, { data }] of Object.entries(trainable)) data.set(tensors[key].data as Float32Array);
       observations = Number(json.observations ?? 0);
       history = String(json.history ?? "");
@@ -227,7 +227,7 @@ export function gradientMethod({
     async dispose() {
       await decoder.made?.then((made) => made.dispose());
       await scorer.made?.then((made) => made.dispose());
-      for (const objective of objectives.values()) await (await objective).dispose();
+      await latest?.objective.dispose();
     },
   };
 }

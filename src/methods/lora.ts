@@ -65,13 +65,18 @@ function freshAdapters(
   return adapters;
 }
 
+/** What a state says of its adapters; nothing if it is another method's. */
+const savedLowRank = (json: MethodState["json"]): LowRank | undefined =>
+  z.object({ lowRank: z.object({ scale: z.number(), dropout: z.number() }) }).safeParse(json).data?.lowRank;
+
 /** The adapter that a method's state holds; its rank and alpha are those it was trained with. */
 export function adapterOf({ tensors, json }: MethodState): Adapter {
   const down = Object.entries(tensors).find(([name]) => name.endsWith(".lora_A.weight"));
-  if (!down || !json.lowRank)
+  const lowRank = savedLowRank(json);
+  if (!down || !lowRank)
     throw new UserError("lora: expected the state of a lora method, got another one's; save it with its own method");
   const [rank] = down[1].shape;
-  const { scale, dropout } = json.lowRank as LowRank;
+  const { scale, dropout } = lowRank;
   return { tensors: tensors as Weights, rank, alpha: Number((scale * rank).toPrecision(12)), dropout };
 }
 
@@ -80,14 +85,20 @@ export const lora = defineMethod({
   summary: "freeze the model, train low-rank adapters beside its linear layers",
   paper: "https://arxiv.org/abs/2106.09685",
   options,
-  async create(base, { learningRate, rank, alpha, dropout, targets, merge, ...training }, deps) {
-    void merge; // matters when saving only
+  async create(base, { learningRate, rank, alpha, dropout, targets, merge: _onlyForSaving, ...training }, deps) {
     const trainable = freshAdapters(base, targetPaths(base, targets), rank, deps.seed);
     return gradientMethod({
       name: "lora",
       base,
       trainable,
       lowRank: { scale: alpha / rank, dropout },
+      checkState(json) {
+        const saved = savedLowRank(json)?.scale;
+        if (saved === alpha / rank) return;
+        throw new UserError(
+          `lora: expected a state of scale alpha / rank = ${alpha / rank}, got ${saved ?? "none"}; use the alpha it was trained with`,
+        );
+      },
       learningRate,
       training,
       deps,

@@ -44,6 +44,14 @@ test("one beam is greedy", async () => {
   expect(ids).toEqual(numbers("greedy_ids"));
 });
 
+test("scores that are NaN are refused", async () => {
+  const broken: Decoder = {
+    ...decoder,
+    step: async () => new Float32Array(model.geometry.vocabulary).fill(Number.NaN),
+  };
+  await expect(beamSearch(broken, prompt)).rejects.toThrow(/expected finite scores for the next token, got NaN/);
+});
+
 describe("end tokens", () => {
   /** Every sequence of up to `steps` tokens that ends with an end token or is full, by brute force over the best few. */
   async function exhaustive(steps: number, ends: readonly number[], lengthPenalty: number) {

@@ -126,3 +126,22 @@ test("senseless options are refused", () => {
     expect(() => checkSampling(options)).toThrow(name);
   }
 });
+
+test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
+  "scores that are all %d are refused",
+  (bad) => {
+    for (const options of [{}, { temperature: 1 }, { temperature: 1, topK: 2, topP: 0.5, minP: 0.1 }]) {
+      expect(() => chooseToken(new Float32Array(4).fill(bad), options, [], randomStream(0))).toThrow(
+        `generate: expected finite scores for the next token, got ${bad}`,
+      );
+    }
+    expect(() => logSoftmaxInPlace(new Float32Array(4).fill(bad))).toThrow(/expected finite scores/);
+  },
+);
+
+test("one score that is NaN makes no draw; tokens ruled out by -Infinity do no harm", () => {
+  expect(() => chooseToken(Float32Array.of(1, Number.NaN), { temperature: 1 }, [], randomStream(0))).toThrow("got NaN");
+  const ruledOut = Float32Array.of(Number.NEGATIVE_INFINITY, 2);
+  expect(chooseToken(ruledOut, { temperature: 1 }, [], randomStream(0))).toBe(1);
+  expect(logSoftmaxInPlace(ruledOut)).toEqual(Float32Array.of(Number.NEGATIVE_INFINITY, 0));
+});

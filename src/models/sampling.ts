@@ -58,19 +58,33 @@ export function argmaxOf(scores: Float32Array): number {
   return best;
 }
 
+const notFinite = (score: number): UserError =>
+  new UserError(
+    `generate: expected finite scores for the next token, got ${score}; the weights hold NaN or are far too large, as ` +
+      "after training with too high a learning rate: load others or train again with a lower one",
+  );
+
+/** As argmaxOf, of a model's scores: a model that has come apart is no reason to write token 0. */
+function bestToken(scores: Float32Array): number {
+  const best = argmaxOf(scores);
+  if (!Number.isFinite(scores[best])) throw notFinite(scores[best]);
+  return best;
+}
+
 /** In place: scores of the given tokens, each once, are divided by the penalty if positive, else multiplied by it. */
 export function penalizeRepetition(scores: Float32Array, seen: Iterable<number>, penalty: number): void {
   if (penalty === 1) return;
   for (const id of new Set(seen)) scores[id] = scores[id] > 0 ? scores[id] / penalty : scores[id] * penalty;
 }
 
-/** In place: scores to probabilities' logarithms, in nats. */
+/** In place: scores to probabilities' logarithms, in nats. Throws if they are not all numbers. */
 export function logSoftmaxInPlace(scores: Float32Array): Float32Array {
   let top = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < scores.length; i++) if (scores[i] > top) top = scores[i];
   let sum = 0;
   for (let i = 0; i < scores.length; i++) sum += Math.exp(scores[i] - top);
   const shift = top + Math.log(sum);
+  if (!Number.isFinite(shift)) throw notFinite(shift);
   for (let i = 0; i < scores.length; i++) scores[i] -= shift;
   return scores;
 }
@@ -80,13 +94,14 @@ export function candidates(
   scores: Float32Array,
   { temperature = 1, topK = 0, topP = 1, minP = 0 }: SamplingOptions,
 ): Candidates {
-  const best = scores[argmaxOf(scores)];
+  const best = scores[bestToken(scores)];
   const weigh = (id: number): number => Math.exp((scores[id] - best) / temperature); // the best token weighs 1
   let ids = topK > 0 && topK < scores.length ? bestOf(scores, topK) : Int32Array.from(scores.keys());
   if (topP < 1) ids = nucleus(scores, ids, topP, weigh);
   if (minP > 0) ids = ids.filter((id) => weigh(id) >= minP);
   const probabilities = Float64Array.from(ids, weigh);
   const total = probabilities.reduce((a, b) => a + b, 0);
+  if (!Number.isFinite(total)) throw notFinite(total);
   for (let i = 0; i < probabilities.length; i++) probabilities[i] /= total;
   return { ids, probabilities };
 }
@@ -147,7 +162,7 @@ export function draw({ ids, probabilities }: Candidates, random: Random): number
 
 /**
  * The next token from its scores [V], which this may overwrite. `seen`: the tokens read and written so far.
- * One number is drawn per token, whatever the filters, so that seeds stay comparable.
+ * One number is drawn per token, whatever the filters, so that seeds stay comparable. Throws if the best is not finite.
  */
 export function chooseToken(
   scores: Float32Array,
@@ -156,6 +171,6 @@ export function chooseToken(
   random: Random,
 ): number {
   penalizeRepetition(scores, seen, options.repetitionPenalty ?? 1);
-  if (!options.temperature) return argmaxOf(scores);
+  if (!options.temperature) return bestToken(scores);
   return draw(candidates(scores, options), random);
 }

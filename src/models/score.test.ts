@@ -87,6 +87,27 @@ describe("token sequences", () => {
     );
     await expect(scorer.scoreSequences([{ ids: [3, 56] }])).rejects.toThrow("got 56");
   });
+
+  test("tell how far they are and stop when asked", async () => {
+    const scorer = await createScorer(runtime, model, letters(1));
+    const long = ids(6000);
+    const seen: [number, number][] = [];
+    const [{ tokens }] = await scorer.scoreSequences([{ ids: long }], { onProgress: (...now) => seen.push(now) });
+    expect(seen.length).toBeGreaterThan(1);
+    expect(seen.map(([done]) => done)).toEqual(seen.map(([done]) => done).sort((a, b) => a - b));
+    expect([seen.at(-1), tokens]).toEqual([[5999, 5999], 5999]);
+    const stop = new AbortController();
+    let runs = 0;
+    const stopped = scorer.scoreSequences([{ ids: long }], {
+      signal: stop.signal,
+      onProgress() {
+        runs++;
+        stop.abort(new Error("enough"));
+      },
+    });
+    await expect(stopped).rejects.toThrow("enough");
+    expect(runs).toBe(1);
+  });
 });
 
 describe("texts", () => {

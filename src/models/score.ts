@@ -33,19 +33,26 @@ export interface TextScore extends SequenceScore {
   readonly bytes: number;
 }
 
+interface ScoreOptions extends Partial<WindowOptions> {
+  /** Called after every run, with the tokens scored so far and those to be scored in all. */
+  readonly onProgress?: (done: number, total: number) => void;
+  /** Stops between two runs, with its reason as the error. */
+  readonly signal?: AbortSignal;
+}
+
 export interface Scorer {
   /** Many sequences; those of similar length share a run. Results in the order given. */
-  scoreSequences(sequences: readonly ScoredSequence[], windows?: Partial<WindowOptions>): Promise<SequenceScore[]>;
+  scoreSequences(sequences: readonly ScoredSequence[], options?: ScoreOptions): Promise<SequenceScore[]>;
   /** Each continuation after its prompt. */
   scorePairs(
     pairs: readonly { prompt: readonly number[]; continuation: readonly number[] }[],
-    windows?: Partial<WindowOptions>,
+    options?: ScoreOptions,
   ): Promise<SequenceScore[]>;
   /**
    * The text `continuation` after the text `prompt`, which may be "". Both are encoded as one text; scored is every
    * token from the first that the prompt alone would not begin with.
    */
-  scoreText(prompt: string, continuation: string, windows?: Partial<WindowOptions>): Promise<TextScore>;
+  scoreText(prompt: string, continuation: string, options?: ScoreOptions): Promise<TextScore>;
   dispose(): Promise<void>;
 }
 
@@ -117,7 +124,7 @@ export async function createScorer(
 
   const scoreSequences: Scorer["scoreSequences"] = async (
     sequences,
-    { contextLength = Math.min(geometry.context, LONGEST), stride } = {},
+    { contextLength = Math.min(geometry.context, LONGEST), stride, onProgress, signal } = {},
   ) => {
     if (contextLength > geometry.context) {
       throw new UserError(
@@ -133,25 +140,30 @@ export async function createScorer(
       return windows.map((window) => ({ ...window, sequence, ids }));
     });
     const results = sequences.map(() => ({ nats: 0, tokens: 0 }));
+    const total = jobs.reduce((sum, { from, to }) => sum + to - from, 0);
+    let done = 0;
     for (const batch of batchesOf(jobs)) {
+      signal?.throwIfAborted();
       await runBatch(batch, (sequence, nats) => {
         results[sequence].nats += nats;
         results[sequence].tokens++;
+        done++;
       });
+      onProgress?.(done, total);
     }
     return results;
   };
 
   return {
     scoreSequences,
-    scorePairs(pairs, windows) {
+    scorePairs(pairs, options) {
       const sequences = pairs.map(({ prompt, continuation }) => ({
         ids: [...prompt, ...continuation],
         from: prompt.length,
       }));
-      return scoreSequences(sequences, windows);
+      return scoreSequences(sequences, options);
     },
-    async scoreText(prompt, continuation, windows) {
+    async scoreText(prompt, continuation, options) {
       if (continuation === "") throw new UserError("score: expected text to score, got none; give a continuation");
       const start = tokenizer.bosId === undefined ? [] : [tokenizer.bosId];
       const encode = (text: string): number[] => tokenizer.encode(text, { addSpecialTokens: false });
@@ -159,7 +171,7 @@ export async function createScorer(
       const before = prompt === "" ? [] : encode(prompt);
       const shared = before.findIndex((id, i) => whole[i] !== id);
       const from = start.length + (shared < 0 ? before.length : shared);
-      const [score] = await scoreSequences([{ ids: [...start, ...whole], from }], windows);
+      const [score] = await scoreSequences([{ ids: [...start, ...whole], from }], options);
       return { ...score, bytes: Buffer.byteLength(continuation) };
     },
     async dispose() {

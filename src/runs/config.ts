@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { UserError } from "../errors.ts";
+import { defaultHoldout } from "../eval/tasks/text.ts";
 
 export const streamConfigSchema = z.strictObject({
   kind: z.literal("stream").default("stream"),
@@ -15,7 +16,12 @@ export const streamConfigSchema = z.strictObject({
     .describe("options of the method, checked by its own schema"),
   files: z.array(z.string().min(1)).min(1).describe("text files, learned in this order"),
   seed: z.int().min(0).max(0xffffffff).default(0).describe("seed of everything random"),
-  holdout: z.number().gt(0).max(0.5).default(0.1).describe("share of each file that is held out for scoring"),
+  holdout: z
+    .number()
+    .gt(0)
+    .max(0.5)
+    .default(defaultHoldout)
+    .describe("share of each file that is held out for scoring"),
   columns: z.enum(["all", "seen"]).default("all").describe("score all texts after each step, or those learned so far"),
   baseline: z.boolean().default(true).describe("score all texts before anything is learned"),
   threads: z.int().min(1).optional().describe("threads of the engine"),

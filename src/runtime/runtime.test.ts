@@ -271,6 +271,29 @@ describe("outputs", () => {
     ]);
   });
 
+  test("named in `into` must fit what is known of them", async () => {
+    const x = input("x", "float32", ["N", 2]);
+    const ids = input("ids", "int32", ["M"]);
+    const program = await runtime.compile({ y: mul(x, 2), picked: gather(x, ids) });
+    const feeds = { x: float32Host([2, 2], [1, 2, 3, 4]), ids: int32Host([1], [1]) };
+    const wrong: [HostTensor, string][] = [
+      [zerosHost("int32", [2, 2]), "int32[2, 2] with 4 numbers"],
+      [zerosHost("float32", [4]), "float32[4] with 4 numbers"],
+      [zerosHost("float32", [1, 2]), "float32[1, 2] with 2 numbers"],
+      [{ dtype: "float32", shape: [2, 2], data: new Float32Array(3) }, "float32[2, 2] with 3 numbers"],
+    ];
+    for (const [y, got] of wrong) {
+      await expect(program.run(feeds, { into: { y } })).rejects.toThrow(
+        new UserError(
+          `run: expected \`into\` for output y of float32[2, 2], got ${got}; leave it out to have it allocated`,
+        ),
+      );
+    }
+    const roomy = { dtype: "float32", shape: [1, 2], data: new Float32Array(6) } as const;
+    await program.run(feeds, { into: { picked: roomy } });
+    expect([...roomy.data]).toEqual([3, 4, 0, 0, 0, 0]);
+  });
+
   test("may be inputs, constants, or one tensor under two names", async () => {
     const x = input("x", "float32", [2]);
     const program = await runtime.compile({ x1: x, x2: x, c: constant(int32Host([1], [5])) });

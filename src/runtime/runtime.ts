@@ -4,8 +4,9 @@ import { UserError } from "../errors.ts";
 import { type DType, type HostTensor, sizeOf } from "../tensor/dtype.ts";
 import { input } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
-import { evaluateDim, formatShape, isStatic } from "../tensor/shape.ts";
+import { dimTerms, type Dim, evaluateDim, formatShape, isStatic } from "../tensor/shape.ts";
 import { type CompiledGraph, compileGraph, type InputSpec } from "./compile.ts";
+import type { OnnxValue } from "./onnx.ts";
 import { createSession, type Device, type HostTensors, type Session, type SessionOptions } from "./session.ts";
 
 export interface RuntimeOptions {
@@ -71,6 +72,27 @@ function checkFeed(spec: InputSpec, value: HostTensor | undefined, sizes: Map<st
   return value;
 }
 
+/** The array that an output is written into: all that is known of the output must hold, and its numbers must fit. */
+function checkTarget(name: string, output: OnnxValue, value: HostTensor, sizes: ReadonlyMap<string, number>): void {
+  // Plain numbers and names first: a decoder checks dozens of targets per token
+  const sizeOfAxis = (dim: Dim): Dim => {
+    if (typeof dim === "number") return dim;
+    const isKnown = (): boolean => dimTerms(dim).every(([, names]) => names.every((one) => sizes.has(one)));
+    return sizes.get(dim) ?? (isKnown() ? evaluateDim(dim, sizes) : dim);
+  };
+  const shape = output.shape.map(sizeOfAxis);
+  const fits =
+    value.dtype === output.dtype &&
+    value.shape.length === shape.length &&
+    shape.every((dim, i) => typeof dim === "string" || dim === value.shape[i]) &&
+    value.data.length >= sizeOf(value.shape);
+  if (fits) return;
+  throw new UserError(
+    `run: expected \`into\` for output ${name} of ${output.dtype}${formatShape(shape)}, ` +
+      `got ${value.dtype}${formatShape(value.shape)} with ${value.data.length} numbers; leave it out to have it allocated`,
+  );
+}
+
 function program(
   graph: CompiledGraph,
   outputs: readonly string[],
@@ -99,7 +121,11 @@ function program(
         fed[spec.name] = { dtype: "float32", shape, data };
       }
       const targets: Record<string, HostTensor> = {};
-      for (const [i, name] of outputs.entries()) if (into[name]) targets[fetches[i]] = into[name];
+      for (const [i, name] of outputs.entries()) {
+        if (!into[name]) continue;
+        checkTarget(name, graph.outputs[i], into[name], sizes);
+        targets[fetches[i]] = into[name];
+      }
       const results = await session.run(fed, fetches, targets);
       return Object.fromEntries(outputs.map((name, i) => [name, results[fetches[i]]]));
     },

@@ -8,7 +8,7 @@ import { parseMethodOptions } from "../../methods/definition.ts";
 import { methodNamed } from "../../methods/index.ts";
 import { parseStreamConfig } from "../../runs/config.ts";
 import { acquireLock } from "../../runs/lock.ts";
-import { defaultModel } from "../embedded.ts";
+import { defaultModel } from "../../models/embedded.ts";
 import { addEngineFlags, type EngineFlags, shownPath, type Session } from "../session.ts";
 import { runPlan } from "../stream-runs.ts";
 

@@ -5,7 +5,7 @@ import { formatCount } from "../../eval/format.ts";
 import { createDecoder, type Decoder } from "../../models/decoder.ts";
 import { type Finish, generate, promptIds } from "../../models/generate.ts";
 import type { LoadedModel } from "../../models/load.ts";
-import { defaultModel } from "../embedded.ts";
+import { defaultModel } from "../../models/embedded.ts";
 import { openModel } from "../open-model.ts";
 import { addEngineFlags, type EngineFlags, numberFlag, openRuntime, type Session } from "../session.ts";
 import { Interrupted } from "../signals.ts";

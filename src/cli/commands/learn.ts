@@ -15,7 +15,7 @@ import { methodNamed } from "../../methods/index.ts";
 import type { Document, Receipt } from "../../methods/method.ts";
 import { openRunFolder, type RunFolder } from "../../runs/folder.ts";
 import { addMethodFlags, methodOptions, refuseBesideResume } from "../method-flags.ts";
-import { defaultModel } from "../embedded.ts";
+import { defaultModel } from "../../models/embedded.ts";
 import { openModel } from "../open-model.ts";
 import { addEngineFlags, commandLine, type EngineFlags, openRuntime, type Session } from "../session.ts";
 import { Interrupted } from "../signals.ts";

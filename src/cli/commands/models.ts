@@ -7,7 +7,7 @@ import { listCached } from "../../checkpoint/hub.ts";
 import { openCheckpoint } from "../../checkpoint/safetensors.ts";
 import { formatBytes } from "../../eval/format.ts";
 import { definitions } from "../../models/index.ts";
-import { embeddedFolder, embeddedModels } from "../embedded.ts";
+import { embeddedFolder, embeddedModels } from "../../models/embedded.ts";
 import { table } from "../output.ts";
 import { shownPath, type Session } from "../session.ts";
 

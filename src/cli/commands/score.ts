@@ -2,10 +2,11 @@
 import type { Command } from "commander";
 import { formatCount } from "../../eval/format.ts";
 import { readTextFile } from "../../checkpoint/text.ts";
-import { defaultModel } from "../embedded.ts";
+import { defaultModel } from "../../models/embedded.ts";
+import { createScorer } from "../../models/score.ts";
 import { openModel } from "../open-model.ts";
 import { table } from "../output.ts";
-import { createTextScorer, type FileScore, sumScores } from "../score-text.ts";
+import { type FileScore, fileScore } from "../score-text.ts";
 import { addEngineFlags, type EngineFlags, openRuntime, type Session } from "../session.ts";
 
 interface Flags extends EngineFlags {
@@ -33,16 +34,16 @@ export async function run(command: Command, session: Session): Promise<Record<st
   const model = await openModel(flags.model, session, { adapter: flags.adapter });
   const runtime = openRuntime(flags);
   try {
-    const scorer = await createTextScorer(runtime, model);
+    const scorer = await createScorer(runtime, model, model.tokenizer);
     const scores: FileScore[] = [];
     for (const { path, text } of texts) {
       const onProgress = (done: number, total: number): void => {
         if (done < total) progress.update({ label: `scoring ${path}`, done, total });
       };
-      scores.push(await scorer.score(text, { onProgress, signal }));
+      scores.push(fileScore(await scorer.scoreText("", text, { onProgress, signal })));
     }
     progress.clear();
-    const total = sumScores(scores);
+    const total = fileScore(...scores);
     const rows = [
       ["file", "nats/token", "bits/byte", "tokens", "bytes"],
       ...scores.map((score, i) => row(paths[i], score)),

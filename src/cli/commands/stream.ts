@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { UserError } from "../../errors.ts";
 import { parseStreamConfig, streamConfigSchema } from "../../runs/config.ts";
 import { addMethodFlags, addSchemaFlags, methodOptions, refuseBesideResume } from "../method-flags.ts";
-import { defaultModel } from "../embedded.ts";
+import { defaultModel } from "../../models/embedded.ts";
 import { addEngineFlags, type EngineFlags, type Session } from "../session.ts";
 import { loadPlan, runPlan, type StreamPlan } from "../stream-runs.ts";
 

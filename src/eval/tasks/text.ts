@@ -15,6 +15,8 @@ export interface TextTaskOptions {
   holdout?: number;
 }
 
+export const defaultHoldout = 0.1;
+
 /** Below these sizes a part says too little to learn from or to measure on (bytes). */
 const leastLearned = 128;
 const leastHeldOut = 64;
@@ -87,10 +89,12 @@ export function topicNames(paths: readonly string[]): string[] {
 }
 
 /** A stream of texts, learned in the given order, scored in bits per byte of each held-out part. */
-export function textTask(files: readonly TextFile[], { holdout = 0.1 }: TextTaskOptions = {}): Task {
+export function textTask(files: readonly TextFile[], { holdout = defaultHoldout }: TextTaskOptions = {}): Task {
   if (files.length === 0) throw new UserError("textTask: expected at least one text file, got none; name the files");
   if (!(holdout > 0 && holdout <= 0.5)) {
-    throw new UserError(`textTask: expected a holdout above 0 and up to 0.5, got ${holdout}; 0.1 is the default`);
+    throw new UserError(
+      `textTask: expected a holdout above 0 and up to 0.5, got ${holdout}; ${defaultHoldout} is the default`,
+    );
   }
   const names = topicNames(files.map((file) => file.path));
   const parts = files.map((file) => splitText(file.path, file.text, holdout));

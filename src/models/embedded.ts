@@ -15,7 +15,7 @@ import { didYouMean } from "./nearest.ts";
 /** The model that is taken when none is named. */
 export const defaultModel = "mneme-tiny";
 
-/** Two folders up both from src/cli and from the built dist/cli. */
+/** Two folders up both from src/models and from the built dist/models. */
 export const embeddedFolder = fileURLToPath(new URL("../../models", import.meta.url));
 
 /** Names of the embedded models. */
