@@ -14,7 +14,7 @@ describe("parseMethodOptions", () => {
       targets: [],
       merge: false,
       epochs: 4,
-      batchSize: 8,
+      batchSize: 2,
       accumulate: 1,
       contextLength: 256,
       optimizer: "adamw",
