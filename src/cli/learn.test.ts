@@ -123,7 +123,7 @@ test("stream with two methods stopped by Ctrl-C goes on to the same matrices", a
   expect(shown.stdout).toMatch(/after b\.txt +\d\.\d\d +\[\d\.\d\d\] +\d\.\d\d/);
   expect(shown.stdout).toMatch(/ACC .* BWT .* forgetting /);
   expect(shown.stdout).toMatch(/After learning c\.txt, a\.txt got (worse|better) by/);
-  expect(shown.stdout).toContain(`report: ${join(whole, "report.html")}`);
+  expect(shown.stdout).toMatch(/^report: .*stream-whole.report\.html$/m); // relative where that is shorter
 });
 
 test("one method has the folder of the stream to itself", async () => {
