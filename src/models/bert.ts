@@ -9,7 +9,7 @@ import { embedding, linearLayer } from "../nn/linear.ts";
 import type { Params } from "../nn/params.ts";
 import { add, layerNorm, reshape, slice, tanh } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
-import { parseConfig, tokenIds } from "./config.ts";
+import { MOST_LAYERS, parseConfig, tokenIds } from "./config.ts";
 import type { EncoderDefinition, EncoderInputs, EncoderOutputs } from "./model.ts";
 
 const schema = z
@@ -18,7 +18,7 @@ const schema = z
     vocab_size: z.number().int().positive(),
     hidden_size: z.number().int().positive(),
     intermediate_size: z.number().int().positive(),
-    num_hidden_layers: z.number().int().positive(),
+    num_hidden_layers: z.number().int().positive().max(MOST_LAYERS),
     num_attention_heads: z.number().int().positive(),
     max_position_embeddings: z.number().int().positive().default(512),
     type_vocab_size: z.number().int().positive().default(2),

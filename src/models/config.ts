@@ -2,6 +2,9 @@
 import { z } from "zod";
 import { UserError } from "../errors.ts";
 
+/** More than any published model has; a damaged count would otherwise have us list tensors for hours. */
+export const MOST_LAYERS = 2048;
+
 /** Fields that every architecture may carry and shared code reads. */
 export const tokenIds = {
   bos_token_id: z.number().int().nullish(),

@@ -9,7 +9,7 @@ import { embedding, linearLayer } from "../nn/linear.ts";
 import type { Params } from "../nn/params.ts";
 import { add, integer, layerNorm, linear, maximum, split } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
-import { parseConfig, tokenIds } from "./config.ts";
+import { MOST_LAYERS, parseConfig, tokenIds } from "./config.ts";
 import { type Context, contextOf } from "./context.ts";
 import type { ForwardInputs, ForwardOutputs, ModelDefinition } from "./model.ts";
 
@@ -19,7 +19,7 @@ const schema = z
     vocab_size: z.number().int().positive(),
     n_positions: z.number().int().positive().default(1024),
     n_embd: z.number().int().positive(),
-    n_layer: z.number().int().positive(),
+    n_layer: z.number().int().positive().max(MOST_LAYERS),
     n_head: z.number().int().positive(),
     n_inner: z.number().int().positive().nullish(),
     activation_function: z.enum(activationNames).default("gelu_new"),

@@ -9,7 +9,7 @@ import type { Params } from "../nn/params.ts";
 import { rotaryTables } from "../nn/rope.ts";
 import { add, linear, mul, rmsNorm, rotary, silu } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
-import { parseConfig, tokenIds } from "./config.ts";
+import { MOST_LAYERS, parseConfig, tokenIds } from "./config.ts";
 import { type Context, contextOf } from "./context.ts";
 import type { ForwardInputs, ForwardOutputs, ModelDefinition } from "./model.ts";
 
@@ -19,7 +19,7 @@ const schema = z
     vocab_size: z.number().int().positive(),
     hidden_size: z.number().int().positive(),
     intermediate_size: z.number().int().positive(),
-    num_hidden_layers: z.number().int().positive(),
+    num_hidden_layers: z.number().int().positive().max(MOST_LAYERS),
     num_attention_heads: z.number().int().positive(),
     num_key_value_heads: z.number().int().positive().nullish(),
     head_dim: z.number().int().positive().nullish(),

@@ -98,3 +98,13 @@ test("a wrong field of config.json is named", async () => {
   );
   expect(message).toContain("config.json (llama): expected a valid num_hidden_layers");
 });
+
+test("an absurd number of layers is refused at once", async () => {
+  const message = await failure(
+    () => {},
+    (config) => {
+      config.num_hidden_layers = 1e9;
+    },
+  );
+  expect(message).toContain("num_hidden_layers");
+});
