@@ -38,6 +38,7 @@ test("empty, binary, non-UTF-8, missing and folder are one line, with the offset
   await expect(readTextFile(write(Uint8Array.of(0x61, 0xf0, 0x9f, 0x99)))).rejects.toThrow(/byte 0xf0 at offset 1;/);
   await expect(readTextFile(join(folder, "none.txt"))).rejects.toThrow(UserError);
   await expect(readTextFile(folder)).rejects.toThrow(/got a folder/);
+  await expect(readTextFile("/dev/zero")).rejects.toThrow(/got a device|got nothing there/);
 });
 
 test("finds a fault exactly where the platform's strict decoder finds one", () => {

@@ -1,6 +1,6 @@
 /** Text files as the user gives them: strict UTF-8, not empty, not binary; every fault named with its byte offset. */
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { UserError } from "../errors.ts";
 import { readError } from "./files.ts";
 
@@ -33,9 +33,15 @@ function decodeText(path: string, bytes: Uint8Array): string {
 
 /** Reads one text file. */
 export async function readTextFile(path: string): Promise<TextFile> {
-  const data = await readFile(path).catch((error) => {
+  const refuse = (error: unknown): never => {
     throw readError("readTextFile", path, error);
-  });
+  };
+  // A device such as /dev/zero never ends
+  const kind = await stat(path).catch(refuse);
+  if (kind.isCharacterDevice() || kind.isBlockDevice()) {
+    throw new UserError(`readTextFile: expected a text file at ${path}, got a device; name a file`);
+  }
+  const data = await readFile(path).catch(refuse);
   const sha256 = createHash("sha256").update(data).digest("hex");
   return { path, text: decodeText(path, data), bytes: data.length, sha256 };
 }
