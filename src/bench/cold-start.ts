@@ -1,6 +1,6 @@
 /** coldStartMs: from the start of the command's process to the first generated token on its output. */
 import { access } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { runNode } from "./child.ts";
 import { absent, type Measure } from "./measure.ts";
@@ -32,5 +32,5 @@ export const coldStartMs: Measure = async ({ quick, model, signal }) => {
     first.push((await runNode(args, signal)).firstByteMs);
     bare.push((await runNode(["--eval", "console.log(1)"], signal)).firstByteMs);
   }
-  return { value: spread(first).median, ms: spread(first), bareNodeMs: spread(bare), model };
+  return { value: spread(first).median, ms: spread(first), bareNodeMs: spread(bare), model: basename(model) };
 };
