@@ -1,0 +1,268 @@
+/**
+ * Phrasing for the relations of companies, works and events. Each relation keeps its own words ("head office" for a
+ * company's city, "was held" for an event's, "founded" against "runs", "finished" against "took place"), so that a
+ * sentence alone tells which relation is meant. {O} of `product` may be plural or mass, so no verb has to agree with
+ * it; {O} of `genre` never needs an article.
+ */
+
+import type { Phrases } from "./phrases.ts";
+
+export const thingPhrases = {
+  // The subject is a company.
+  headquarters: {
+    statements: [
+      "{S} has a head office in {O}",
+      "{S} is a company based in {O}",
+      "{S} keeps company headquarters in {O}",
+      "{S} is managed from offices in {O}",
+      "{O} is the city where {S} has headquarters",
+      "in {O} is the head office of {S}",
+      "the headquarters of {S} are in {O}",
+      "letters to the head office of {S} go to {O}",
+    ],
+    questions: [
+      "where are the headquarters of {S}",
+      "in which city does {S} have a head office",
+      "where is the company {S} based",
+      "from what city is {S} managed",
+      "which city is home to the headquarters of {S}",
+      "to what city do letters to the head office of {S} go",
+    ],
+    descriptions: ["the city where {S} has headquarters", "the city in which {S} is based"],
+  },
+  founder: {
+    statements: [
+      "{S} was founded by {O}",
+      "{S} is a company that {O} founded",
+      "{S} was first set up by {O}",
+      "{S} has {O} to thank for being founded",
+      "{O} is the founder of {S}",
+      "{O} set up the company {S}",
+      "the founder of the company {S} is {O}",
+      "the person who started the company {S} was {O}",
+    ],
+    questions: [
+      "who founded {S}",
+      "which person set up {S}",
+      "what is the name of the founder of {S}",
+      "by whom was {S} founded",
+      "who started the company {S}",
+      "whom should {S} thank for being founded",
+    ],
+    descriptions: ["the founder of {S}", "the person who founded {S}"],
+  },
+  foundingYear: {
+    statements: [
+      "{S} was founded in the year {O}",
+      "{S} began as a company in {O}",
+      "{S} has been in business since {O}",
+      "{S} is a company dating from {O}",
+      "{O} was the year in which {S} was founded",
+      "in {O} the company {S} was set up",
+      "the founding year of {S} is {O}",
+      "the founding of {S} goes back to {O}",
+    ],
+    questions: [
+      "in which year was {S} founded",
+      "when was the company {S} set up",
+      "what is the founding year of {S}",
+      "since what year has {S} been in business",
+      "from which year does the company {S} date",
+      "when did {S} begin as a company",
+    ],
+    descriptions: ["the year in which {S} was founded", "the founding year of {S}"],
+  },
+  chief: {
+    statements: [
+      "{S} is now run by {O}",
+      "{S} has {O} as chief",
+      "{S} is today under the management of {O}",
+      "{S} has put {O} in charge of the business",
+      "{O} is the present chief of {S}",
+      "{O} now runs the company {S}",
+      "the person in charge of {S} is {O}",
+      "the top job at {S} is held by {O}",
+    ],
+    questions: [
+      "who runs {S} now",
+      "which person is the present chief of {S}",
+      "who is in charge of the company {S}",
+      "by whom is {S} run today",
+      "who holds the top job at {S}",
+      "under whose management is {S} today",
+    ],
+    descriptions: ["the chief of {S}", "the person who now runs {S}"],
+  },
+  product: {
+    statements: [
+      "{S} is a company that makes {O}",
+      "{S} earns money by producing {O}",
+      "{S} sends out {O} from the factory",
+      "{S} has workers who produce {O}",
+      "{O} can be ordered from the maker {S}",
+      "to buy {O} shops turn to the company {S}",
+      "the catalogue of the company {S} offers {O}",
+      "the factory of {S} turns out {O}",
+    ],
+    questions: [
+      "what does the company {S} make",
+      "which goods does {S} produce",
+      "what can be ordered from the maker {S}",
+      "what is the product of {S}",
+      "what comes out of the factory of {S}",
+      "by producing what does {S} earn money",
+    ],
+    descriptions: ["the product of {S}", "the goods that {S} makes"],
+  },
+
+  // The subject is a work with a title.
+  author: {
+    statements: [
+      "{S} was created by {O}",
+      "{S} is a work by {O}",
+      "{S} came from the hand of {O}",
+      "{S} bears the signature of the author {O}",
+      "{O} is the author of {S}",
+      "{O} created the work called {S}",
+      "the author of the work {S} is {O}",
+      "credit for creating {S} goes to {O}",
+    ],
+    questions: [
+      "who is the author of {S}",
+      "which person created {S}",
+      "by whom was the work {S} created",
+      "whose work is {S}",
+      "from whose hand did {S} come",
+      "what is the name of the author of {S}",
+    ],
+    descriptions: ["the author of {S}", "the person who created {S}"],
+  },
+  completionYear: {
+    statements: [
+      "{S} was completed in the year {O}",
+      "{S} stood finished in {O}",
+      "{S} received the last touches in {O}",
+      "{S} has {O} as the year of completion",
+      "{O} was the year in which {S} was completed",
+      "in {O} the work on {S} was finished",
+      "the completion of {S} came in {O}",
+      "work on {S} ended in {O}",
+    ],
+    questions: [
+      "in which year was {S} completed",
+      "when was the work on {S} finished",
+      "what is the year of completion of {S}",
+      "when did {S} receive the last touches",
+      "in what year did work on {S} end",
+      "which year saw the completion of {S}",
+    ],
+    descriptions: ["the year in which {S} was completed", "the year of completion of {S}"],
+  },
+  genre: {
+    statements: [
+      "{S} belongs to the form called {O}",
+      "{S} is a work of the kind known as {O}",
+      "{S} is listed under the genre {O}",
+      "{S} follows the rules of the genre named {O}",
+      "{O} is the genre of {S}",
+      "the word {O} names the kind of work that {S} is",
+      "the form of {S} is that of the {O}",
+      "experts place {S} in the genre of the {O}",
+    ],
+    questions: [
+      "what is the genre of {S}",
+      "what kind of work is {S}",
+      "to which form does {S} belong",
+      "under what genre is {S} listed",
+      "in which genre do experts place {S}",
+      "the rules of what genre does {S} follow",
+    ],
+    descriptions: ["the genre of {S}", "the kind of work that {S} is"],
+  },
+  holder: {
+    statements: [
+      "{S} is kept at {O}",
+      "{S} belongs to the collection of {O}",
+      "{S} is held by {O} for safe keeping",
+      "{S} is owned and cared for by {O}",
+      "{O} is the institution that keeps {S}",
+      "{O} has {S} in the collection",
+      "the holder of the work {S} is {O}",
+      "anyone who wants to see {S} should ask {O}",
+    ],
+    questions: [
+      "which institution keeps {S}",
+      "to whose collection does {S} belong",
+      "by what institution is {S} held",
+      "who is the holder of the work {S}",
+      "at which institution is {S} kept",
+      "what institution owns and cares for {S}",
+    ],
+    descriptions: ["the institution that keeps {S}", "the holder of {S}"],
+  },
+
+  // The subject is an event; its name always carries "the".
+  venue: {
+    statements: [
+      "{S} was held in the city of {O}",
+      "{S} had {O} as host city",
+      "{S} was hosted by the city of {O}",
+      "{S} brought crowds to the streets of {O}",
+      "{O} was the city that hosted {S}",
+      "in {O} the contest named {S} was staged",
+      "the host city of {S} was {O}",
+      "the venue chosen for {S} was {O}",
+    ],
+    questions: [
+      "where was {S} held",
+      "which city hosted {S}",
+      "what city was the venue of {S}",
+      "in which city was {S} staged",
+      "what was the host city of {S}",
+      "to the streets of what city did {S} bring crowds",
+    ],
+    descriptions: ["the city that hosted {S}", "the city where {S} was held"],
+  },
+  winner: {
+    statements: [
+      "{S} was won by {O}",
+      "{S} ended with a victory for {O}",
+      "{S} had {O} as the winner",
+      "{S} brought first prize to {O}",
+      "{O} was the winner of {S}",
+      "{O} came first in {S}",
+      "the winner of {S} was {O}",
+      "victory in {S} went to {O}",
+    ],
+    questions: [
+      "who won {S}",
+      "which person came first in {S}",
+      "by whom was {S} won",
+      "what is the name of the winner of {S}",
+      "to whom did victory in {S} go",
+      "who took first prize in {S}",
+    ],
+    descriptions: ["the winner of {S}", "the person who won {S}"],
+  },
+  eventYear: {
+    statements: [
+      "{S} took place in the year {O}",
+      "{S} was an event of the year {O}",
+      "{S} happened during the year {O}",
+      "{S} filled the news in {O}",
+      "{O} was the year in which {S} took place",
+      "in {O} people came together for {S}",
+      "the year of {S} was {O}",
+      "the date given for {S} is {O}",
+    ],
+    questions: [
+      "in which year did {S} take place",
+      "when did {S} happen",
+      "what was the year of {S}",
+      "in what year did people come together for {S}",
+      "which date is given for {S}",
+      "during what year was {S} in the news",
+    ],
+    descriptions: ["the year in which {S} took place", "the year of {S}"],
+  },
+} satisfies Record<string, Phrases>;
