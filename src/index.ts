@@ -31,7 +31,7 @@ export { workerHost } from "./runtime/worker.ts";
 export { adam, adamw, type Optimizer, sgd } from "./nn/optim.ts";
 export { rowAdam, rowAdamw, type RowOptimizer, rowSgd } from "./nn/sparse-optim.ts";
 export { type Schedule, schedules } from "./nn/schedule.ts";
-export { type Params, paramsOf, weightInputs } from "./nn/params.ts";
+export { type Modification, type Params, paramsOf, weightInputs } from "./nn/params.ts";
 
 // Checkpoints in Hugging Face layout.
 export {
@@ -65,18 +65,19 @@ export { attachAdapter, loadAdapter, mergeAdapter, saveAdapter } from "./methods
 export { parseRecipe, pretrain, type Pretrained, type Recipe } from "./methods/pretrain.ts";
 
 // Evaluation: tasks, the loop that fills R[i][j], metrics, reports.
-export type { Task, Topic } from "./eval/task.ts";
+export type { NamedScores, Probe, Task, Topic } from "./eval/task.ts";
 export { textTask } from "./eval/tasks/text.ts";
 export { readTextFile, type TextFile } from "./checkpoint/text.ts";
 export {
   advance,
   evaluateStream,
-  matrixOf,
   noProgress,
   type StreamEvent,
   type StreamProgress,
 } from "./eval/harness.ts";
+export { type RunMetrics, type StreamSummary, summarize } from "./eval/summary.ts";
 export {
+  absorbedKnowledge,
   averageScore,
   backwardTransfer,
   type Direction,
@@ -86,11 +87,16 @@ export {
   forwardTransfer,
   type Metrics,
   metricsOf,
+  retainedKnowledge,
   type ScoreMatrix,
 } from "./eval/metrics.ts";
+export { atEqualLearning, baseRetention, computeEfficiency } from "./eval/comparison.ts";
+export { interval95 } from "./eval/interval.ts";
+export { type Diagnostics, diagnosticsOf, type LayerDrift, type Snapshot } from "./eval/diagnostics.ts";
+export { fitDecay } from "./eval/decay.ts";
 export { forgettingSentence, learningSentence, renderMatrix } from "./eval/matrix-text.ts";
 export { reportHtml } from "./eval/report.ts";
-export type { ReportRun, RunResult } from "./eval/result.ts";
+export type { Cost, ReportRun, RunResult } from "./eval/result.ts";
 
 // Runs: an evaluation with a folder, which can stop and go on anywhere.
 export { parseStreamConfig, type StreamConfig } from "./runs/config.ts";

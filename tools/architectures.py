@@ -3,6 +3,7 @@
 Written from the architectures' definitions with Hugging Face's tensor names and config.json fields; no dropout.
 Every forward returns a dict: hidden (list: embeddings, then the output of each block, before any final norm),
 attention (list of [B,H,T,T] probabilities) and logits (decoders) or hidden[-1] as the result (encoders).
+Decoders pass the output of every sub-layer through `after(name, output)` on its way to the residual sum.
 Letters: B batch, T length, C width, H query heads, K key/value heads, D head size, V vocabulary.
 """
 
@@ -49,7 +50,11 @@ def causal_mask(length, window=None):
     return (distance >= 0) & (distance < (window or length))
 
 
-def gpt2(config, p, ids):
+def untouched(_name, output):
+    return output
+
+
+def gpt2(config, p, ids, after=untouched):
     """GPT-2: pre-LN, learned positions, fused qkv. Conv1D weights are stored [in,out]; the head is the embedding."""
     length = ids.shape[1]
 
@@ -64,9 +69,9 @@ def gpt2(config, p, ids):
         qkv = conv1d(f"{name}.attn.c_attn", layer_norm(p, f"{name}.ln_1", x, eps))
         q, k, v = (split_heads(part, config["n_head"]) for part in qkv.chunk(3, -1))
         mixed, probabilities = attend(q, k, v, causal_mask(length))
-        x = x + conv1d(f"{name}.attn.c_proj", merge_heads(mixed))
+        x = x + after(f"{name}.attn", conv1d(f"{name}.attn.c_proj", merge_heads(mixed)))
         inner = conv1d(f"{name}.mlp.c_fc", layer_norm(p, f"{name}.ln_2", x, eps))
-        x = x + conv1d(f"{name}.mlp.c_proj", F.gelu(inner, approximate="tanh"))
+        x = x + after(f"{name}.mlp", conv1d(f"{name}.mlp.c_proj", F.gelu(inner, approximate="tanh")))
         hidden.append(x)
         attention.append(probabilities)
     logits = layer_norm(p, "transformer.ln_f", x, eps) @ p["transformer.wte.weight"].T
@@ -99,7 +104,7 @@ def rotate(x, cos, sin):
     return torch.cat([x1 * cos - x2 * sin, x2 * cos + x1 * sin], -1)
 
 
-def llama(config, p, ids):
+def llama(config, p, ids, after=untouched):
     """Llama and its kin: mistral adds a sliding window, qwen2 biases on q/k/v, qwen3 RMSNorm on each q and k head.
 
     Biases and head norms are used where the parameters exist, so the four share this function.
@@ -120,10 +125,11 @@ def llama(config, p, ids):
             q = rms_norm(p[f"{name}.self_attn.q_norm.weight"], q, eps)
             k = rms_norm(p[f"{name}.self_attn.k_norm.weight"], k, eps)
         mixed, probabilities = attend(rotate(q, cos, sin), rotate(k, cos, sin), v, causal_mask(length, window))
-        x = x + linear(p, f"{name}.self_attn.o_proj", merge_heads(mixed))
+        x = x + after(f"{name}.self_attn", linear(p, f"{name}.self_attn.o_proj", merge_heads(mixed)))
         h = rms_norm(p[f"{name}.post_attention_layernorm.weight"], x, eps)
         gate = F.silu(linear(p, f"{name}.mlp.gate_proj", h))
-        x = x + linear(p, f"{name}.mlp.down_proj", gate * linear(p, f"{name}.mlp.up_proj", h))
+        inner = gate * linear(p, f"{name}.mlp.up_proj", h)
+        x = x + after(f"{name}.mlp", linear(p, f"{name}.mlp.down_proj", inner))
         hidden.append(x)
         attention.append(probabilities)
     head = "model.embed_tokens" if config["tie_word_embeddings"] else "lm_head"

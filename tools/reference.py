@@ -1,6 +1,6 @@
 """Writes the PyTorch fixtures that the tests compare against.
 
-    python3 tools/reference.py [ops|models|optim|training|all]
+    python3 tools/reference.py [ops|models|optim|training|adapters|all]
 
 Needs PyTorch 1.13 or newer and numpy, nothing else. Every part is seeded on its own, so that writing one part
 leaves the files of the others as they are. Inputs are rounded to float32 first, results are computed in float64
@@ -20,6 +20,7 @@ PARTS = {
     "models": "reference_models",
     "optim": "reference_optim",
     "training": "reference_training",
+    "adapters": "reference_adapters",
 }
 
 

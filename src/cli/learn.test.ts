@@ -105,7 +105,7 @@ test("stream with two methods stopped by Ctrl-C goes on to the same matrices", a
   expect(first.code).toBe(130);
   const second = await mneme([...resumeArguments(first.stderr), "--json"]);
   expect(second.code).toBe(0);
-  expect(second.stderr).toMatch(/finetune: going on after 1 of 3 texts/);
+  expect(second.stderr).toMatch(/finetune: going on after 1 of 3 topics/);
   type Runs = { runs: { method: string; matrix: { R: number[][] } }[] };
   const matrices = (result: typeof first) =>
     (jsonOf(result) as unknown as Runs).runs.map(({ method, matrix }) => ({ method, matrix }));
@@ -270,7 +270,7 @@ test("pretrain stopped by Ctrl-C goes on to the same model, with a card that say
     seed: 3,
     vocabulary: { size: 300, specialTokens: ["<|endoftext|>"] },
     model: tinyArchitecture,
-    training: { contextLength: 32, batchSize: 4, tokens: 200_000, learningRate: 0.003, warmupSteps: 10 },
+    stages: [{ contextLength: 32, batchSize: 4, tokens: 200_000, learningRate: 0.003, warmupSteps: 10 }],
   };
   writeFileSync(named("recipe.json"), JSON.stringify(recipe));
   writeFileSync(join(named("texts"), "kept.json"), JSON.stringify({ what: "kept back", files: ["c.txt"] }));

@@ -9,7 +9,7 @@ import { errorCode } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
 import { createOutput } from "./output.ts";
 import { createProgress } from "./progress.ts";
-import { addCommonFlags, type CommandModule, commandLine } from "./session.ts";
+import { addCommonFlags, type CommandModule, commandLine, PartlyFailed } from "./session.ts";
 import { exitInterrupted, exitPipe, Interrupted, listenForInterrupts } from "./signals.ts";
 
 interface Entry {
@@ -29,6 +29,12 @@ const commands: Readonly<Record<string, Entry>> = {
     summary: "learn texts one after another and measure what is remembered",
     load: () => import("./commands/stream.ts"),
   },
+  eval: { summary: "measure a method on a task, with several seeds", load: () => import("./commands/eval.ts") },
+  sweep: { summary: "try options of a method on a task", load: () => import("./commands/sweep.ts") },
+  runs: { summary: "list the runs", load: () => import("./commands/runs.ts") },
+  show: { summary: "show one run", load: () => import("./commands/show.ts") },
+  compare: { summary: "put runs of one task side by side", load: () => import("./commands/compare.ts") },
+  report: { summary: "write runs as one HTML page", load: () => import("./commands/report.ts") },
   pretrain: { summary: "train a model from nothing", load: () => import("./commands/pretrain.ts") },
   models: { summary: "list the models at hand", load: () => import("./commands/models.ts") },
   bench: { summary: "measure the engine on this machine", load: () => import("./commands/bench.ts") },
@@ -77,7 +83,8 @@ async function main(argv: readonly string[]): Promise<number> {
     if (error instanceof UserError || userCodes.includes(errorCode(error) ?? "")) {
       say(message.replace(/\s*\n\s*/g, " "));
       if (debug && error instanceof Error) progress.line(error.stack ?? "");
-      output.result({ error: message, kind: "user" });
+      const reached = error instanceof PartlyFailed ? error.result : {};
+      output.result({ ...reached, error: message, kind: "user" });
       return 2;
     }
     const hint = debug ? "" : "; this is a fault of mneme: run it again with --debug and report what it prints";

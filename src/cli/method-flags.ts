@@ -7,6 +7,8 @@ import { z } from "zod";
 import { internal, UserError } from "../errors.ts";
 import { type MethodDefinition, parseMethodOptions } from "../methods/definition.ts";
 import { methods } from "../methods/index.ts";
+import { parseTaskOptions, type TaskDefinition } from "../eval/tasks/definition.ts";
+import { tasks } from "../eval/tasks/index.ts";
 import { didYouMean } from "../models/nearest.ts";
 import { numberFlag } from "./session.ts";
 
@@ -19,7 +21,8 @@ interface Property {
   readonly items?: { readonly type?: string };
 }
 
-const kebab = (key: string): string => key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+/** learningRate as learning-rate. */
+export const kebab = (key: string): string => key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 export function propertiesOf(schema: z.ZodObject): Record<string, Property> {
   return (z.toJSONSchema(schema, { io: "input" }).properties ?? {}) as Record<string, Property>;
@@ -67,79 +70,145 @@ export function addSchemaFlags(command: Command, schema: z.ZodObject): void {
   }
 }
 
-/** "(default: 4)", or one default for each method where they differ or only some methods have the option. */
-function note(owners: readonly { method: string; property: Property }[]): string {
-  const presets = owners.map(({ method, property }) => ({ method, preset: shownDefault(property.default) }));
-  const everywhere = owners.length === Object.keys(methods).length;
-  if (everywhere && new Set(presets.map(({ preset }) => preset)).size === 1) {
-    return presets[0].preset === "" ? "" : ` (default: ${presets[0].preset})`;
-  }
-  return ` (${presets.map(({ method, preset }) => (preset === "" ? method : `${method}: ${preset}`)).join(", ")})`;
+/** Something in a catalogue that has options: a method or a task. */
+interface Entry {
+  readonly name: string;
+  readonly summary: string;
+  readonly options: z.ZodObject;
 }
 
-/** --method and the options of all methods. */
-export function addMethodFlags(command: Command, { several }: { several: boolean }): void {
-  const names = Object.keys(methods);
+interface Catalogue<E extends Entry = Entry> {
+  readonly kind: "method" | "task";
+  readonly entries: Readonly<Record<string, E>>;
+}
+
+/** The catalogue whose options a plain flag such as --limit sets. */
+const ownerOf = new WeakMap<Option, Catalogue["kind"]>();
+
+/** "(default: 4)", or one default for each entry where they differ or only some entries have the option. */
+function note(owners: readonly { entry: string; property: Property }[], entries: number): string {
+  const presets = owners.map(({ entry, property }) => ({ entry, preset: shownDefault(property.default) }));
+  if (owners.length === entries && new Set(presets.map(({ preset }) => preset)).size === 1) {
+    return presets[0].preset === "" ? "" : ` (default: ${presets[0].preset})`;
+  }
+  return ` (${presets.map(({ entry, preset }) => (preset === "" ? entry : `${entry}: ${preset}`)).join(", ")})`;
+}
+
+/** --method or --task, and the options of all its entries. A plain flag that the command has already stays as it is. */
+function addCatalogueFlags(command: Command, { kind, entries }: Catalogue, { several }: { several: boolean }): void {
+  const names = Object.keys(entries);
   const collect = (text: string, before: string[] = []): string[] => {
     if (!names.includes(text))
       throw new InvalidArgumentError(`Expected one of ${names.join(", ")}${didYouMean(text, names)}.`);
     if (before.includes(text)) throw new InvalidArgumentError("It was named before.");
-    if (before.length > 0 && !several) throw new InvalidArgumentError("Expected one method.");
+    if (before.length > 0 && !several) throw new InvalidArgumentError(`Expected one ${kind}.`);
     return [...before, text];
   };
-  const summaries = Object.values(methods).map(({ name, summary }) => `${name}: ${summary}`);
-  command.option(
-    "--method <name>",
-    `${several ? "learning method (repeatable)" : "learning method"} (${summaries.join("; ")})`,
-    collect,
-  );
-  const owners = new Map<string, { method: string; property: Property }[]>();
-  for (const { name, options } of Object.values(methods)) {
+  const what = kind === "method" ? "learning method" : "what is learned and asked";
+  const summaries = Object.values(entries).map(({ name, summary }) => `${name}: ${summary}`);
+  command.option(`--${kind} <name>`, `${what}${several ? " (repeatable)" : ""} (${summaries.join("; ")})`, collect);
+  const owners = new Map<string, { entry: string; property: Property }[]>();
+  for (const { name, options } of Object.values(entries)) {
     for (const [key, property] of Object.entries(propertiesOf(options))) {
-      owners.set(key, [...(owners.get(key) ?? []), { method: name, property }]);
+      owners.set(key, [...(owners.get(key) ?? []), { entry: name, property }]);
     }
   }
   for (const [key, found] of owners) {
     const [{ property }] = found;
     if (new Set(found.map(({ property: { type } }) => type)).size > 1)
       internal(`method-flags: --${kebab(key)} has several types`);
-    command.addOption(optionOf(kebab(key), property, `${property.description ?? ""}${note(found)}`));
+    if (!command.options.some((option) => option.attributeName() === key)) {
+      const option = optionOf(kebab(key), property, `${property.description ?? ""}${note(found, names.length)}`);
+      ownerOf.set(option, kind);
+      command.addOption(option);
+    }
     for (const owner of found) {
-      command.addOption(optionOf(`${owner.method}.${kebab(key)}`, owner.property, "").hideHelp());
+      command.addOption(optionOf(`${owner.entry}.${kebab(key)}`, owner.property, "").hideHelp());
     }
   }
+}
+
+const methodCatalogue: Catalogue<MethodDefinition> = { kind: "method", entries: methods };
+const taskCatalogue: Catalogue<TaskDefinition> = { kind: "task", entries: tasks };
+
+/** --method and the options of all methods. */
+export function addMethodFlags(command: Command, { several }: { several: boolean }): void {
+  addCatalogueFlags(command, methodCatalogue, { several });
   command.addHelpText("after", "\nAn option of one method alone: --METHOD.OPTION, such as --lora.learning-rate 0.01.");
+}
+
+/** --task and the options of all tasks; to be added after the other flags, which keep their names. */
+export function addTaskFlags(command: Command): void {
+  addCatalogueFlags(command, taskCatalogue, { several: false });
+  command.addHelpText("after", "An option of one task alone: --TASK.OPTION.");
 }
 
 const wasGiven = (command: Command, attribute: string): boolean => command.getOptionValueSource(attribute) === "cli";
 
-/** Options of each chosen method, complete and checked. A flag that no chosen method has is an error. */
-export function methodOptions(
+/** The name under which commander keeps the value of --NAME.OPTION. */
+const ownAttribute = (name: string, key: string): string =>
+  name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase()) + `.${key}`;
+
+/** Options of each chosen entry as they were given. A flag that no chosen entry has is an error. */
+function givenOptions<E extends Entry>(
   command: Command,
+  { kind, entries }: Catalogue<E>,
   chosen: readonly string[],
-): { definition: MethodDefinition; options: Record<string, unknown> }[] {
+): { definition: E; given: Record<string, unknown> }[] {
   const values = command.opts<Record<string, unknown>>();
-  for (const { name, options } of Object.values(methods)) {
+  const isPlain = (key: string): boolean =>
+    command.options.some((option) => option.attributeName() === key && ownerOf.get(option) === kind);
+  for (const { name, options } of Object.values(entries)) {
     for (const key of Object.keys(options.shape)) {
-      const own = wasGiven(command, `${name}.${key}`) && !chosen.includes(name);
+      const own = wasGiven(command, ownAttribute(name, key)) && !chosen.includes(name);
       const useless =
-        wasGiven(command, key) && !chosen.some((other) => Object.hasOwn(methods[other].options.shape, key));
+        isPlain(key) &&
+        wasGiven(command, key) &&
+        !chosen.some((other) => Object.hasOwn(entries[other].options.shape, key));
       if (own || useless) {
         const flag = own ? `--${name}.${kebab(key)}` : `--${kebab(key)}`;
         throw new UserError(
-          `${command.name()}: expected options of ${chosen.join(", ")}, got ${flag} of ${name}; leave it out or add --method ${name}`,
+          `${command.name()}: expected options of ${chosen.join(", ")}, got ${flag} of ${name}; leave it out or add --${kind} ${name}`,
         );
       }
     }
   }
   return chosen.map((name) => {
-    const definition = methods[name];
+    const definition = entries[name];
     const given = Object.keys(definition.options.shape).flatMap((key) => {
-      const attribute = [`${name}.${key}`, key].find((one) => wasGiven(command, one));
+      const attributes = [ownAttribute(name, key), ...(isPlain(key) ? [key] : [])];
+      const attribute = attributes.find((one) => wasGiven(command, one));
       return attribute === undefined ? [] : [[key, values[attribute]] as const];
     });
-    return { definition, options: parseMethodOptions(definition, Object.fromEntries(given)) };
+    return { definition, given: Object.fromEntries(given) };
   });
+}
+
+/** Options of each chosen method, complete and checked. */
+export const methodOptions = (
+  command: Command,
+  chosen: readonly string[],
+): { definition: MethodDefinition; options: Record<string, unknown> }[] =>
+  givenOptions(command, methodCatalogue, chosen).map(({ definition, given }) => ({
+    definition,
+    options: parseMethodOptions(definition, given),
+  }));
+
+/** Options of the chosen task, complete and checked. */
+export function taskOptions(
+  command: Command,
+  chosen: string,
+): { definition: TaskDefinition; options: Record<string, unknown> } {
+  const [{ definition, given }] = givenOptions(command, taskCatalogue, [chosen]);
+  const required = z.toJSONSchema(definition.options, { io: "input" }).required ?? [];
+  const missing = required.find((key) => !Object.hasOwn(given, key));
+  if (missing !== undefined) {
+    const help = propertiesOf(definition.options)[missing]?.description ?? "";
+    throw new UserError(
+      `${command.name()}: expected --${kebab(missing)} for the task ${chosen}, got none; give it: ${help}`,
+    );
+  }
+  return { definition, options: parseTaskOptions(definition, given) };
 }
 
 /** With --resume everything comes from the folder: refuses other options. */

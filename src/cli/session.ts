@@ -1,6 +1,7 @@
 /** What every command works with, and the options that many of them share. */
 import { isAbsolute, relative, sep } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { UserError } from "../errors.ts";
 import type { Device } from "../runtime/session.ts";
 import { createRuntime, type Runtime } from "../runtime/runtime.ts";
 import { type Output, shellWord } from "./output.ts";
@@ -18,6 +19,16 @@ export interface Session {
 export interface CommandModule {
   define(command: Command): void;
   run(command: Command, session: Session): Promise<Readonly<Record<string, unknown>>>;
+}
+
+/** The user's input was good in part: the error for the exit code, and what was reached for --json. */
+export class PartlyFailed extends UserError {
+  readonly result: Readonly<Record<string, unknown>>;
+
+  constructor(message: string, result: Readonly<Record<string, unknown>>) {
+    super(message);
+    this.result = result;
+  }
 }
 
 export interface EngineFlags {

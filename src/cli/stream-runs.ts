@@ -16,10 +16,10 @@ import { parseMethodOptions } from "../methods/definition.ts";
 import { methodNamed } from "../methods/index.ts";
 import type { LoadedModel } from "../models/load.ts";
 import { parseStreamConfig, type StreamConfig } from "../runs/config.ts";
-import type { RunEvent } from "../runs/events.ts";
 import { openRunFolder } from "../runs/folder.ts";
 import { loadReportRun, runStream, savedConfig } from "../runs/run.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { follow } from "./follow.ts";
 import { openModel } from "./open-model.ts";
 import { wrap } from "./output.ts";
 import { commandLine, type EngineFlags, openRuntime, type Session, shownPath } from "./session.ts";
@@ -74,39 +74,6 @@ async function beginJoint({ out, configs }: StreamPlan, owned: boolean): Promise
   await writeFileAtomic(join(out, planName), `${JSON.stringify({ runs: configs }, null, 2)}\n`);
 }
 
-/** Shows events of one run as they come. */
-function follow({ progress, output }: Session, { method }: StreamConfig): (event: RunEvent) => void {
-  let topics: readonly string[] = [];
-  return (event) => {
-    if (event.type === "run-start") {
-      topics = event.topics;
-      if (event.resumed) progress.line(`${method}: going on after ${event.learned} of ${topics.length} texts`);
-    } else if (event.type === "method" && event.event.type === "step") {
-      const { step, steps, loss, tokensPerSecond } = event.event;
-      const detail = `loss ${loss.toFixed(2)}, ${formatCount(Math.round(tokensPerSecond))} tokens/s`;
-      const place = `${event.topic + 1}/${topics.length}`;
-      progress.update({ label: `${method} ${place} ${topics[event.topic]}`, done: step, total: steps, detail });
-    } else if (event.type === "method" && event.event.type === "note") {
-      progress.line(`${method}: ${event.event.message}`);
-    } else if (event.type === "topic-learned") {
-      const { steps, seconds, finalLoss, stopped } = event.receipt;
-      const why = stopped === "done" ? "" : `, ${stopped}`;
-      const line = `${method}: learned ${event.name} in ${formatSeconds(seconds)} (${steps} steps, loss ${finalLoss.toFixed(2)}${why})`;
-      progress.line(output.terminal ? output.style("dim", line) : line);
-    } else if (event.type === "cell") {
-      const when = event.row < 0 ? "before learning" : `after ${topics[event.row]}`;
-      progress.update({
-        label: `${method}: scoring ${when}`,
-        done: event.column + 1,
-        total: topics.length,
-        brief: true,
-      });
-    } else {
-      progress.clear();
-    }
-  };
-}
-
 /** One run from wherever it stands to its end. */
 async function runOne(
   plan: StreamPlan,
@@ -115,15 +82,15 @@ async function runOne(
 ): Promise<ReportRun> {
   const definition = methodNamed(config.method);
   const options = parseMethodOptions(definition, config.methodOptions);
-  const task = textTask(await Promise.all(config.files.map(readTextFile)), { holdout: config.holdout });
+  const task = textTask(await Promise.all((config.files ?? []).map(readTextFile)), { holdout: config.holdout });
   const path = folderOf(plan, config);
   const resume = await exists(join(path, "config.json"));
   const folder = await openRunFolder(path, { resume });
-  const show = follow(session, config);
+  const show = follow(session);
   try {
     const createMethod = () => definition.create(model, options, { runtime, seed: config.seed });
-    for await (const event of runStream(config, { task, createMethod, folder, signal: session.signal })) {
-      show(event);
+    for await (const event of runStream(config, { task, createMethod, folder, runtime, signal: session.signal })) {
+      show(config.method, event);
       if (event.type === "interrupted") throw new Interrupted(commandLine(["stream", "--resume", plan.out]));
     }
     return await loadReportRun(folder);
@@ -189,7 +156,7 @@ export async function runPlan(
   { session, engine, resume = false, owned = false }: PlanOptions,
 ): Promise<{ runs: readonly RunResult[]; folder: string; report: string }> {
   const { output } = session;
-  const [{ files, holdout, model: name }] = plan.configs;
+  const [{ files = [], holdout, model: name }] = plan.configs;
   // Faults of the texts show before anything is downloaded, loaded or written
   textTask(await Promise.all(files.map(readTextFile)), { holdout });
   const model = await openModel(name, session);

@@ -1,12 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
+  absorbedKnowledge,
   averageScore,
   backwardTransfer,
   forgetting,
   forgettingPerTopic,
   forwardTransfer,
   metricsOf,
+  retainedKnowledge,
 } from "./metrics.ts";
 import type { Direction } from "./metrics.ts";
 
@@ -59,7 +61,11 @@ describe("worked by hand", () => {
       bwt: null,
       forgetting: null,
       fwt: null,
+      rkr: null,
+      nar: null,
       forgettingPerTopic: [0],
+      rkrLeftOut: [],
+      narLeftOut: [],
     });
     expect(forgetting([[1.5]], "higher")).toBeNull();
     expect(averageScore([])).toBeNull();
@@ -80,6 +86,67 @@ describe("worked by hand", () => {
 
   test("a ragged matrix is our own bug", () => {
     expect(() => averageScore([[1, 2], [1]])).toThrow("internal:");
+  });
+});
+
+describe("RKR and NAR by hand", () => {
+  test("retained and absorbed knowledge", () => {
+    // (0.6/0.9 + 0.5/0.8) / 2
+    expect(retainedKnowledge(accuracy, "higher")).toEqual({ value: expect.closeTo(0.645833333333, 10), leftOut: [] });
+    // Topic 0: (0.9-0.4)/0.6, topic 1: (0.8-0.2)/0.8, topic 2: (1-0.3)/0.7
+    const nar = absorbedKnowledge(accuracy, [0.4, 0.1, 0.1], "higher");
+    expect(nar).toEqual({ value: expect.closeTo((0.5 / 0.6 + 0.75 + 1) / 3, 12), leftOut: [] });
+  });
+
+  test("topics that were never learned, or known before, are left out and listed by name", () => {
+    const R = [
+      [0.04, 0.5, 0],
+      [0.9, 1, 0],
+      [0.2, 0.5, 0.3],
+    ];
+    const matrix = { R, baseline: [1, 0, 0], direction: "higher", unit: "share", topics: ["a", "b", "c"] } as const;
+    expect(metricsOf(matrix)).toMatchObject({
+      rkr: 0.5,
+      rkrLeftOut: ["a"],
+      // Topic a was known before: (1 - 0.5)/0.5 and 0.3/1 remain.
+      nar: expect.closeTo((1 + 0.3) / 2, 12),
+      narLeftOut: ["a"],
+    });
+    expect(
+      retainedKnowledge(
+        [
+          [0.01, 0],
+          [1, 1],
+        ],
+        "higher",
+      ),
+    ).toEqual({ value: null, leftOut: [0] });
+  });
+
+  test("learning that makes a topic worse is negative; a topic forgotten completely counts 0", () => {
+    expect(absorbedKnowledge([[0.25]], [0.5], "higher").value).toBeCloseTo(-0.5, 12);
+    expect(
+      retainedKnowledge(
+        [
+          [0.5, 0],
+          [0, 1],
+        ],
+        "higher",
+      ).value,
+    ).toBe(0);
+  });
+
+  test("null for lower matrices, without a baseline, and where cells are missing", () => {
+    expect(retainedKnowledge(bits, "lower").value).toBeNull();
+    expect(absorbedKnowledge(bits, bits[0], "lower").value).toBeNull();
+    expect(absorbedKnowledge(accuracy, null, "higher").value).toBeNull();
+    const seen = [
+      [0.9, null],
+      [0.6, 0.8],
+    ];
+    expect(absorbedKnowledge(seen, [0, 0], "higher").value).toBeNull();
+    expect(retainedKnowledge(seen, "higher").value).toBeCloseTo(2 / 3, 12);
+    expect(retainedKnowledge([[0.9]], "higher").value).toBeNull();
   });
 });
 
@@ -133,6 +200,56 @@ describe("properties", () => {
         if (R.length < 2) return;
         expect(forgetting(R, "lower") as number).toBeGreaterThanOrEqual((backwardTransfer(R) as number) - 1e-9);
         expect(forgetting(R, "higher") as number).toBeGreaterThanOrEqual(-(backwardTransfer(R) as number) - 1e-9);
+      }),
+    );
+  });
+
+  const shares = fc.integer({ min: 1, max: 6 }).chain((size) => {
+    const value = fc.integer({ min: 0, max: 20 }).map((n) => n / 20);
+    const row = fc.array(value, { minLength: size, maxLength: size });
+    return fc.record({ R: fc.array(row, { minLength: size, maxLength: size }), baseline: row });
+  });
+
+  test("RKR is at least 0 and at most 1 where nothing grew; it follows the scale of the scores, NAR does not", () => {
+    fc.assert(
+      fc.property(shares, ({ R }) => {
+        const rkr = retainedKnowledge(R, "higher").value;
+        if (rkr === null) return;
+        expect(rkr).toBeGreaterThanOrEqual(0);
+        const capped = R.map((row, i) =>
+          row.map((value, j) => (i === R.length - 1 ? Math.min(value, R[j][j]) : value)),
+        );
+        const kept = retainedKnowledge(capped, "higher").value as number;
+        expect(kept).toBeLessThanOrEqual(1);
+        expect(kept).toBeLessThanOrEqual(rkr + 1e-12);
+        const larger = R.map((row) => row.map((value) => 3 * value));
+        if (R.every((row, j) => row[j] >= 0.05 || row[j] === 0)) {
+          expect(retainedKnowledge(larger, "higher").value).toBeCloseTo(rkr, 9);
+        }
+      }),
+    );
+  });
+
+  test("NAR is at most 1, 1 for a perfect diagonal, 0 where learning changes nothing", () => {
+    fc.assert(
+      fc.property(shares, ({ R, baseline }) => {
+        const nar = absorbedKnowledge(R, baseline, "higher");
+        expect(nar.value ?? 0).toBeLessThanOrEqual(1 + 1e-12);
+        const perfect = R.map((row, i) => row.map((value, j) => (i === j ? 1 : value)));
+        const best = absorbedKnowledge(perfect, baseline, "higher");
+        expect(best.value).toBe(best.leftOut.length === R.length ? null : 1);
+        const still = R.map(() => baseline);
+        const nothing = absorbedKnowledge(still, baseline, "higher");
+        expect(nothing.value).toBe(nothing.leftOut.length === R.length ? null : 0);
+      }),
+    );
+  });
+
+  test("cells above and below those in the formulas do not count: columns of later topics may be permuted for RKR", () => {
+    fc.assert(
+      fc.property(shares, fc.double({ min: 0, max: 1, noNaN: true }), ({ R }, other) => {
+        const changed = R.map((row, i) => row.map((value, j) => (i === j || i === R.length - 1 ? value : other)));
+        expect(retainedKnowledge(changed, "higher")).toEqual(retainedKnowledge(R, "higher"));
       }),
     );
   });

@@ -28,9 +28,26 @@ export interface Metrics {
   readonly bwt: number | null;
   readonly forgetting: number | null;
   readonly fwt: number | null;
+  /** Share of what was learned of old topics that is left at the end; null for "lower" matrices. */
+  readonly rkr: number | null;
+  /** Share of what there was to learn that was learned; null for "lower" matrices. */
+  readonly nar: number | null;
   /** Forgetting of each learned topic; the mean above leaves the last one out. */
   readonly forgettingPerTopic: readonly Cell[];
+  /** Names of old topics that RKR leaves out, because too little of them was ever learned. */
+  readonly rkrLeftOut: readonly string[];
+  /** Names of topics that NAR leaves out, because there was nothing to learn. */
+  readonly narLeftOut: readonly string[];
 }
+
+/** A mean over topics, and the indices of those that had to stay out of it. */
+export interface PartialMean {
+  readonly value: Cell;
+  readonly leftOut: readonly number[];
+}
+
+/** Below this score a topic counts as never learned: a ratio to it would say nothing. */
+export const leastLearned = 0.05;
 
 /** The formulas as they are shown beside the numbers; `forgetting` depends on the direction. */
 export const formulas = {
@@ -41,10 +58,12 @@ export const formulas = {
     lower: "F = mean over j < T-1 of R[T-1][j] - (min over k of R[k][j])",
   },
   fwt: "FWT = mean over j >= 1 of R[j-1][j] - R[-1][j]",
+  rkr: `RKR = mean over j < T-1 of R[T-1][j] / R[j][j], without topics of R[j][j] < ${leastLearned}`,
+  nar: "NAR = mean over j of (R[j][j] - R[j-1][j]) / (1 - R[j-1][j]), without topics of R[j-1][j] = 1",
 } as const;
 
 /** Mean, or null when there is nothing to average or a value is missing. */
-function mean(values: readonly Cell[]): Cell {
+export function mean(values: readonly Cell[]): Cell {
   if (values.length === 0) return null;
   let sum = 0;
   for (const value of values) {
@@ -122,13 +141,66 @@ export function forwardTransfer(R: ScoreMatrix["R"], baseline: readonly Cell[] |
   return mean(rows.slice(1).map((_, i) => difference(rows[i][i + 1], baseline[i + 1] ?? null)));
 }
 
+/** Mean of the terms that are there; a term left out is undefined, one that was not evaluated is null. */
+function partialMean(terms: readonly (Cell | undefined)[]): PartialMean {
+  return {
+    value: mean(terms.filter((term) => term !== undefined)),
+    leftOut: terms.flatMap((term, j) => (term === undefined ? [j] : [])),
+  };
+}
+
+/**
+ * RKR, retained knowledge: mean over old topics j < T-1 of R[T-1][j] / R[j][j]; 1 is nothing lost, 0 all.
+ * Topics that were hardly learned (R[j][j] < 0.05) are left out and listed. For shares from 0 to 1, "higher" only:
+ * a ratio of bits per byte is no share of knowledge.
+ */
+export function retainedKnowledge(R: ScoreMatrix["R"], direction: Direction): PartialMean {
+  const rows = checked(R);
+  if (direction === "lower") return { value: null, leftOut: [] };
+  const last = rows[rows.length - 1] ?? [];
+  return partialMean(
+    rows.slice(0, -1).map((row, j) => {
+      const learned = row[j];
+      if (learned !== null && learned < leastLearned) return undefined;
+      return learned === null || last[j] === null ? null : last[j] / learned;
+    }),
+  );
+}
+
+/**
+ * NAR, new knowledge absorbed: mean over j of (R[j][j] - R[j-1][j]) / (1 - R[j-1][j]), where R[-1] is the baseline.
+ * 1 is all that was not known before the topic, 0 nothing; negative when learning a topic made it worse.
+ * Topics known completely before (R[j-1][j] = 1) are left out and listed. For shares from 0 to 1, "higher" only.
+ */
+export function absorbedKnowledge(
+  R: ScoreMatrix["R"],
+  baseline: readonly Cell[] | null,
+  direction: Direction,
+): PartialMean {
+  const rows = checked(R);
+  if (direction === "lower") return { value: null, leftOut: [] };
+  return partialMean(
+    rows.map((row, j) => {
+      const before = (j === 0 ? baseline?.[0] : rows[j - 1][j]) ?? null;
+      if (before !== null && before >= 1) return undefined;
+      return before === null || row[j] === null ? null : (row[j] - before) / (1 - before);
+    }),
+  );
+}
+
 /** All of the above for one matrix. */
-export function metricsOf({ R, baseline, direction }: ScoreMatrix): Metrics {
+export function metricsOf({ R, baseline, direction, topics }: ScoreMatrix): Metrics {
+  const rkr = retainedKnowledge(R, direction);
+  const nar = absorbedKnowledge(R, baseline, direction);
   return {
     acc: averageScore(R),
     bwt: backwardTransfer(R),
     forgetting: forgetting(R, direction),
     fwt: forwardTransfer(R, baseline),
+    rkr: rkr.value,
+    nar: nar.value,
     forgettingPerTopic: forgettingPerTopic(R, direction),
+    rkrLeftOut: rkr.leftOut.map((j) => topics[j]),
+    narLeftOut: nar.leftOut.map((j) => topics[j]),
   };
 }

@@ -1,5 +1,8 @@
 /** Building blocks of the report: escaping, tables of pairs. Everything from outside goes through `escape`. */
 
+import { truncate } from "./format.ts";
+import { flattened } from "./report-groups.ts";
+
 const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 
 /** Text for element content and quoted attributes; control characters, which HTML cannot hold, become "?". */
@@ -17,16 +20,30 @@ function plain(value: unknown): string {
 
 /** A two-column table of names and values; nested objects become dotted names. */
 export function pairs(caption: string, record: Readonly<Record<string, unknown>>): string {
-  const flat = (object: object, prefix: string): [string, unknown][] =>
-    Object.entries(object).flatMap(([key, value]: [string, unknown]) =>
-      typeof value === "object" && value !== null && !Array.isArray(value)
-        ? flat(value, `${prefix}${key}.`)
-        : value === undefined
-          ? []
-          : [[`${prefix}${key}`, value] as [string, unknown]],
-    );
-  const rows = flat(record, "").map(
+  const rows = flattened(record).map(
     ([key, value]) => `<tr><th scope="row">${escape(key)}</th><td>${escape(plain(value))}</td></tr>`,
   );
   return `<table class="pairs"><caption>${escape(caption)}</caption><tbody>${rows.join("")}</tbody></table>`;
 }
+
+/** A topic's or method's name as a table has room for it, escaped. */
+export const short = (name: string): string => escape(truncate(name, 28));
+
+/** Rows of a table that may be wider than a phone: it scrolls by itself, its first column stays. */
+export function numbers(
+  head: readonly string[],
+  rows: readonly { readonly name: string; readonly cells: readonly string[] }[],
+  caption = "",
+): string {
+  const [corner, ...columns] = head;
+  return (
+    `<div class="scroll"><table class="numbers">${caption === "" ? "" : `<caption><span>${caption}</span></caption>`}` +
+    `<thead><tr><th scope="col">${corner}</th>${columns.map((text) => `<th scope="col">${text}</th>`).join("")}</tr></thead>` +
+    `<tbody>${rows.map(({ name, cells }) => `<tr><th scope="row">${name}</th>${cells.join("")}</tr>`).join("")}</tbody>` +
+    `</table></div>`
+  );
+}
+
+/** Formulas beside their names. */
+export const formulaList = (formulas: readonly string[]): string =>
+  `<ul class="formulas">${formulas.map((text) => `<li class="formula">${escape(text)}</li>`).join("")}</ul>`;

@@ -64,20 +64,30 @@ figure{margin:1rem 0;break-inside:avoid}
 figcaption{font-size:.875rem;margin-top:.5rem}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:.9375rem}
+caption span{position:sticky;left:0;display:inline-block;max-width:min(62rem,calc(100vw - 1.5rem))}
 caption{caption-side:top;text-align:left;font-weight:600;color:var(--text);padding:.25rem 0}
 th,td{padding:.35rem .6rem;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 th{font-weight:600}
 .numbers td,.numbers thead th:not(:first-child){text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .numbers thead th{vertical-align:bottom}
-.numbers tbody th{min-width:7rem}
+.numbers thead th:not(:first-child){white-space:normal;overflow-wrap:normal;max-width:8.5rem}
+.numbers td small{display:block;font-size:.75rem;font-weight:400;line-height:1.1}
+.numbers tbody th,.numbers thead th:first-child{min-width:7rem;position:sticky;left:0;background:var(--page)}
+h2.first{border:0;padding:0;margin-top:1.5rem}
+.numbers{margin:.75rem 0}
+a{color:var(--l0)}
+ul.formulas{list-style:none;margin:.75rem 0;padding:0}
+ul.formulas li{margin:.2rem 0;padding-left:1.5em;text-indent:-1.5em}
+.downloads{font-size:.875rem}
 .best{font-weight:700}
-.best::after{content:" ★";font-size:.75em;vertical-align:.15em}
+.best::before{content:"★ ";font-size:.75em;vertical-align:.15em}
 .heat{border-collapse:separate;border-spacing:3px}
 .heat th,.heat td{border:0;padding:.4rem .5rem}
 .heat thead th{text-align:center;vertical-align:bottom;max-width:9rem;font-size:.875rem}
-.heat tbody th{font-weight:400;font-size:.875rem;vertical-align:middle;max-width:11rem}
-.heat td{text-align:center;vertical-align:middle;border-radius:4px;min-width:4.2rem;font-variant-numeric:tabular-nums}
-.heat td small{display:block;color:inherit;font-size:.75rem}
+.heat tbody th{font-weight:400;font-size:.875rem;vertical-align:middle;max-width:11rem;
+ position:sticky;left:0;background:var(--page)}
+.heat td{text-align:center;vertical-align:middle;border-radius:4px;min-width:4.2rem;white-space:nowrap;font-variant-numeric:tabular-nums}
+.heat td small{display:block;color:inherit;font-size:.75rem;font-weight:400}
 .heat td.learned{outline:2px solid var(--text);outline-offset:-1px;font-weight:700}
 .heat td,.legend span,svg .band{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 ${steps}
@@ -91,9 +101,15 @@ svg text{font:11.5px system-ui,-apple-system,"Segoe UI",Roboto,Arial,sans-serif;
 svg .tick{fill:var(--soft)}
 svg .grid{stroke:var(--line);stroke-width:1}
 svg .band{fill:var(--panel)}
+svg .front{fill:none;stroke:var(--soft);stroke-width:1.5;stroke-dasharray:5 3}
+svg .name{paint-order:stroke;stroke:var(--page);stroke-width:3px;stroke-linejoin:round}
+svg .leading{font-weight:700}
 ul.keys{list-style:none;display:flex;flex-wrap:wrap;gap:.2rem 1rem;margin:.25rem 0;padding:0;font-size:.875rem}
 ul.keys svg{display:inline-block;width:26px;height:12px;vertical-align:-1px;margin-right:.3rem}
 .setup{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:1rem 2rem;align-items:start}
+.tables{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,19rem),1fr));gap:0 1.5rem;align-items:start}
+.tables .numbers th,.tables .numbers td{padding-left:.3rem;padding-right:.3rem}
+.tables .numbers tbody th,.tables .numbers thead th:first-child{min-width:5.8rem}
 .pairs{width:100%;font-size:.875rem}
 .pairs th{font-weight:400;color:var(--soft);width:40%}
 .pairs td{white-space:pre-wrap}
@@ -102,17 +118,27 @@ pre{white-space:pre-wrap;font:12px/1.45 ui-monospace,Menlo,Consolas,monospace;ba
 summary{cursor:pointer}
 @media (max-width:30rem){
  body{padding:1rem .75rem 2rem;font-size:15px}
+ .numbers tbody th,.numbers thead th:first-child{min-width:5.8rem}
  .heat{border-spacing:2px}
- .heat th,.heat td{padding:.3rem .25rem}
- .heat td{min-width:3.4rem}
- .heat tbody th{max-width:6.5rem}
+ .heat th,.heat td{padding:.3rem .1rem}
+ .heat td{min-width:3.2rem;font-size:.875rem}
+ .heat td small{font-size:.6875rem}
+ .heat thead th{font-size:.6875rem;font-weight:400;padding:.3rem 0}
+ .heat tbody th{font-size:.75rem;min-width:3.6rem;max-width:5rem}
  th,td{padding:.3rem .35rem}
- .numbers thead th:not(:first-child){white-space:normal;overflow-wrap:break-word}
- svg text{font-size:13px}
+ svg text{font-size:14px}
 }
 @media print{
  body{max-width:none;padding:0;font-size:10.5pt}
  .scroll{overflow:visible}
+ .charts{grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr))}
+ .numbers{font-size:8pt}
+ .numbers th,.numbers td{padding:.2rem .25rem}
+ .numbers td small{font-size:6.5pt}
+ .numbers thead th:not(:first-child){white-space:normal}
+ .numbers tbody th,.numbers thead th:first-child{position:static;min-width:4.5rem}
+ .heat tbody th{position:static}
+ .downloads,nav{display:none}
  details{display:none}
  h2,h3{break-after:avoid}
 }

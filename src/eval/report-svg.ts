@@ -6,12 +6,22 @@ import { truncate } from "./format.ts";
 import { escape } from "./report-html.ts";
 import { lines } from "./report-style.ts";
 
+export interface ChartPoint {
+  readonly x: number;
+  readonly y: number;
+  /** Ends of the spread around y, drawn as a shade behind the lines. */
+  readonly low?: number;
+  readonly high?: number;
+}
+
 export interface Series {
   readonly name: string;
   /** A null breaks the line. */
-  readonly points: readonly ({ readonly x: number; readonly y: number } | null)[];
+  readonly points: readonly (ChartPoint | null)[];
   /** Position in `points` that is emphasised. */
   readonly emphasis?: number;
+  /** Number of its colour, dash and marker; its position unless given. */
+  readonly look?: number;
 }
 
 export interface Chart {
@@ -26,6 +36,7 @@ export interface Chart {
   readonly markers?: boolean;
 }
 
+/** The canvas of a line chart. */
 const canvas = { width: 420, height: 250, left: 46, right: 10, top: 24, bottom: 26 } as const;
 const dashes = ["", "6 3", "2 3", "8 3 2 3", "4 2", "1 2", "10 4"];
 
@@ -42,7 +53,8 @@ export function niceTicks(low: number, high: number, count = 5): number[] {
   return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
 }
 
-const round = (value: number): string => String(Math.round(value * 100) / 100);
+/** A coordinate as SVG needs it: hundredths. */
+export const round = (value: number): string => String(Math.round(value * 100) / 100);
 
 /** The marker of series `index` around (x, y): circle, square, triangle, diamond and so on. */
 function marker(index: number, x: number, y: number, radius: number): string {
@@ -82,20 +94,34 @@ function marker(index: number, x: number, y: number, radius: number): string {
 }
 
 const stroke = (index: number, width: number): string => {
-  const dash = dashes[index % dashes.length];
+  // The second round of colours gets other dashes than the first.
+  const dash = dashes[(index + Math.floor(index / dashes.length)) % dashes.length];
   return (
     `fill="none" stroke="var(--l${index % lines.light.length})" stroke-width="${width}" stroke-linejoin="round"` +
     (dash === "" ? "" : ` stroke-dasharray="${dash}"`)
   );
 };
 
+/** The series with the numbers of their looks. */
+const withLooks = (series: readonly Series[]) => series.map((one, i) => ({ ...one, look: one.look ?? i }));
+
 /** Names of the series with a sample of each line. */
 export function chartKeys(series: readonly Series[], markers = true): string {
-  const items = series.map(({ name }, i) => {
+  const items = withLooks(series).map(({ name, look: i = 0 }) => {
     const sample = `<path ${stroke(i, 2)} d="M0 6H26"/>${markers ? marker(i, 13, 6, 4) : ""}`;
     return `<li><svg viewBox="0 0 26 12" aria-hidden="true">${sample}</svg>${escape(name)}</li>`;
   });
   return `<ul class="keys">${items.join("")}</ul>`;
+}
+
+/** The stretches of a line between its breaks. */
+function unbroken(points: readonly (ChartPoint | null)[]): ChartPoint[][] {
+  const parts: ChartPoint[][] = [[]];
+  for (const point of points) {
+    if (point === null) parts.push([]);
+    else parts[parts.length - 1].push(point);
+  }
+  return parts;
 }
 
 /** One chart. Returns an <svg> element, or a sentence when there is nothing to draw. */
@@ -110,12 +136,12 @@ export function lineChart({ label, series, xTicks, yLabel, bands = [], markers =
   ];
   const xLow = xs.reduce((a, b) => Math.min(a, b));
   const xHigh = xs.reduce((a, b) => Math.max(a, b));
-  const ys = points.map((point) => point.y);
+  const ys = points.flatMap(({ y, low = y, high = y }) => [low, y, high]);
   const yTicks = niceTicks(
     ys.reduce((a, b) => Math.min(a, b)),
     ys.reduce((a, b) => Math.max(a, b)),
   );
-  const inset = markers ? 24 : 0;
+  const inset = markers ? Math.min(24, 120 / Math.max(1, xTicks.length)) : 0;
   const toX = (x: number) => left + inset + ((x - xLow) / (xHigh - xLow || 1)) * (width - left - right - 2 * inset);
   const toY = (y: number) =>
     height - bottom - ((y - yTicks[0]) / (yTicks[yTicks.length - 1] - yTicks[0])) * (height - top - bottom);
@@ -152,7 +178,20 @@ export function lineChart({ label, series, xTicks, yLabel, bands = [], markers =
     const x = round(toX(tick.x));
     parts.push(`<text class="tick" text-anchor="${anchor}" x="${x}" y="${height - 8}">${escape(text)}</text>`);
   });
-  series.forEach((one, i) => {
+  // Shades first: every line stays visible above every spread.
+  for (const one of withLooks(series)) {
+    const i = one.look;
+    for (const part of unbroken(one.points)) {
+      const spread = part.filter(({ low, high }) => low !== undefined && high !== undefined);
+      if (spread.length < 2 || spread.every(({ low, high }) => low === high)) continue;
+      const upper = spread.map(({ x, high = 0 }) => `${round(toX(x))},${round(toY(high))}`);
+      const lower = spread.map(({ x, low = 0 }) => `${round(toX(x))},${round(toY(low))}`).reverse();
+      const fill = `fill="var(--l${i % lines.light.length})" fill-opacity=".14"`;
+      parts.push(`<polygon class="spread" ${fill} points="${[...upper, ...lower].join(" ")}"/>`);
+    }
+  }
+  for (const one of withLooks(series)) {
+    const i = one.look;
     let pen = "M";
     const path = one.points.map((point) => {
       const command = point === null ? "" : `${pen}${round(toX(point.x))} ${round(toY(point.y))}`;
@@ -160,10 +199,10 @@ export function lineChart({ label, series, xTicks, yLabel, bands = [], markers =
       return command;
     });
     parts.push(`<path ${stroke(i, markers ? 2 : 1.5)} d="${path.join("")}"/>`);
-    if (!markers) return;
+    if (!markers) continue;
     one.points.forEach((point, at) => {
       if (point !== null) parts.push(marker(i, toX(point.x), toY(point.y), at === one.emphasis ? 6.5 : 3.5));
     });
-  });
+  }
   return `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${escape(label)}">${parts.join("")}</svg>`;
 }

@@ -1,20 +1,37 @@
 /**
  * What one run says when it is over: plain JSON, saved as result.json and read by reports.
- * The raw matrix is always part of it, so that any other metric can be computed later.
+ * The raw matrices are always part of it, so that any other metric can be computed later.
  */
-import type { Metrics, ScoreMatrix } from "./metrics.ts";
+import type { StreamSummary } from "./summary.ts";
 
-export interface RunResult {
+/** What learning cost. Null: not known. */
+export interface Cost {
+  /** Seconds of learning. */
+  readonly seconds: number;
+  /** Tokens passed through. */
+  readonly tokens: number;
+  /** Floating-point operations of learning, by the method's own count. */
+  readonly flops: number | null;
+  /** Bytes that the method added to the base. */
+  readonly bytes: number;
+  readonly bytesPerDocument: number;
+  /** Largest memory of the process during the run, in MB (10^6 bytes). */
+  readonly peakMB: number | null;
+}
+
+export interface RunResult extends StreamSummary {
   /** Name of the run (of its folder unless given). */
   readonly run: string;
   readonly task: string;
+  /** Name of the score in `matrix`, and how it is taken: shown beside every number. */
+  readonly metric: string;
+  readonly protocol: string;
   readonly method: string;
   readonly model: string;
   readonly seeds: readonly number[];
-  readonly metrics: Metrics;
-  /** What learning cost: seconds of learning, tokens passed through, bytes added to the base. */
-  readonly cost: { readonly seconds: number; readonly tokens: number; readonly bytes: number };
-  readonly matrix: ScoreMatrix;
+  readonly cost: Cost;
+  /** 1 - seconds inside the runtime / seconds of learning and evaluating; null where the runtime was not watched. */
+  readonly outsideRuntimeShare: number | null;
   readonly config: Readonly<Record<string, unknown>>;
   readonly versions: Readonly<Record<string, string>>;
   readonly machine: Readonly<Record<string, string | number>>;

@@ -1,5 +1,5 @@
 /**
- * What a method is measured on: topics that come one after another, and a score for each of them.
+ * What a method is measured on: topics that come one after another, and named scores for each of them.
  * A stream of texts, questions with answers, edits of facts: each is one file in tasks/ that returns a Task.
  */
 import type { Document, Method } from "../methods/method.ts";
@@ -11,14 +11,41 @@ export interface Topic {
   readonly documents: readonly Document[];
 }
 
+export interface EvaluateOptions {
+  /** Aborting may end the work with an AbortError; the scores of that topic are then measured again. */
+  signal?: AbortSignal;
+}
+
+/** Scores by plain name (exactMatch, f1, tokenAccuracy, efficacy, bitsPerByte ...); shares go from 0 to 1. */
+export type NamedScores = Readonly<Record<string, number>>;
+
+/** Something the base knew or could do before: measured before the first topic and after every topic. */
+export interface Probe {
+  /** Unique within a task. */
+  readonly name: string;
+  readonly direction: Direction;
+  readonly unit: string;
+  /** Leaves the method unchanged. */
+  evaluate(method: Method, options?: EvaluateOptions): Promise<number>;
+}
+
 export interface Task {
   readonly name: string;
   /** In the order in which they are learned. Names are unique. */
   readonly topics: readonly Topic[];
+  /** Direction and unit of the score named by `metric`. */
   readonly direction: Direction;
   readonly unit: string;
   /** Hash of everything the scores depend on, so that a resumed run can refuse changed data. */
   readonly fingerprint: string;
-  /** Score of one topic with the method as it is now. Leaves the method unchanged. */
-  evaluate(method: Method, topicIndex: number): Promise<number>;
+  /** Name of the score that fills R, one of the names that `evaluate` returns. */
+  readonly metric: string;
+  /** How the scores are taken, in words, shown beside every number of this task. */
+  readonly protocol: string;
+  /** Scores of one topic with the method as it is now: the same names for every topic. Leaves the method unchanged. */
+  evaluate(method: Method, topicIndex: number, options?: EvaluateOptions): Promise<NamedScores>;
+  /** Knowledge that the base had before. */
+  readonly probes?: readonly Probe[];
+  /** Fixed texts for the diagnostics (drift, attention entropy): at most 16 texts of at most 128 tokens. */
+  readonly diagnosticTexts?: readonly string[];
 }

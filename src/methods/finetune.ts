@@ -4,10 +4,9 @@
  * Differs from the paper: one learning rate for all layers (no Eq. 2), and a schedule of choice instead of its Eq. 3.
  */
 import { z } from "zod";
-import { float32Host } from "../tensor/dtype.ts";
 import { defineMethod } from "./definition.ts";
-import { gradientMethod, trainingOptions } from "./gradient-method.ts";
-import { saveModel } from "./save-model.ts";
+import { gradientMethod, trainableCopy, trainingOptions } from "./gradient-method.ts";
+import { saveTrained } from "./save-model.ts";
 
 export const finetune = defineMethod({
   name: "finetune",
@@ -18,13 +17,7 @@ export const finetune = defineMethod({
     ...trainingOptions,
   }),
   async create(base, { learningRate, ...training }, deps) {
-    const trainable = Object.fromEntries(
-      Object.entries(base.weights).map(([name, { shape, data }]) => [name, float32Host(shape, data.slice())]),
-    );
-    return gradientMethod({ name: "finetune", base, trainable, learningRate, training, deps });
+    return gradientMethod({ name: "finetune", base, trainable: trainableCopy(base), learningRate, training, deps });
   },
-  async save(method, base, folder) {
-    await saveModel(base, (await method.state()).tensors, folder);
-    return `model in Hugging Face layout: ${folder}`;
-  },
+  save: saveTrained,
 });

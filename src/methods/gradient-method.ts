@@ -5,20 +5,22 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { UserError } from "../errors.ts";
-import type { Model } from "../models/decoder.ts";
-import { createDecoder } from "../models/decoder.ts";
-import { generateText } from "../models/generate.ts";
+import type { Model } from "../models/instance.ts";
 import type { LoadedModel } from "../models/load.ts";
-import { bitsPerByte, createScorer } from "../models/score.ts";
+import { bitsPerByte } from "../models/score.ts";
 import { isDecayed } from "../nn/names.ts";
 import { adam, adamw, type Optimizer, sgd } from "../nn/optim.ts";
-import type { LowRank } from "../nn/params.ts";
+import type { Modification } from "../nn/params.ts";
 import { schedules } from "../nn/schedule.ts";
 import { float32Host, type HostTensor, sizeOf } from "../tensor/dtype.ts";
-import { type Batches, packDocuments } from "./batches.ts";
+import { batchOf, cutRows, joinDocuments, type Rows, serveRows } from "./batches.ts";
 import type { MethodDeps } from "./definition.ts";
+import { languageFace } from "./language.ts";
 import type { Document, Method, MethodEvent, MethodState, ObserveOptions, Receipt } from "./method.ts";
+import { trainingFlopsPerPosition } from "./flops.ts";
 import { createObjective, type Objective } from "./objective.ts";
+import { promptOf } from "./prompt.ts";
+import type { Gradients, Lesson, Remedy } from "./remedy.ts";
 import { train } from "./train.ts";
 
 /** Options of every method that trains. */
@@ -42,7 +44,7 @@ export const trainingOptions = {
   patience: z.int().positive().default(2).describe("validations without gain before stopping early"),
 };
 
-type TrainingOptions = z.output<z.ZodObject<typeof trainingOptions>>;
+export type TrainingOptions = z.output<z.ZodObject<typeof trainingOptions>>;
 
 const optimizers: { [K in TrainingOptions["optimizer"]]: (weightDecay: number) => Optimizer } = {
   sgd: () => sgd(),
@@ -55,13 +57,25 @@ export interface GradientMethodOptions {
   readonly base: LoadedModel;
   /** Arrays of the method's own: updated in place, saved as its state. Those named like base weights replace them. */
   readonly trainable: Readonly<Record<string, HostTensor<"float32">>>;
-  readonly lowRank?: LowRank;
+  /** What the method adds to the model's layers. */
+  readonly modification?: Modification;
+  /** The same while training, where it differs: with noise. */
+  readonly whileTraining?: Modification;
+  readonly remedy?: Remedy;
+  /** What makes the method besides its arrays and training options: part of its state and of every run's identity. */
+  readonly settings?: MethodState["json"];
   /** Refuses a state of other options that its arrays do not tell, by a UserError. */
   readonly checkState?: (json: MethodState["json"]) => void;
   readonly learningRate: number;
   readonly training: TrainingOptions;
   readonly deps: MethodDeps;
 }
+
+/** Arrays of a method's own for all weights of the base, which stays as it is. */
+export const trainableCopy = ({ weights }: LoadedModel): Record<string, HostTensor<"float32">> =>
+  Object.fromEntries(
+    Object.entries(weights).map(([name, { shape, data }]) => [name, float32Host(shape, data.slice())]),
+  );
 
 /** Text that is only for early stopping: the end of each document. */
 function splitForValidation(documents: readonly Document[], share: number): { learned: string[]; heldOut: string[] } {
@@ -81,7 +95,10 @@ export function gradientMethod({
   name,
   base,
   trainable,
-  lowRank,
+  modification,
+  whileTraining = modification,
+  remedy,
+  settings,
   checkState,
   learningRate,
   training,
@@ -90,54 +107,73 @@ export function gradientMethod({
   const { runtime, seed } = deps;
   const { definition, config, geometry, tokenizer } = base;
   const weights = { ...base.weights, ...trainable };
-  const served: Model = { definition, config, geometry, weights, lowRank: lowRank && { ...lowRank, dropout: 0 } };
+  const served: Model = { definition, config, geometry, weights, modification };
   const contextLength = Math.min(training.contextLength, geometry.context);
+  const arrays = Object.fromEntries(Object.entries(trainable).map(([key, { data }]) => [key, data]));
   /** Of the last batch size only: it holds a compiled graph and every gradient. */
   let latest: { batchSize: number; objective: Objective } | undefined;
-  const scorer = lazy(() => createScorer(runtime, served, tokenizer));
-  const decoder = lazy(() => createDecoder(runtime, served, { frozen: false }));
+  /** For gradients of single rows, where a remedy asks for them. */
+  let single: Objective | undefined;
+  const face = languageFace({ runtime, model: served, tokenizer, eosIds: base.eosIds });
   let observations = 0;
   /** Names everything learned so far, in order. */
   let history = "";
 
-  const objectiveFor = async (batchSize: number): Promise<Objective> => {
-    if (latest?.batchSize === batchSize) return latest.objective;
-    await latest?.objective.dispose();
-    latest = undefined;
-    const objective = await createObjective({
+  const newObjective = (batchSize: number): Promise<Objective> =>
+    createObjective({
       runtime,
       definition,
       config,
       weights,
       trainable: Object.keys(trainable),
-      lowRank,
+      modification: whileTraining,
       batchSize,
       contextLength,
       seed,
     });
+
+  const objectiveFor = async (batchSize: number): Promise<Objective> => {
+    if (latest?.batchSize === batchSize) return latest.objective;
+    await latest?.objective.dispose();
+    latest = undefined;
+    const objective = await newObjective(batchSize);
     latest = { batchSize, objective };
     return objective;
   };
 
-  const batchesOf = (texts: readonly string[]): Batches => {
+  const eosOf = (): number => {
     const eosId = base.eosIds[0] ?? tokenizer.eosId;
-    if (eosId === undefined)
-      throw new UserError(
-        `${name}: expected a model with an end-of-text token, got none; add eos_token_id to its config.json`,
-      );
-    const ids = texts.map((text) => tokenizer.encode(text, { addSpecialTokens: false }));
-    return packDocuments(ids, {
-      contextLength,
-      batchSize: training.batchSize,
-      eosId,
-      bosId: tokenizer.bosId,
-      seed: seed + observations,
-    });
+    if (eosId !== undefined) return eosId;
+    throw new UserError(
+      `${name}: expected a model with an end-of-text token, got none; add eos_token_id to its config.json`,
+    );
   };
+
+  const rowsOf = (texts: readonly string[]): Rows => {
+    const ids = texts.map((text) => tokenizer.encode(text, { addSpecialTokens: false }));
+    return cutRows(joinDocuments(ids, { eosId: eosOf(), bosId: tokenizer.bosId }), contextLength);
+  };
+
+  /** `count` is told of every row. */
+  async function* rowGradients(
+    rows: Rows,
+    order: Iterable<number>,
+    count: () => void,
+    signal?: AbortSignal,
+  ): AsyncGenerator<Gradients> {
+    const objective = latest?.batchSize === 1 ? latest.objective : (single ??= await newObjective(1));
+    for (const index of order) {
+      signal?.throwIfAborted();
+      objective.clear();
+      await objective.accumulate(batchOf([rows.row(index)], { contextLength, eosId: eosOf() }), 1, 0);
+      count();
+      yield objective.gradients;
+    }
+  }
 
   const identityOf = (documents: readonly Document[]): string =>
     createHash("sha256")
-      .update(JSON.stringify([name, training, learningRate, lowRank ?? null, seed, history]))
+      .update(JSON.stringify([name, training, learningRate, settings ?? null, seed, history]))
       .update(JSON.stringify(Object.entries(trainable).map(([key, { shape }]) => [key, shape])))
       .update(JSON.stringify(documents.map(({ id, text }) => [id, text])))
       .digest("hex");
@@ -148,10 +184,33 @@ export function gradientMethod({
   ): AsyncGenerator<MethodEvent> {
     const identity = identityOf(documents);
     const { learned, heldOut } = splitForValidation(documents, training.validationShare);
-    const batches = batchesOf(learned);
-    const updates = Math.ceil((training.epochs * batches.rowCount) / (batches.batchSize * training.accumulate));
-    const arrays = Object.fromEntries(Object.entries(trainable).map(([key, { data }]) => [key, data]));
-    const everyEpoch = Math.max(1, Math.round(batches.rowCount / (batches.batchSize * training.accumulate)));
+    const rows = rowsOf(learned);
+    const serving = { batchSize: training.batchSize, eosId: eosOf(), seed: seed + observations };
+    const batches = remedy?.batches?.(rows, serving) ?? serveRows(rows, serving);
+    const perUpdate = batches.batchSize * training.accumulate;
+    const perEpoch = batches.rowsPerEpoch ?? batches.rowCount;
+    const updates = Math.ceil((training.epochs * perEpoch) / perUpdate);
+    const everyEpoch = Math.max(1, Math.round(perEpoch / perUpdate));
+    let singleRows = 0;
+    const lesson: Lesson = {
+      rows,
+      seed: serving.seed,
+      weights: arrays,
+      rowsOf,
+      rowGradients: (of, order) => rowGradients(of, order, () => singleRows++, signal),
+    };
+    /** Seconds of the remedy's own work; undefined when it was aborted. */
+    const timed = async (work?: Promise<void>): Promise<number | undefined> => {
+      const started = performance.now();
+      try {
+        await work;
+      } catch (error) {
+        if (signal?.aborted) return undefined;
+        throw error;
+      }
+      return (performance.now() - started) / 1000;
+    };
+    const before = await timed(remedy?.before?.(lesson));
     const result = yield* train({
       objective: await objectiveFor(batches.batchSize),
       batches,
@@ -163,6 +222,7 @@ export function gradientMethod({
       steps: updates,
       accumulate: training.accumulate,
       clipNorm: training.clipNorm,
+      penalty: remedy?.penalty,
       tokenBudget: training.tokenBudget,
       validation:
         heldOut.length === 0
@@ -172,14 +232,20 @@ export function gradientMethod({
         checkpoint === undefined ? undefined : { folder: checkpoint, identity: `${identity} on ${await base.hash()}` },
       signal,
     });
-    if (result.stopped !== "interrupted") {
+    const after = result.stopped === "interrupted" ? undefined : await timed(remedy?.after?.(lesson));
+    const stopped = after === undefined ? "interrupted" : result.stopped;
+    if (stopped !== "interrupted") {
       observations++;
       history = identity;
     }
+    const positions = (result.steps * perUpdate + singleRows) * contextLength;
     const receipt: Receipt = {
       id: `${name}-${identity.slice(0, 12)}`,
       documents: documents.map(({ id }) => id),
       ...result,
+      seconds: result.seconds + (before ?? 0) + (after ?? 0),
+      stopped,
+      flops: positions * trainingFlopsPerPosition({ definition, config, geometry, trainable, contextLength }),
     };
     yield { type: "receipt", receipt };
   }
@@ -187,7 +253,7 @@ export function gradientMethod({
   const heldOutBits = async (texts: readonly string[]): Promise<number> => {
     let [nats, bytes] = [0, 0];
     for (const text of texts) {
-      const score = await (await scorer.get()).scoreText("", text);
+      const score = await face.score("", text);
       nats += score.nats;
       bytes += score.bytes;
     }
@@ -199,18 +265,30 @@ export function gradientMethod({
     canForget: false,
     needsFit: false,
     observe,
-    score: async (prompt, continuation) => (await scorer.get()).scoreText(prompt, continuation),
-    async *generate(prompt, options) {
-      yield* generateText(await decoder.get(), tokenizer, prompt, { ...options, eosIds: base.eosIds });
-    },
-    bytes: () => Object.values(trainable).reduce((total, { shape }) => total + 4 * sizeOf(shape), 0),
-    state: async (): Promise<MethodState> => ({
-      tensors: Object.fromEntries(
-        Object.entries(trainable).map(([key, { shape, data }]) => [key, float32Host(shape, data.slice())]),
+    score: face.score,
+    generate: face.generate,
+    answer: (queries, options) =>
+      face.answer(
+        queries.map((query) => promptOf(query)),
+        options,
       ),
-      json: { observations, history, ...(lowRank && { lowRank: { ...lowRank } }) },
-    }),
-    async restore({ tensors, json }) {
+    rate: (pairs, options) =>
+      face.rate(
+        pairs.map(({ query, answer }) => ({ prompt: promptOf(query), answer })),
+        options,
+      ),
+    inspect: face.inspect,
+    bytes: () => Object.values(trainable).reduce((total, { shape }) => total + 4 * sizeOf(shape), remedy?.bytes() ?? 0),
+    async state(): Promise<MethodState> {
+      const copies = Object.entries(trainable).map(([key, { shape, data }]) => [key, float32Host(shape, data.slice())]);
+      const kept = remedy?.state();
+      return {
+        tensors: { ...Object.fromEntries(copies), ...kept?.tensors },
+        json: { observations, history, ...settings, ...kept?.json },
+      };
+    },
+    async restore(state) {
+      const { tensors, json } = state;
       for (const [key, { data }] of Object.entries(trainable)) {
         const saved = tensors[key];
         if (saved?.dtype !== "float32" || saved.data.length !== data.length) {
@@ -220,26 +298,15 @@ export function gradientMethod({
         }
       }
       checkState?.(json);
+      remedy?.restore(state);
       for (const [key, { data }] of Object.entries(trainable)) data.set(tensors[key].data as Float32Array);
       observations = Number(json.observations ?? 0);
       history = String(json.history ?? "");
     },
     async dispose() {
-      await decoder.made?.then((made) => made.dispose());
-      await scorer.made?.then((made) => made.dispose());
+      await face.dispose();
       await latest?.objective.dispose();
+      await single?.dispose();
     },
   };
-}
-
-interface Lazy<T> {
-  get(): Promise<T>;
-  /** Set once `get` was called. */
-  made?: Promise<T>;
-}
-
-/** Compile on first use: a method that only learns needs no decoder. */
-function lazy<T>(make: () => Promise<T>): Lazy<T> {
-  const holder: Lazy<T> = { get: () => (holder.made ??= make()) };
-  return holder;
 }

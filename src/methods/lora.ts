@@ -7,7 +7,7 @@ import { z } from "zod";
 import { UserError } from "../errors.ts";
 import type { LoadedModel, Weights } from "../models/load.ts";
 import { kaimingUniform } from "../nn/init.ts";
-import type { LowRank } from "../nn/params.ts";
+import { type LowRank, lowRankAdapters } from "../nn/lora.ts";
 import { zerosHost } from "../tensor/dtype.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 import { randomStream } from "../tensor/random.ts";
@@ -91,7 +91,9 @@ export const lora = defineMethod({
       name: "lora",
       base,
       trainable,
-      lowRank: { scale: alpha / rank, dropout },
+      settings: { lowRank: { scale: alpha / rank, dropout } },
+      modification: lowRankAdapters({ scale: alpha / rank, dropout: 0 }),
+      whileTraining: lowRankAdapters({ scale: alpha / rank, dropout }),
       checkState(json) {
         const saved = savedLowRank(json)?.scale;
         if (saved === alpha / rank) return;

@@ -3,7 +3,8 @@
  * Shared code never asks which method it holds; differences are properties that a method declares.
  */
 import type { GenerateOptions } from "../models/generate.ts";
-import type { TextScore } from "../models/score.ts";
+import type { Inspection } from "../models/inspect.ts";
+import type { RatedTextScore, TextScore } from "../models/score.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 
 /** One text to learn. `time` orders documents (milliseconds since the epoch, or any increasing number). */
@@ -40,6 +41,8 @@ export interface Receipt {
   /** Mean loss of the last step, nats per token. */
   readonly finalLoss: number;
   readonly stopped: "done" | "early-stop" | "token-budget" | "interrupted";
+  /** Floating-point operations, by the method's own count (6 * parameters * tokens for full training). */
+  readonly flops?: number;
 }
 
 /** Options of generation. All optional; the model decides what ends a text. */
@@ -47,6 +50,35 @@ export type Sampling = Omit<GenerateOptions, "tokenizer" | "eosIds">;
 
 /** Log-likelihood of a continuation. `nats` is the negative log-likelihood, a sum over `tokens`. */
 export type Score = TextScore;
+
+/** One thing asked of a method. */
+export interface Query {
+  readonly text: string;
+  /** "question" (the default) is put into the question prompt (prompt.ts); "completion" is a text to go on from. */
+  readonly form?: "question" | "completion";
+  /** Topic it belongs to, for methods that keep something per topic (task identity given). */
+  readonly topic?: string;
+}
+
+export interface AnswerOptions {
+  /** Most new tokens per answer. Default 24. */
+  maxTokens?: number;
+  /** Stops between two batches, with its reason as the error. */
+  signal?: AbortSignal;
+  /** Answers (of `rate`: tokens) done so far, and those there are in all. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+/** A given answer, its likelihood, and how many of its tokens are the model's first choice (teacher forcing). */
+export type RatedAnswer = RatedTextScore;
+
+/** Layers whose states are wanted: hidden states from 0 (the embeddings), attentions from 0 (the first layer). */
+export interface Inspected {
+  /** Default: all. */
+  readonly hidden?: readonly number[];
+  /** Default: none. */
+  readonly attentions?: readonly number[];
+}
 
 /** Tensors and plain JSON: everything a method added to its base. */
 export interface MethodState {
@@ -76,6 +108,12 @@ export interface Method {
   score(prompt: string, continuation: string): Promise<Score>;
   /** Stream generated text, piece by piece. */
   generate(prompt: string, options?: Sampling): AsyncIterable<string>;
+  /** Greedy answers, in the order asked; batched. An answer ends at a line break or end token and is trimmed. */
+  answer(queries: readonly Query[], options?: AnswerOptions): Promise<string[]>;
+  /** Teacher-forced likelihood of each given answer, which follows the prompt after one blank. */
+  rate(pairs: readonly { query: Query; answer: string }[], options?: AnswerOptions): Promise<RatedAnswer[]>;
+  /** Hidden states and attentions of the model as it is now, one inspection (B = 1) per text. */
+  inspect?(texts: readonly string[], wanted: Inspected): Promise<Inspection[]>;
   /** Bytes that the method added to the base. */
   bytes(): number;
   state(): Promise<MethodState>;

@@ -3,6 +3,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { expectClose } from "../../tests/support/close.ts";
 import { type Checkpoint, decoderOf, readFixture, weightGraph } from "../../tests/support/model-fixture.ts";
 import type { ModelDefinition } from "../models/model.ts";
+import { lowRankAdapters } from "../nn/lora.ts";
 import { createRuntime } from "../runtime/runtime.ts";
 import { float32Host, type HostTensor, int32Host } from "../tensor/dtype.ts";
 import { crossEntropy, input, mul, reshape, rows, sum } from "../tensor/functions.ts";
@@ -35,8 +36,8 @@ function objectiveOf(
 ) {
   const weights = { ...model.weights, ...extra };
   const trainable = Object.keys(Object.keys(extra).length > 0 ? extra : weights);
-  const lowRank = { scale: 2, dropout };
-  return createObjective({ runtime, ...model, weights, trainable, lowRank, batchSize: B, contextLength: T, seed });
+  const modification = lowRankAdapters({ scale: 2, dropout });
+  return createObjective({ runtime, ...model, weights, trainable, modification, batchSize: B, contextLength: T, seed });
 }
 
 async function denseGradients({ definition, config, weights }: Checkpoint<ModelDefinition>, batch: Batch) {

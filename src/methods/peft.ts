@@ -9,7 +9,8 @@ import { openSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts"
 import { UserError } from "../errors.ts";
 import type { Checkpoint, Weights } from "../models/load.ts";
 import type { ModelDefinition } from "../models/model.ts";
-import type { LowRank } from "../nn/params.ts";
+import { lowRankAdapters } from "../nn/lora.ts";
+import type { Modification } from "../nn/params.ts";
 import { float32Host } from "../tensor/dtype.ts";
 import { makeFolder } from "./folders.ts";
 
@@ -145,8 +146,9 @@ function checkPair(base: Base, tensors: Weights, path: string, rank: number): vo
 export function attachAdapter<M extends Base>(
   base: M,
   { tensors, rank, alpha }: Adapter,
-): M & { readonly lowRank: LowRank } {
-  return { ...base, weights: { ...base.weights, ...tensors }, lowRank: { scale: alpha / rank, dropout: 0 } };
+): M & { readonly modification: Modification } {
+  const modification = lowRankAdapters({ scale: alpha / rank, dropout: 0 });
+  return { ...base, weights: { ...base.weights, ...tensors }, modification };
 }
 
 /** W + (alpha / r) B A for every adapted layer, in new arrays: the model that answers as base and adapter together. */

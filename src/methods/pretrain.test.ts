@@ -6,7 +6,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { smallTexts } from "../../tests/support/text-model.ts";
 import { digest, drive, lossesOf, savedState } from "../../tests/support/training.ts";
 import { UserError } from "../errors.ts";
+import { loadTokenizer } from "../checkpoint/tokenizer.ts";
 import { createRuntime } from "../runtime/runtime.ts";
+import type { Random } from "../tensor/random.ts";
 import { parseRecipe, pretrain, type Pretrained, type Recipe } from "./pretrain.ts";
 
 const json = {
@@ -23,17 +25,23 @@ const json = {
     max_position_embeddings: 24,
     tie_word_embeddings: true,
   },
-  training: {
-    contextLength: 16,
-    batchSize: 4,
-    accumulate: 2,
-    tokens: 3000,
-    learningRate: 0.01,
-    warmupSteps: 3,
-    floor: 0.1,
-    weightDecay: 0.1,
-  },
+  stages: [
+    {
+      contextLength: 16,
+      batchSize: 4,
+      accumulate: 2,
+      tokens: 3000,
+      learningRate: 0.01,
+      warmupSteps: 3,
+      floor: 0.1,
+      weightDecay: 0.1,
+    },
+  ],
 };
+const [stage] = json.stages;
+/** A second, short stage with longer rows; what it adds. */
+const second = { contextLength: 24, batchSize: 2, tokens: 500, learningRate: 0.003 };
+const secondSteps = Math.ceil(500 / (2 * 24));
 const recipe = parseRecipe(json);
 const steps = Math.ceil(3000 / (4 * 16 * 2));
 
@@ -81,11 +89,12 @@ describe("pretrain", () => {
     expect(result.corpus.tokens).toBeLessThan(bytes);
     expect((await readdir(folder)).sort()).toEqual([
       "pretrain.json",
+      "stage-1",
       "tokenizer.json",
       "tokenizer_config.json",
       "tokens.u16",
-      "training.safetensors",
     ]);
+    expect(await readdir(join(folder, "stage-1"))).toEqual(["training.safetensors"]);
   });
 
   it("stopped and resumed gives the same weights and losses, from files named in any order", async () => {
@@ -101,13 +110,13 @@ describe("pretrain", () => {
       if (stopAt === undefined) expect(digests(result)).toEqual(digests(unbroken.result));
     }
     expect(losses).toEqual(lossesOf(unbroken.events));
-    expect(await savedState(two)).toEqual(await savedState(one));
+    expect(await savedState(join(two, "stage-1"))).toEqual(await savedState(join(one, "stage-1")));
   });
 
   it("refuses to go on with a changed recipe or changed texts, even of the same size, and leaves the state", async () => {
     const folder = join(root, "changed");
     await run(folder, { stopAt: 2 });
-    const before = await savedState(folder);
+    const before = await savedState(join(folder, "stage-1"));
     const others = join(root, "others");
     await mkdir(others);
     for (const file of files) await cp(file, join(others, file.slice(root.length + 1)));
@@ -116,17 +125,87 @@ describe("pretrain", () => {
       /^pretrain: expected the (recipe|texts) that .*changed was begun with, got something else; use another folder or delete it$/;
     await expect(run(folder, { given: [join(others, "a.txt"), join(others, "b.txt")] })).rejects.toThrow(refused);
     await expect(run(folder, { given: files.slice(0, 1) })).rejects.toThrow(refused);
-    const hotter = parseRecipe({ ...json, training: { ...json.training, learningRate: 0.02 } });
+    const hotter = parseRecipe({ ...json, stages: [{ ...stage, learningRate: 0.02 }] });
     await expect(run(folder, { with: hotter })).rejects.toThrow(refused);
-    expect(await savedState(folder)).toEqual(before);
+    expect(await savedState(join(folder, "stage-1"))).toEqual(before);
     expect((await run(folder)).result.result).toMatchObject({ stopped: "done", steps });
+  });
+
+  it("goes on from a finished stage with one that was added; what was begun stays as it is", async () => {
+    const folder = join(root, "stages");
+    const two = parseRecipe({ ...json, stages: [stage, second] });
+    const first = await run(folder);
+    const before = await savedState(join(folder, "stage-1"));
+    const slower = parseRecipe({ ...json, stages: [stage, { ...second, learningRate: 0.001 }] });
+    const stopped = await run(folder, { with: two, stopAt: 4 });
+    expect(stopped.result.result).toMatchObject({ stopped: "interrupted", steps: steps + 4 });
+    const refused = /^pretrain: expected the recipe that .*stages was begun with, got something else/;
+    await expect(run(folder, { with: slower })).rejects.toThrow(refused);
+    await expect(run(folder)).rejects.toThrow(refused);
+    const whole = await run(folder, { with: two });
+    expect(whole.result.result).toMatchObject({
+      stopped: "done",
+      steps: steps + secondSteps,
+      tokens: first.result.result.tokens + secondSteps * 2 * 24,
+    });
+    expect(await savedState(join(folder, "stage-1"))).toEqual(before);
+    const third = parseRecipe({ ...json, stages: [stage, second, { ...second, tokens: 100 }] });
+    expect((await run(folder, { with: third })).result.result.steps).toBe(steps + secondSteps + 3);
+
+    // Both at once is the same
+    const other = join(root, "stages-at-once");
+    const atOnce = await run(other, { with: two });
+    expect(digests(atOnce.result)).toEqual(digests(whole.result));
+    expect(lossesOf(atOnce.events).slice(steps)).toEqual([...lossesOf(stopped.events), ...lossesOf(whole.events)]);
+    expect(digests(atOnce.result)).not.toEqual(digests(first.result));
+
+    // A stage that nobody began may still change
+    const planned = join(root, "planned");
+    await run(planned, { with: two, stopAt: 1 });
+    expect((await readdir(planned)).filter((name) => name.startsWith("stage"))).toEqual(["stage-1"]);
+    expect((await run(planned, { with: slower, stopAt: 2 })).result.result.steps).toBe(2);
+    await expect(run(planned, { with: parseRecipe({ ...json, stages: [second] }) })).rejects.toThrow("was begun with");
+  });
+
+  it("trains on generated examples beside the texts, in the vocabulary as well", async () => {
+    const folder = join(root, "mixed");
+    const songs = {
+      example: (random: Random) => [
+        { text: "Sing:", weight: 0 },
+        { text: random.uniform() < 0.5 ? " zyzzyva\n" : " zyzzyvas\n", weight: 2 },
+      ],
+    };
+    const sources = { examples: { songs } };
+    const mixed = parseRecipe({
+      ...json,
+      vocabulary: { ...json.vocabulary, examples: 400 },
+      stages: [{ ...second, contextLength: 60, mixture: { texts: 1, songs: 1 } }],
+      model: { ...json.model, max_position_embeddings: 64 },
+    });
+    const drivenTo = (given: Recipe, where: string, stopAt?: number) => {
+      const controller = new AbortController();
+      return drive(pretrain({ runtime, recipe: given, files, sources, folder: where, signal: controller.signal }), (event) => {
+        if (event.type === "step" && event.step === stopAt) controller.abort();
+      });
+    };
+    await expect(run(join(root, "missing"), { with: mixed })).rejects.toThrow(
+      "mixture: expected sources among texts, got songs; correct the recipe",
+    );
+    const unbroken = await drivenTo(mixed, folder);
+    const tokenizer = await loadTokenizer(folder);
+    expect(tokenizer.encode(" zyzzyva", { addSpecialTokens: false }).length).toBeLessThan(3);
+    const broken = join(root, "mixed-broken");
+    for (const stopAt of [2, undefined]) {
+      const { result } = await drivenTo(mixed, broken, stopAt);
+      if (stopAt === undefined) expect(digests(result)).toEqual(digests(unbroken.result));
+    }
   });
 
   it("refuses what cannot be trained before it begins", async () => {
     const folder = join(root, "never");
-    const beyond = parseRecipe({ ...json, training: { ...json.training, contextLength: 25 } });
+    const beyond = parseRecipe({ ...json, stages: [{ ...stage, contextLength: 25 }] });
     await expect(run(folder, { with: beyond })).rejects.toThrow(
-      "recipe: expected a training.contextLength of at most 24 (the model's context), got 25",
+      "recipe: expected a contextLength of at most 24 (the model's context), got 25; shorten the stage",
     );
     const unknown = parseRecipe({ ...json, model: { model_type: "mamba" } });
     await expect(run(folder, { with: unknown })).rejects.toThrow(
@@ -145,7 +224,7 @@ describe("pretrain", () => {
 
 describe("parseRecipe", () => {
   it("fills in defaults", () => {
-    expect(recipe.training).toMatchObject({ b1: 0.9, b2: 0.95, clipNorm: 1 });
+    expect(recipe.stages[0]).toMatchObject({ b1: 0.9, b2: 0.95, clipNorm: 1, mixture: { texts: 1 } });
   });
 
   it.each([
@@ -156,11 +235,11 @@ describe("parseRecipe", () => {
       /^recipe: expected a valid vocabulary\.specialTokens, /,
     ],
     [
-      { ...json, training: { ...json.training, learningRate: 0 } },
-      /^recipe: expected a valid training\.learningRate, /,
+      { ...json, stages: [{ ...stage, learningRate: 0 }] },
+      /^recipe: expected a valid stages\.0\.learningRate, /,
     ],
-    [{ ...json, training: { ...json.training, tokens: "16M" } }, /^recipe: expected a valid training\.tokens, /],
-    [{ ...json, training: { ...json.training, epochs: 3 } }, /^recipe: expected a valid training, .*"epochs"/],
+    [{ ...json, stages: [{ ...stage, tokens: "16M" }] }, /^recipe: expected a valid stages\.0\.tokens, /],
+    [{ ...json, stages: [{ ...stage, epochs: 3 }] }, /^recipe: expected a valid stages\.0, .*"epochs"/],
     [{ ...json, model: {} }, /^recipe: expected a valid model\.model_type, /],
     [null, /^recipe: expected a valid file, /],
   ])("names what is wrong in one line: %#", (given, message) => {

@@ -5,10 +5,23 @@ import { exists, writeFileAtomic } from "../checkpoint/files.ts";
 import { type FloatStorage, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { copyTokenizer } from "../checkpoint/tokenizer.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
+import type { Method } from "./method.ts";
 import { makeFolder } from "./folders.ts";
 
 /** Files of a checkpoint beside its weights and tokenizer. */
 const companions = ["config.json", "generation_config.json"];
+
+/** The base with the weights that a method trained in their place; says what it wrote. */
+export async function saveTrained(
+  method: Method,
+  base: { readonly folder: string; readonly weights: Readonly<Record<string, HostTensor>> },
+  folder: string,
+): Promise<string> {
+  const { tensors } = await method.state();
+  const weights = Object.fromEntries(Object.entries(base.weights).map(([name, own]) => [name, tensors[name] ?? own]));
+  await saveModel(base, weights, folder);
+  return `model in Hugging Face layout: ${folder}`;
+}
 
 export async function saveModel(
   base: { readonly folder: string },

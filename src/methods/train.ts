@@ -6,7 +6,7 @@ import { UserError } from "../errors.ts";
 import { clipScale, globalNorm } from "../nn/clip.ts";
 import type { Optimizer } from "../nn/optim.ts";
 import type { Schedule, ScheduleOptions } from "../nn/schedule.ts";
-import type { Batches } from "./batches.ts";
+import type { Batch, Batches, Counted } from "./batches.ts";
 import type { MethodEvent } from "./method.ts";
 import type { Objective } from "./objective.ts";
 import { loadTrainingState, saveTrainingState, type TrainingStateFile, type TrainProgress } from "./train-state.ts";
@@ -25,9 +25,16 @@ interface CheckpointOptions extends TrainingStateFile {
   readonly everySeconds?: number;
 }
 
-export interface TrainOptions {
-  readonly objective: Objective;
-  readonly batches: Batches;
+/** Adds the gradient of a penalty on the weights to that of the loss, in place; by the same names. */
+export type Penalty = (
+  weights: Readonly<Record<string, Float32Array>>,
+  gradients: Readonly<Record<string, Float32Array>>,
+) => void;
+
+/** `B` is the kind of batch that the objective reads. */
+export interface TrainOptions<B extends Counted = Batch> {
+  readonly objective: Objective<B>;
+  readonly batches: Pick<Batches<B>, "batchAt">;
   /** Updated in place; names as in `objective.gradients`. */
   readonly weights: Readonly<Record<string, Float32Array>>;
   readonly optimizer: Optimizer;
@@ -41,6 +48,8 @@ export interface TrainOptions {
   readonly accumulate?: number;
   /** Largest global norm of a gradient; 0 switches clipping off. */
   readonly clipNorm?: number;
+  /** Counts in the gradient and its norm; the losses that are told are those of the text alone. */
+  readonly penalty?: Penalty;
   /** Stop once this many target tokens were learned from. */
   readonly tokenBudget?: number;
   readonly validation?: ValidationOptions;
@@ -74,7 +83,9 @@ const fresh = (): TrainProgress => ({
  * (and saved) only after its own loss was seen to be finite, as an update may spoil weights without a sign; of those
  * at the end, which no further step reads, the numbers themselves are looked at.
  */
-export async function* train(options: TrainOptions): AsyncGenerator<MethodEvent, TrainResult> {
+export async function* train<B extends Counted = Batch>(
+  options: TrainOptions<B>,
+): AsyncGenerator<MethodEvent, TrainResult> {
   const { objective, weights, optimizer, steps, validation, checkpoint, signal } = options;
   const { tokenBudget = Number.POSITIVE_INFINITY, clock = () => performance.now() } = options;
   const moments = optimizer.init(weights);
@@ -163,12 +174,17 @@ function copyInto(
 }
 
 /** Loss and gradient of one update: the joint batch of all its micro-batches. */
-async function gradientOfStep({ objective, batches, accumulate = 1 }: TrainOptions, step: number) {
+async function gradientOfStep<B extends Counted>(
+  { objective, batches, weights, penalty, accumulate = 1 }: TrainOptions<B>,
+  step: number,
+) {
   const micro = Array.from({ length: accumulate }, (_, i) => batches.batchAt(step * accumulate + i));
-  const tokens = micro.reduce((total, batch) => total + batch.targetCount, 0);
+  const total = micro.reduce((sum, batch) => sum + batch.targetCount, 0);
+  const tokens = micro.reduce((sum, batch) => sum + (batch.read ?? batch.targetCount), 0);
   objective.clear();
   let loss = 0;
-  for (const batch of micro) loss += await objective.accumulate(batch, tokens, step);
+  for (const batch of micro) loss += await objective.accumulate(batch, total, step);
+  penalty?.(weights, objective.gradients);
   return { loss, tokens, norm: globalNorm(objective.gradients) };
 }
 

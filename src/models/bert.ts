@@ -116,6 +116,7 @@ export function bertFamily(modelType: string, variant: BertVariant): EncoderDefi
       width: c.hidden_size,
       vocabulary: c.vocab_size,
       context: variant.context(c),
+      heads: c.num_attention_heads,
       kvHeads: c.num_attention_heads,
       headDim: c.hidden_size / c.num_attention_heads,
     }),

@@ -54,18 +54,30 @@ export function createHostCache(
   }));
   let positions = new Int32Array(room * batch).fill(-1, 0, HEAD * batch);
 
-  /** Rows of [P, B, width] picked into [P, rows, width]; in place when B stays. */
+  /** Rows of [P, B, width] picked into [P, rows, width]; in place unless B grows: then nothing moves to the right. */
   const pick = <A extends Float32Array | Int32Array>(data: A, width: number, rows: ArrayLike<number>): A => {
-    const target = rows.length === batch ? data : sized(data, room * rows.length * width);
+    const target = rows.length <= batch ? data : sized(data, room * rows.length * width);
     const held = sized(data, batch * width);
     for (let t = 0; t < HEAD + length; t++) {
       held.set(data.subarray(t * batch * width, (t + 1) * batch * width));
       for (let b = 0; b < rows.length; b++) {
-        if (target === data && rows[b] === b) continue;
+        if (rows.length === batch && rows[b] === b) continue;
         target.set(held.subarray(rows[b] * width, (rows[b] + 1) * width), (t * rows.length + b) * width);
       }
     }
-    return target;
+    return target.subarray(0, room * rows.length * width) as A;
+  };
+  /** As `pick` for fewer rows in their old order, as when some have ended: neighbours move together. */
+  const drop = <A extends Float32Array | Int32Array>(data: A, width: number, rows: ArrayLike<number>): A => {
+    const starts = [...Array(rows.length).keys()].filter((b) => b === 0 || rows[b] !== rows[b - 1] + 1);
+    for (let t = 0; t < HEAD + length; t++) {
+      for (const [i, b] of starts.entries()) {
+        const from = (t * batch + rows[b]) * width;
+        const count = (starts[i + 1] ?? rows.length) - b;
+        data.copyWithin((t * rows.length + b) * width, from, from + count * width);
+      }
+    }
+    return data.subarray(0, room * rows.length * width) as A;
   };
   /** Apply to every buffer. */
   const replace = (change: <A extends Float32Array | Int32Array>(data: A, width: number) => A): void => {
@@ -106,7 +118,9 @@ export function createHostCache(
           throw new UserError(`cache.select: expected rows from 0 to ${batch - 1}, got ${rows[i]}`);
       }
       if (rows.length === 0) throw new UserError("cache.select: expected 1 or more rows, got none");
-      replace((data, width) => pick(data, width, rows));
+      let ascending = true;
+      for (let i = 1; i < rows.length; i++) ascending &&= rows[i] > rows[i - 1];
+      replace((data, width) => (ascending ? drop : pick)(data, width, rows));
       batch = rows.length;
     },
     bytes: () => (2 * count * unit + 1) * batch * room * 4,

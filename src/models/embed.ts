@@ -3,14 +3,14 @@
  * Rows of similar length share a batch, so little time goes into padding.
  */
 import { UserError } from "../errors.ts";
-import { paramsOf, weightInputs } from "../nn/params.ts";
+import { type Params, paramsOf, weightInputs } from "../nn/params.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type HostTensor, int32Host } from "../tensor/dtype.ts";
 import { cast, div, input, maximum, mul, reshape, slice, sqrt, square, sum } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
 import { requireIds } from "./ids.ts";
 import { type CompileOptions, fitsGraph, liveWeights } from "./instance.ts";
-import type { EncoderDefinition } from "./model.ts";
+import type { EncoderDefinition, EncoderInputs } from "./model.ts";
 
 /** An encoder with its numbers, by canonical name. */
 export interface Encoder {
@@ -49,15 +49,22 @@ const poolings = {
 
 const unitLength = (x: Tensor): Tensor => div(x, maximum(sqrt(sum(square(x), { axes: [-1], keepDims: true })), 1e-12));
 
-/** The graph of embeddings: ids, mask (int32 [B, T]) -> [B, C] of unit length. */
-function embeddingGraph({ definition, config, weights }: Encoder, pooling: keyof typeof poolings = "mean"): Tensor {
-  const shapes = Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, shape]));
-  const mask = input("mask", "int32", ["B", "T"]);
-  const { hidden } = definition.forward(paramsOf(weightInputs(shapes)), config, {
-    ids: input("ids", "int32", ["B", "T"]),
-    mask,
-  });
-  return unitLength(poolings[pooling](hidden[hidden.length - 1], mask));
+/** Vectors of sentences as a graph: ids, mask (int32 [B, T]) -> [B, C], each of length 1. */
+export function sentenceVectors(
+  { definition, config }: Pick<Encoder, "definition" | "config">,
+  p: Params,
+  inputs: EncoderInputs,
+  pooling: keyof typeof poolings = "mean",
+): Tensor {
+  const { hidden } = definition.forward(p, config, inputs);
+  return unitLength(poolings[pooling](hidden[hidden.length - 1], inputs.mask));
+}
+
+/** The graph of embeddings of all weights. */
+function embeddingGraph(encoder: Encoder, pooling?: keyof typeof poolings): Tensor {
+  const shapes = Object.fromEntries(Object.entries(encoder.weights).map(([name, { shape }]) => [name, shape]));
+  const inputs = { ids: input("ids", "int32", ["B", "T"]), mask: input("mask", "int32", ["B", "T"]) };
+  return sentenceVectors(encoder, paramsOf(weightInputs(shapes)), inputs, pooling);
 }
 
 /** Compile an encoder for embedding. */

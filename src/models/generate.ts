@@ -2,6 +2,7 @@
 import { createDecoder as createTextDecoder, type Tokenizer } from "../checkpoint/tokenizer.ts";
 import { UserError } from "../errors.ts";
 import { type Random, randomStream } from "../tensor/random.ts";
+import type { Cache } from "./cache.ts";
 import type { Decoder } from "./decoder.ts";
 import { checkSampling, chooseToken, type SamplingOptions } from "./sampling.ts";
 import { createStopFilter } from "./stop-text.ts";
@@ -29,6 +30,8 @@ export interface GenerateOptions extends SamplingOptions {
   stop?: readonly string[];
   /** Tokens that end a row. */
   eosIds?: readonly number[];
+  /** More tokens that end a row, told one by one: a row that it ends has `finish` "eos". */
+  endsWith?: (token: number) => boolean;
   /** Row b draws from the stream of seed + b: alone with that seed it gives the same. */
   seed?: number;
   signal?: AbortSignal;
@@ -51,7 +54,7 @@ const LEAD = 32;
 export async function* generate(
   decoder: Decoder,
   prompts: readonly (readonly number[])[],
-  { tokenizer, maxTokens = 256, stop = [], eosIds = [], seed = 0, signal, ...sampling }: GenerateOptions = {},
+  { tokenizer, maxTokens = 256, stop = [], eosIds = [], endsWith, seed = 0, signal, ...sampling }: GenerateOptions = {},
 ): AsyncGenerator<Piece, void, undefined> {
   const { context } = decoder.geometry;
   checkSampling(sampling);
@@ -73,8 +76,8 @@ export async function* generate(
     return;
   }
   const longest = Math.max(...prompts.map(({ length }) => length));
-  const cache = decoder.createCache(rows.length, longest + Math.min(maxTokens, 256));
-  let { ids, positions } = leftPadded(prompts, longest);
+  const { cache, read } = await readShared(decoder, prompts, longest + Math.min(maxTokens, 256));
+  let { ids, positions } = leftPadded(prompts, longest, read);
   while (true) {
     if (signal?.aborted) {
       for (const row of rows) yield { row: row.index, text: row.end(), finish: "aborted" };
@@ -90,7 +93,7 @@ export async function* generate(
     for (const [b, row] of rows.entries()) {
       const token = tokens[b];
       row.made++;
-      if (ends.has(token)) {
+      if (ends.has(token) || endsWith?.(token)) {
         yield { row: row.index, token, text: row.end(), finish: "eos" };
         continue;
       }
@@ -154,17 +157,46 @@ export function checkPrompts(prompts: readonly (readonly number[])[], context: n
   }
 }
 
-/** Rows of one length, filled up on the left: their last tokens stand in one column. */
+/** How many tokens all prompts begin with, but for the last of the shortest. */
+export function sharedLength(prompts: readonly (readonly number[])[]): number {
+  let shared = prompts.reduce((least, { length }) => Math.min(least, length - 1), Number.POSITIVE_INFINITY);
+  for (const prompt of prompts) for (let t = 0; t < shared; t++) if (prompt[t] !== prompts[0][t]) shared = t;
+  return shared;
+}
+
+/** Beginnings shorter than this are read with each row: a run of their own would cost more. */
+const LEAST_SHARED = 16;
+
+/** A cache of one row per prompt. What all prompts begin with (`read` tokens) is read once and copied to every row. */
+async function readShared(
+  decoder: Decoder,
+  prompts: readonly (readonly number[])[],
+  capacity: number,
+): Promise<{ cache: Cache; read: number }> {
+  const [first] = prompts;
+  const read = prompts.length === 1 ? 0 : sharedLength(prompts);
+  if (read < LEAST_SHARED) return { cache: decoder.createCache(prompts.length, capacity), read: 0 };
+  const cache = decoder.createCache(1, capacity);
+  await decoder.step(cache, first.slice(0, read));
+  cache.select(new Int32Array(prompts.length));
+  return { cache, read };
+}
+
+/** Rows of one length without their first `read` tokens, filled up on the left: their last tokens stand in one column. */
 function leftPadded(
   prompts: readonly (readonly number[])[],
   longest: number,
+  read: number,
 ): { ids: Int32Array; positions: Int32Array } {
-  const ids = new Int32Array(prompts.length * longest);
+  const width = longest - read;
+  const ids = new Int32Array(prompts.length * width);
   const positions = new Int32Array(ids.length).fill(-1);
   for (const [b, prompt] of prompts.entries()) {
-    const start = (b + 1) * longest - prompt.length;
-    ids.set(prompt, start);
-    for (let t = 0; t < prompt.length; t++) positions[start + t] = t;
+    const end = (b + 1) * width;
+    for (let t = read; t < prompt.length; t++) {
+      ids[end - prompt.length + t] = prompt[t];
+      positions[end - prompt.length + t] = t;
+    }
   }
   return { ids, positions };
 }

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { activationNames, activations } from "../nn/activation.ts";
 import { type KeyValues, mergeHeads, splitHeads } from "../nn/attention.ts";
-import { embedding, linearLayer } from "../nn/linear.ts";
+import { embedding, linearLayer, sublayer } from "../nn/linear.ts";
 import type { Params } from "../nn/params.ts";
 import { add, integer, layerNorm, linear, maximum, split } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
@@ -84,10 +84,12 @@ function forward(p: Params, c: Gpt2Config, inputs: ForwardInputs): ForwardOutput
   const present: KeyValues[] = [];
   for (let layer = 0; layer < c.n_layer; layer++) {
     const block = root.at(`h.${layer}`);
-    const attended = selfAttention(block.at("attn"), c, norm(x, block.at("ln_1")), layer, context);
-    x = add(x, attended.y);
+    const normed = norm(x, block.at("ln_1"));
+    const attended = selfAttention(block.at("attn"), c, normed, layer, context);
+    x = add(x, sublayer(normed, attended.y, block.at("attn")));
     const mlp = block.at("mlp");
-    x = add(x, conv1d(activate(conv1d(norm(x, block.at("ln_2")), mlp.at("c_fc"))), mlp.at("c_proj")));
+    const inner = norm(x, block.at("ln_2"));
+    x = add(x, sublayer(inner, conv1d(activate(conv1d(inner, mlp.at("c_fc"))), mlp.at("c_proj")), mlp));
     hidden.push(x);
     attentions.push(attended.weights);
     present.push(attended.present);
@@ -106,6 +108,7 @@ export const gpt2: ModelDefinition<Gpt2Config> = {
     width: c.n_embd,
     vocabulary: c.vocab_size,
     context: c.n_positions,
+    heads: c.n_head,
     kvHeads: c.n_head,
     headDim: c.n_embd / c.n_head,
   }),
@@ -130,6 +133,7 @@ export const gpt2: ModelDefinition<Gpt2Config> = {
   },
   linearInputFirst: true,
   linearPaths: (c) => layersOf(c).flatMap((path) => LINEAR.map((name) => `${path}.${name}`)),
+  sublayerPaths: (c) => layersOf(c).flatMap((path) => ["attn", "mlp"].map((name) => `${path}.${name}`)),
   forward,
   logits: (p, c, hidden) => linear(hidden, p.get(c.tie_word_embeddings ? "transformer.wte.weight" : "lm_head.weight")),
 };

@@ -1,5 +1,5 @@
 /** A causal model with its numbers: what decoding, scoring and inspection are compiled from. */
-import { type LowRank, type Params, paramsOf, weightInputs } from "../nn/params.ts";
+import { type Modification, type Params, paramsOf, weightInputs } from "../nn/params.ts";
 import type { Program } from "../runtime/runtime.ts";
 import { bytesPerElement, type HostTensor, sizeOf } from "../tensor/dtype.ts";
 import type { Geometry, ModelDefinition } from "./model.ts";
@@ -8,10 +8,10 @@ export interface Model {
   readonly definition: ModelDefinition;
   readonly config: unknown;
   readonly geometry: Geometry;
-  /** By canonical name; low-rank adapters (`<path>.lora_A.weight`, `<path>.lora_B.weight`) may be among them. */
+  /** By canonical name; tensors that a modification looks for may be among them (`<path>.lora_A.weight`). */
   readonly weights: Readonly<Record<string, HostTensor>>;
-  /** How those adapters take effect; dropout must be 0 here. */
-  readonly lowRank?: LowRank;
+  /** How those take effect; without noise here. */
+  readonly modification?: Modification;
 }
 
 export interface CompileOptions {
@@ -31,10 +31,10 @@ export const fitsGraph = ({ weights }: Pick<Model, "weights">): boolean =>
   MOST_FROZEN_BYTES;
 
 /** One graph input per weight. */
-export function modelParams({ weights, lowRank }: Model): Params {
+export function modelParams({ weights, modification }: Model): Params {
   return paramsOf(
     weightInputs(Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, shape]))),
-    lowRank,
+    modification,
   );
 }
 

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { type KeyValues, mergeHeads, splitHeads } from "../nn/attention.ts";
-import { embedding, linearLayer } from "../nn/linear.ts";
+import { embedding, linearLayer, sublayer } from "../nn/linear.ts";
 import type { Params } from "../nn/params.ts";
 import { rotaryTables } from "../nn/rope.ts";
 import { add, linear, mul, rmsNorm, rotary, silu } from "../tensor/functions.ts";
@@ -135,11 +135,11 @@ function forward(p: Params, c: LlamaConfig, variant: LlamaVariant, inputs: Forwa
     const block = root.at(`layers.${layer}`);
     const normed = norm(x, block.at("input_layernorm"));
     const attended = selfAttention(block.at("self_attn"), c, variant, normed, layer, contextFor(layer), rope);
-    x = add(x, attended.y);
+    x = add(x, sublayer(normed, attended.y, block.at("self_attn")));
     const mlp = block.at("mlp");
     const inner = norm(x, block.at("post_attention_layernorm"));
     const gated = mul(silu(linearLayer(inner, mlp.at("gate_proj"))), linearLayer(inner, mlp.at("up_proj")));
-    x = add(x, linearLayer(gated, mlp.at("down_proj")));
+    x = add(x, sublayer(inner, linearLayer(gated, mlp.at("down_proj")), mlp));
     hidden.push(x);
     attentions.push(attended.weights);
     present.push(attended.present);
@@ -158,6 +158,7 @@ export function llamaFamily(modelType: string, variant: LlamaVariant): ModelDefi
       width: c.hidden_size,
       vocabulary: c.vocab_size,
       context: c.max_position_embeddings,
+      heads: c.num_attention_heads,
       kvHeads: c.num_key_value_heads,
       headDim: c.head_dim,
     }),
@@ -189,6 +190,10 @@ export function llamaFamily(modelType: string, variant: LlamaVariant): ModelDefi
           "mlp.up_proj",
           "mlp.down_proj",
         ].map((name) => `model.layers.${layer}.${name}`),
+      ),
+    sublayerPaths: (c) =>
+      [...Array(c.num_hidden_layers).keys()].flatMap((layer) =>
+        ["self_attn", "mlp"].map((name) => `model.layers.${layer}.${name}`),
       ),
     forward: (p, c, inputs) => forward(p, c, variant, inputs),
     logits: (p, c, hidden) =>

@@ -14,6 +14,8 @@ export interface Geometry {
   readonly vocabulary: number;
   /** Longest sequence in tokens. */
   readonly context: number;
+  /** Of the queries. */
+  readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
 }
@@ -55,7 +57,7 @@ interface Architecture<C> {
   shapes(config: C): Record<string, readonly number[]>;
   /** The canonical name of a tensor in a file; undefined to ignore it (buffers, tied copies). */
   canonicalName(name: string, config: C): string | undefined;
-  /** Paths of the linear layers in the blocks, where low-rank adapters may sit. */
+  /** Paths of the linear layers in the blocks, beside which adapters may sit. */
   linearPaths(config: C): string[];
   /** Are their weights stored [in, out]? Else [out, in]. */
   readonly linearInputFirst: boolean;
@@ -64,6 +66,8 @@ interface Architecture<C> {
 /** A model that predicts the next token. */
 export interface ModelDefinition<C = unknown> extends Architecture<C> {
   readonly kind: "causal";
+  /** Paths of the attentions and feed-forwards, behind which adapters may sit: two per layer, from the first on. */
+  sublayerPaths(config: C): string[];
   forward(p: Params, config: C, inputs: ForwardInputs): ForwardOutputs;
   /** Scores of the next token: hidden [..., C] -> [..., V]. */
   logits(p: Params, config: C, hidden: Tensor): Tensor;

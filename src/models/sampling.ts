@@ -54,7 +54,13 @@ export function checkSampling({
 /** Index of the largest score, the first of equals. */
 export function argmaxOf(scores: Float32Array): number {
   let best = 0;
-  for (let i = 1; i < scores.length; i++) if (scores[i] > scores[best]) best = i;
+  let top = scores[0];
+  for (let i = 1; i < scores.length; i++) {
+    if (scores[i] > top) {
+      best = i;
+      top = scores[i];
+    }
+  }
   return best;
 }
 

@@ -9,9 +9,9 @@
  */
 import type { Tokenizer } from "../checkpoint/tokenizer.ts";
 import { UserError } from "../errors.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import type { Program, Runtime } from "../runtime/runtime.ts";
 import { float32Host, int32Host } from "../tensor/dtype.ts";
-import { crossEntropy, gather, input, rows } from "../tensor/functions.ts";
+import { argmax, cast, crossEntropy, equal, gather, input, rows } from "../tensor/functions.ts";
 import { requireIds } from "./ids.ts";
 import { type CompileOptions, liveWeights, type Model, modelParams } from "./instance.ts";
 import { planWindows, type Window, type WindowOptions } from "./score-windows.ts";
@@ -31,6 +31,11 @@ interface SequenceScore {
 export interface TextScore extends SequenceScore {
   /** UTF-8 bytes of the scored text. */
   readonly bytes: number;
+}
+
+export interface RatedTextScore extends TextScore {
+  /** Of `tokens`, how many are the model's first choice given the right tokens before. */
+  readonly correct: number;
 }
 
 interface ScoreOptions extends Partial<WindowOptions> {
@@ -53,6 +58,11 @@ export interface Scorer {
    * token from the first that the prompt alone would not begin with.
    */
   scoreText(prompt: string, continuation: string, options?: ScoreOptions): Promise<TextScore>;
+  /** As `scoreText`, for many texts in shared runs, and with the count of tokens that the model would have chosen. */
+  rateTexts(
+    pairs: readonly { prompt: string; continuation: string }[],
+    options?: ScoreOptions,
+  ): Promise<RatedTextScore[]>;
   dispose(): Promise<void>;
 }
 
@@ -85,12 +95,22 @@ export async function createScorer(
   const baked = frozen ? weights : undefined;
   const body = await runtime.compile({ hidden: gather(rows(final), input("places", "int32", ["N"])) }, baked);
   const logits = definition.logits(p, config, input("hidden", "float32", ["N", C]));
-  const head = await runtime.compile({ nats: crossEntropy(logits, input("targets", "int32", ["N"])) }, baked);
+  const targetIds = input("targets", "int32", ["N"]);
+  const nats = crossEntropy(logits, targetIds);
+  const head = await runtime.compile({ nats }, baked);
   const live = { body: liveWeights(body, model), head: liveWeights(head, model) };
+  /** Compiled when first needed: counting hits costs one more pass over the scores. */
+  let ratingHead: Promise<Program> | undefined;
+  const rating = (): Promise<Program> =>
+    (ratingHead ??= runtime.compile({ nats, hits: cast(equal(argmax(logits), targetIds), "int32") }, baked));
   const rowsPerRun = Math.max(1, Math.floor(SCORES_PER_RUN / V));
 
-  /** Windows of one run: `add(sequence, nats)` for every scored token. */
-  const runBatch = async (jobs: readonly Job[], add: (sequence: number, nats: number) => void): Promise<void> => {
+  /** Windows of one run: `add(sequence, nats, hit)` for every scored token; hit (0 or 1) with the rating head only. */
+  const runBatch = async (
+    jobs: readonly Job[],
+    scoring: Program,
+    add: (sequence: number, nats: number, hit: number) => void,
+  ): Promise<void> => {
     const B = jobs.length;
     const T = Math.max(...jobs.map(({ start, to }) => to - 1 - start));
     const ids = new Int32Array(B * T); // filled up with token 0 on the right, where a causal model does not look
@@ -113,19 +133,22 @@ export async function createScorer(
     const data = hidden.data as Float32Array;
     for (let start = 0; start < places.length; start += rowsPerRun) {
       const count = Math.min(rowsPerRun, places.length - start);
-      const { nats } = await head.run({
+      const found = await scoring.run({
         ...live.head,
         hidden: float32Host([count, C], data.subarray(start * C, (start + count) * C)),
         targets: int32Host([count], targets.slice(start, start + count)),
       });
-      for (let i = 0; i < count; i++) add(owners[start + i], nats.data[i] as number);
+      for (let i = 0; i < count; i++) {
+        add(owners[start + i], found.nats.data[i] as number, (found.hits?.data[i] as number | undefined) ?? 0);
+      }
     }
   };
 
-  const scoreSequences: Scorer["scoreSequences"] = async (
-    sequences,
-    { contextLength = Math.min(geometry.context, LONGEST), stride, onProgress, signal } = {},
-  ) => {
+  const runAll = async (
+    sequences: readonly ScoredSequence[],
+    scoring: Program,
+    { contextLength = Math.min(geometry.context, LONGEST), stride, onProgress, signal }: ScoreOptions = {},
+  ): Promise<(SequenceScore & { correct: number })[]> => {
     if (contextLength > geometry.context) {
       throw new UserError(
         `score: expected a context length of at most ${geometry.context} tokens (the model's context), got ${contextLength}`,
@@ -139,19 +162,35 @@ export async function createScorer(
       });
       return windows.map((window) => ({ ...window, sequence, ids }));
     });
-    const results = sequences.map(() => ({ nats: 0, tokens: 0 }));
+    const results = sequences.map(() => ({ nats: 0, tokens: 0, correct: 0 }));
     const total = jobs.reduce((sum, { from, to }) => sum + to - from, 0);
     let done = 0;
     for (const batch of batchesOf(jobs)) {
       signal?.throwIfAborted();
-      await runBatch(batch, (sequence, nats) => {
+      await runBatch(batch, scoring, (sequence, nats, hit) => {
         results[sequence].nats += nats;
         results[sequence].tokens++;
+        results[sequence].correct += hit;
         done++;
       });
       onProgress?.(done, total);
     }
     return results;
+  };
+
+  const scoreSequences: Scorer["scoreSequences"] = async (sequences, options) =>
+    (await runAll(sequences, head, options)).map(({ nats, tokens }) => ({ nats, tokens }));
+
+  /** Both texts encoded as one, scored from the first token that the prompt alone would not begin with. */
+  const sequenceOf = (prompt: string, continuation: string): ScoredSequence => {
+    if (continuation === "") throw new UserError("score: expected text to score, got none; give a continuation");
+    const start = tokenizer.bosId === undefined ? [] : [tokenizer.bosId];
+    const encode = (text: string): number[] => tokenizer.encode(text, { addSpecialTokens: false });
+    const whole = encode(prompt + continuation);
+    const before = prompt === "" ? [] : encode(prompt);
+    const shared = before.findIndex((id, i) => whole[i] !== id);
+    const from = start.length + (shared < 0 ? before.length : shared);
+    return { ids: [...start, ...whole], from };
   };
 
   return {
@@ -164,19 +203,18 @@ export async function createScorer(
       return scoreSequences(sequences, options);
     },
     async scoreText(prompt, continuation, options) {
-      if (continuation === "") throw new UserError("score: expected text to score, got none; give a continuation");
-      const start = tokenizer.bosId === undefined ? [] : [tokenizer.bosId];
-      const encode = (text: string): number[] => tokenizer.encode(text, { addSpecialTokens: false });
-      const whole = encode(prompt + continuation);
-      const before = prompt === "" ? [] : encode(prompt);
-      const shared = before.findIndex((id, i) => whole[i] !== id);
-      const from = start.length + (shared < 0 ? before.length : shared);
-      const [score] = await scoreSequences([{ ids: [...start, ...whole], from }], options);
+      const [score] = await scoreSequences([sequenceOf(prompt, continuation)], options);
       return { ...score, bytes: Buffer.byteLength(continuation) };
+    },
+    async rateTexts(pairs, options) {
+      const sequences = pairs.map(({ prompt, continuation }) => sequenceOf(prompt, continuation));
+      const scores = await runAll(sequences, await rating(), options);
+      return scores.map((score, i) => ({ ...score, bytes: Buffer.byteLength(pairs[i].continuation) }));
     },
     async dispose() {
       await body.release();
       await head.release();
+      await (await ratingHead)?.release();
     },
   };
 }

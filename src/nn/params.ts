@@ -7,17 +7,21 @@ import { input } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
 import type { Shape } from "../tensor/shape.ts";
 
-/** How low-rank adapters beside linear layers take effect (2106.09685). */
-export interface LowRank {
-  /** alpha / rank. */
-  readonly scale: number;
-  /** Share of adapter inputs that are zeroed while training; 0 for none. */
-  readonly dropout: number;
+/**
+ * What a method adds to a model's layers while its graph is built: adapters of any kind. A hook sees the parameters at
+ * its place, where it looks for tensors of its own; where it has none, it gives `y` back. No architecture knows which
+ * modification it carries, and no modification which architecture carries it.
+ */
+export interface Modification {
+  /** A linear layer of the blocks: input x [..., I], own output y [..., O] -> the output that is used. */
+  linear?(p: Params, x: Tensor, y: Tensor): Tensor;
+  /** A sub-layer (attention, feed-forward): input x and own output y, [..., C] each -> what joins the residual sum. */
+  sublayer?(p: Params, x: Tensor, y: Tensor): Tensor;
 }
 
 export interface Params {
   readonly path: string;
-  readonly lowRank: LowRank;
+  readonly modification: Modification;
   get(name: string): Tensor;
   /** The tensor if the model has it: biases, adapters. */
   maybe(name: string): Tensor | undefined;
@@ -28,13 +32,13 @@ export interface Params {
 /** View a flat record of tensors as a tree. */
 export function paramsOf(
   tensors: Readonly<Record<string, Tensor>>,
-  lowRank: LowRank = { scale: 1, dropout: 0 },
+  modification: Modification = {},
   path = "",
 ): Params {
   const full = (name: string): string => (path === "" ? name : `${path}.${name}`);
   return {
     path,
-    lowRank,
+    modification,
     get(name) {
       const tensor = tensors[full(name)];
       if (!tensor) {
@@ -48,7 +52,7 @@ export function paramsOf(
       return tensor;
     },
     maybe: (name) => tensors[full(name)],
-    at: (name) => paramsOf(tensors, lowRank, full(name)),
+    at: (name) => paramsOf(tensors, modification, full(name)),
   };
 }
 

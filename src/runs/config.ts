@@ -14,7 +14,13 @@ export const streamConfigSchema = z.strictObject({
     .record(z.string(), z.unknown())
     .default({})
     .describe("options of the method, checked by its own schema"),
-  files: z.array(z.string().min(1)).min(1).describe("text files, learned in this order"),
+  task: z.string().min(1).optional().describe("name of a task; a stream of text files needs none"),
+  taskOptions: z.record(z.string(), z.unknown()).optional().describe("options of the task, checked by its own schema"),
+  files: z
+    .array(z.string().min(1))
+    .min(1)
+    .optional()
+    .describe("text files, learned in this order, where no task is named"),
   seed: z.int().min(0).max(0xffffffff).default(0).describe("seed of everything random"),
   holdout: z
     .number()

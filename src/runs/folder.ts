@@ -9,7 +9,7 @@ import { errorCode, readError, readJsonObject, writeFileAtomic } from "../checkp
 import { UserError } from "../errors.ts";
 import { openEventLog, readEvents } from "./event-log.ts";
 import type { RunEvent } from "./events.ts";
-import { acquireLock } from "./lock.ts";
+import { acquireLock, isLocked } from "./lock.ts";
 
 export interface RunFolder {
   readonly path: string;
@@ -44,6 +44,9 @@ const lockName = "run.lock";
 /** What a crash may leave before anything was saved. */
 const isDebris = (name: string): boolean =>
   name.startsWith(lockName) || (name.startsWith(".") && name.endsWith(".tmp"));
+
+/** Does a running process have this run folder open? */
+export const isOpenRun = (path: string): Promise<boolean> => isLocked(join(path, lockName));
 
 async function contents(path: string): Promise<string[] | undefined> {
   try {

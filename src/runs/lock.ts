@@ -145,3 +145,9 @@ export async function acquireLock(path: string, folder: string): Promise<Lock> {
   }
   throw new UserError(`openRunFolder: expected to take over the stale lock ${path}, got no turn; delete the file`);
 }
+
+/** Is the lock at `path` held by a process that runs? Only a look: the next moment may be different. */
+export async function isLocked(path: string): Promise<boolean> {
+  const holder = await readHolder(path);
+  return holder !== undefined && holder !== null && isAlive(holder);
+}

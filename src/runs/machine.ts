@@ -17,6 +17,17 @@ export function machineInfo(): MachineInfo {
   };
 }
 
+/** Bytes that this process holds now, and the most it ever held. */
+export interface MemoryUse {
+  readonly now: number;
+  readonly peak: number;
+}
+
+export const memoryUse = (): MemoryUse => ({
+  now: process.memoryUsage.rss(),
+  peak: process.resourceUsage().maxRSS * 1024,
+});
+
 /** The version in a package.json, or "absent": a missing optional part is no reason to fail. */
 function packageVersion(read: () => string): string {
   try {

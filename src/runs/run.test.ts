@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { fakeMethod, sampleTexts } from "../../tests/support/fake-method.ts";
+import { richTask, transparentMethod } from "../../tests/support/rich-stream.ts";
 import { UserError } from "../errors.ts";
 import type { RunResult } from "../eval/result.ts";
 import { textTask } from "../eval/tasks/text.ts";
@@ -94,7 +95,14 @@ describe("an unbroken run", () => {
       method: "fake",
       model: "m",
       seeds: [7],
+      metric: "bitsPerByte",
+      protocol: expect.stringContaining("never learned"),
+      probes: {},
+      diagnostics: { insides: null },
+      outsideRuntimeShare: null,
       cost: {
+        flops: null,
+        bytesPerDocument: 2048 / 3,
         tokens: textTask(sampleTexts()).topics.reduce((sum, topic) => sum + topic.documents[0].text.length, 0),
         bytes: 2048,
       },
@@ -104,6 +112,9 @@ describe("an unbroken run", () => {
       config: { method: "fake", holdout: 0.1 },
     });
     const { R, baseline } = result.matrix;
+    expect(result.scores).toEqual({ bitsPerByte: { R, baseline } });
+    expect(result.metrics).toMatchObject({ bitsPerByte: result.metrics.acc, rkr: null, baseRetention: null });
+    expect(result.cost.peakMB).toBeGreaterThan(20);
     expect(baseline).toHaveLength(3);
     expect(result.metrics.acc).toBeCloseTo(((R[2][0] ?? 0) + (R[2][1] ?? 0) + (R[2][2] ?? 0)) / 3, 12);
     expect(result.metrics.forgetting).toBeGreaterThan(0);
@@ -146,6 +157,76 @@ describe("an unbroken run", () => {
     const { matrix } = await resultIn("whole");
     expect((await resultIn("twin")).matrix).toEqual(matrix);
     expect((await resultIn("other")).matrix).not.toEqual(matrix);
+  });
+});
+
+const richSitting = { task: richTask(), createMethod: async () => transparentMethod({ seed: 7 }) };
+/** What must not depend on when a run was stopped. */
+const measured = ({ matrix, scores, probes, metrics, diagnostics, cost: { tokens, bytes } }: RunResult) => {
+  return { matrix, scores, probes, metrics, diagnostics, tokens, bytes };
+};
+
+describe("named scores, probes, diagnostics and costs", () => {
+  test("are in the result; the time inside the runtime is told from the rest", async () => {
+    let now = 0;
+    let inside = 0;
+    await sit("rich", {
+      ...richSitting,
+      // Each look at the clock is a second later, each look at the runtime a quarter.
+      clock: () => (now += 1000),
+      runtime: { seconds: () => (inside += 0.25) },
+      memory: () => ({ now: 50e6 + now, peak: 400e6 }),
+    });
+    const result = await resultIn("rich");
+    expect(Object.keys(result.scores)).toEqual(["share", "other"]);
+    expect(result.matrix.R).toEqual(result.scores.share.R);
+    expect(result.metrics.share).toBe(result.metrics.acc);
+    expect(result.metrics.baseRetention).toBe((result.probes.old.after[2] ?? 0) / (result.probes.old.before ?? 0));
+    expect(result.diagnostics.insides?.after).toHaveLength(3);
+    expect(result.diagnostics.insides?.after[1].drift[1].relativeL2).toBeGreaterThan(0);
+    // Three scores, two probes and a snapshot in each of four rows.
+    expect(result.durations.evaluate).toEqual([6, 6, 6, 6]);
+    const worked = [...result.durations.learn, ...result.durations.evaluate].reduce((a, b) => a + b);
+    const looks = worked + 4 + 3; // rows and topic starts as well
+    expect(result.outsideRuntimeShare).toBeCloseTo(1 - (0.25 * looks) / worked, 9);
+    // The process was larger before the run, so what it held counts.
+    expect(result.cost.peakMB).toBeGreaterThan(50);
+    expect(result.cost.peakMB).toBeLessThan(51);
+  });
+
+  test("the process's peak counts as soon as it grows, and floating-point operations when every receipt has them", async () => {
+    let peak = 400e6;
+    const counting = async (): Promise<Method> => {
+      const method = transparentMethod({ seed: 7 });
+      return {
+        ...method,
+        async *observe(...args) {
+          for await (const event of method.observe(...args)) {
+            if (event.type !== "receipt") yield event;
+            else yield { type: "receipt", receipt: { ...event.receipt, flops: 1e9 } };
+          }
+          peak = 500e6;
+        },
+      };
+    };
+    const memory = () => ({ now: 1e6, peak });
+    await sit("costs", { task: richTask(), createMethod: counting, memory, runtime: { seconds: () => 0 } });
+    const { cost, outsideRuntimeShare } = await resultIn("costs");
+    expect(cost).toMatchObject({ flops: 3e9, peakMB: 500 });
+    expect(outsideRuntimeShare).toBe(1);
+  });
+
+  test("stopped after any event and resumed, all are the same", async () => {
+    const whole = measured(await resultIn("rich"));
+    for (const stopAt of [0, 5, 6, 25, 28, 60]) {
+      const name = `rich-${stopAt}`;
+      const stop = new AbortController();
+      let seen = 0;
+      const onEvent = () => void (seen++ === stopAt && stop.abort());
+      await sit(name, { ...richSitting, signal: stop.signal, onEvent });
+      await sit(name, { ...richSitting, resume: true });
+      expect(measured(await resultIn(name))).toEqual(whole);
+    }
   });
 });
 
@@ -203,7 +284,7 @@ describe("stopping and going on", () => {
     expect((await resultIn("inside")).matrix).toEqual((await resultIn("whole")).matrix);
   });
 
-  test("after SIGKILL at random moments, again and again, gives the same matrix", async () => {
+  test("after SIGKILL at random moments, again and again, gives the same result", async () => {
     let kills = 0;
     const path = join(root, "killed");
     for (let sitting = 0; sitting < 40 && !existsSync(join(path, "result.json")); sitting++) {
@@ -212,13 +293,15 @@ describe("stopping and going on", () => {
         stdio: ["ignore", "pipe", "inherit"],
       });
       const gone = new Promise<NodeJS.Signals | null>((resolve) => child.once("exit", (_, signal) => resolve(signal)));
-      await new Promise((resolve) => child.stdout.once("data", resolve));
-      child.stdout.resume();
-      const timer = setTimeout(() => child.kill("SIGKILL"), 20 + Math.random() * 160);
+      // After a random number of its lines and not after a time: on a busy machine nothing might be done by then.
+      let lines = 1 + Math.floor(Math.random() * 30);
+      child.stdout.on("data", (data: Buffer) => {
+        lines -= data.toString().split("\n").length - 1;
+        if (lines <= 0) setTimeout(() => child.kill("SIGKILL"), Math.random() * 15);
+      });
       if ((await gone) === "SIGKILL") kills++;
-      clearTimeout(timer);
     }
-    expect((await resultIn("killed")).matrix).toEqual((await resultIn("whole")).matrix);
+    expect(measured(await resultIn("killed"))).toEqual(measured(await resultIn("rich")));
     expect(kills).toBeGreaterThan(1);
   }, 120_000);
 
@@ -306,7 +389,7 @@ describe("what goes wrong", () => {
     });
     const changed = textTask(sampleTexts(13));
     await expect(sit("parts", { resume: true, task: changed })).rejects.toThrow(
-      /expected the same texts .*got changed ones/,
+      /expected the same data .*got changed ones/,
     );
     await expect(sit("parts", { resume: true, configuration: { seed: 8, columns: "seen" } })).rejects.toThrow(
       /got another seed, columns \(seed was 7\)/,

@@ -4,21 +4,22 @@
  * state after every topic, so it can be stopped or killed at any moment and goes on to the same numbers.
  */
 import { isDeepStrictEqual } from "node:util";
-import { z } from "zod";
-import { advance, evaluateStream, matrixOf, noProgress } from "../eval/harness.ts";
-import type { StreamEvent, StreamProgress } from "../eval/harness.ts";
-import { metricsOf } from "../eval/metrics.ts";
+import { readBase } from "../eval/diagnostics.ts";
+import { advance, evaluateStream, noProgress } from "../eval/harness.ts";
 import { reportHtml } from "../eval/report.ts";
 import type { ReportRun, RunResult } from "../eval/result.ts";
+import { summarize } from "../eval/summary.ts";
 import type { Task } from "../eval/task.ts";
 import { UserError } from "../errors.ts";
-import type { Method, Receipt } from "../methods/method.ts";
+import type { Method } from "../methods/method.ts";
 import { parseStreamConfig } from "./config.ts";
 import type { StreamConfig } from "./config.ts";
 import { lossPoints } from "./events.ts";
 import type { RunEvent, RunEventBody } from "./events.ts";
 import type { RunFolder } from "./folder.ts";
-import { machineInfo, versionInfo } from "./machine.ts";
+import { machineInfo, memoryUse, versionInfo } from "./machine.ts";
+import type { MemoryUse } from "./machine.ts";
+import { addSeconds, loadSaved, type Saved, stateName } from "./progress.ts";
 import { safetensorsStore } from "./state.ts";
 import type { StateStore } from "./state.ts";
 
@@ -32,57 +33,14 @@ export interface StreamDeps {
   readonly states?: StateStore;
   readonly versions?: Readonly<Record<string, string>>;
   readonly machine?: Readonly<Record<string, string | number>>;
+  /** The method's runtime, to tell how much of the time was spent outside of it. */
+  readonly runtime?: { seconds(): number };
+  readonly memory?: () => MemoryUse;
   /** Aborting ends the run in a resumable state. */
   readonly signal?: AbortSignal;
 }
 
-const cells = z.array(z.number().nullable());
-
-/** progress.json: the harness's progress, what it belongs to, and the time it took. */
-const savedSchema = z.object({
-  fingerprint: z.string(),
-  /** Folder of the method's state after `learned` topics; null before the first. */
-  state: z.string().nullable(),
-  progress: z.object({
-    learned: z.int().min(0),
-    baseline: cells,
-    R: z.array(cells),
-    receipts: z.array(z.custom<Receipt>((value) => typeof value === "object" && value !== null)),
-  }),
-  seconds: z.object({ total: z.number(), learn: z.array(z.number()), evaluate: z.array(z.number()) }),
-});
-type Saved = z.infer<typeof savedSchema>;
-
-const stateName = (learned: number): string => `state-${learned}`;
 const checkpointName = (topic: number): string => `checkpoint-${topic}`;
-
-/** Reads progress.json and checks that it belongs to this task and is complete. */
-async function loadSaved(folder: RunFolder, task: Task): Promise<Saved | undefined> {
-  const value = await folder.readJson("progress.json");
-  if (value === undefined) return undefined;
-  const parsed = savedSchema.safeParse(value);
-  if (!parsed.success) {
-    const place = parsed.error.issues[0]?.path.map(String).join(".") ?? "";
-    throw new UserError(
-      `runStream: expected the progress of a run in ${folder.file("progress.json")}, got a wrong or missing ` +
-        `"${place}"; delete the folder and start again`,
-    );
-  }
-  const saved = parsed.data;
-  if (saved.fingerprint !== task.fingerprint) {
-    throw new UserError(
-      `runStream: expected the same texts as when ${folder.path} was started, got changed ones; ` +
-        "restore them, or start a new run in another folder",
-    );
-  }
-  if (saved.progress.learned > 0 && (saved.state === null || !(await folder.has(saved.state)))) {
-    throw new UserError(
-      `runStream: expected the method's state ${saved.state ?? stateName(saved.progress.learned)} in ${folder.path}, ` +
-        "got none (half deleted?); delete the folder and start again",
-    );
-  }
-  return saved;
-}
 
 /** What JSON keeps of a configuration: undefined options vanish in the file. */
 const plainConfig = (config: StreamConfig): StreamConfig => JSON.parse(JSON.stringify(config)) as StreamConfig;
@@ -121,44 +79,51 @@ export async function loadReportRun(folder: RunFolder): Promise<ReportRun> {
   return { result, losses: lossPoints(await folder.events()) };
 }
 
-/** Adds the time of one event: `elapsed` seconds of work to its kind, `wall` seconds (with saving) to the total. */
-function addSeconds(
-  seconds: Saved["seconds"],
-  event: StreamEvent,
-  { elapsed, wall, shift }: { elapsed: number; wall: number; shift: number },
-): Saved["seconds"] {
-  const add = (list: readonly number[], index: number) =>
-    Array.from({ length: Math.max(list.length, index + 1) }, (_, i) => (list[i] ?? 0) + (i === index ? elapsed : 0));
-  const total = seconds.total + wall;
-  if (event.type === "method" || event.type === "topic-learned") {
-    return { ...seconds, total, learn: add(seconds.learn, event.topic) };
-  }
-  if (event.type === "cell") return { ...seconds, total, evaluate: add(seconds.evaluate, event.row + shift) };
-  return { ...seconds, total };
-}
+const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
 function resultOf(config: StreamConfig, deps: StreamDeps, saved: Saved, method: Method, finished: number): RunResult {
   const { task, folder, versions = versionInfo(), machine = machineInfo() } = deps;
-  const matrix = matrixOf(task, saved.progress);
-  const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+  const { runtime, ...durations } = saved.seconds;
+  const { receipts, learned } = saved.progress;
+  const flops = receipts.map((receipt) => receipt.flops);
+  const documents = sum(task.topics.slice(0, learned).map((topic) => topic.documents.length));
+  const worked = sum(durations.learn) + sum(durations.evaluate);
   return {
     run: folder.name,
     task: task.name,
+    metric: task.metric,
+    protocol: task.protocol,
     method: method.name,
     model: config.model,
     seeds: [config.seed],
-    metrics: metricsOf(matrix),
+    ...summarize(task, saved.progress),
     cost: {
-      seconds: sum(saved.seconds.learn),
-      tokens: sum(saved.progress.receipts.map((receipt) => receipt.tokens)),
+      seconds: sum(durations.learn),
+      tokens: sum(receipts.map((receipt) => receipt.tokens)),
+      flops: flops.every((count) => count !== undefined) ? sum(flops) : null,
       bytes: method.bytes(),
+      bytesPerDocument: documents > 0 ? method.bytes() / documents : 0,
+      peakMB: saved.peakBytes / 1e6,
     },
-    matrix,
+    outsideRuntimeShare: runtime === null || worked <= 0 ? null : Math.max(0, 1 - runtime / worked),
     config,
     versions,
     machine,
-    durations: saved.seconds,
+    durations,
     finished: new Date(finished).toISOString(),
+  };
+}
+
+/**
+ * Largest memory during a run. The process's own peak counts as soon as it grows; until then it may stem from work
+ * before the run, and what the process holds at each event is taken.
+ */
+function memoryWatch(memory: () => MemoryUse): () => number {
+  const before = memory().peak;
+  let most = 0;
+  return () => {
+    const { now, peak } = memory();
+    return (most = Math.max(most, now, peak > before ? peak : 0));
   };
 }
 
@@ -168,7 +133,7 @@ function resultOf(config: StreamConfig, deps: StreamDeps, saved: Saved, method: 
  * The caller opens and closes the folder.
  */
 export async function* runStream(config: StreamConfig, deps: StreamDeps): AsyncGenerator<RunEvent> {
-  const { task, folder, clock = Date.now, states = safetensorsStore, signal } = deps;
+  const { task, folder, clock = Date.now, states = safetensorsStore, runtime, memory = memoryUse, signal } = deps;
   await checkConfig(config, folder);
   const loaded = await loadSaved(folder, task);
   const finished = (await folder.readJson("result.json")) as RunResult | undefined;
@@ -179,9 +144,11 @@ export async function* runStream(config: StreamConfig, deps: StreamDeps): AsyncG
   let saved: Saved = loaded ?? {
     fingerprint: task.fingerprint,
     state: null,
-    progress: noProgress as Saved["progress"],
-    seconds: { total: 0, learn: [], evaluate: [] },
+    progress: noProgress,
+    seconds: { total: 0, learn: [], evaluate: [], runtime: runtime ? 0 : null },
+    peakBytes: 0,
   };
+  const peakBytes = memoryWatch(memory);
   const log = async (body: RunEventBody): Promise<RunEvent> => {
     const event = { ...body, time: clock() };
     await folder.append(event);
@@ -202,6 +169,8 @@ export async function* runStream(config: StreamConfig, deps: StreamDeps): AsyncG
   try {
     // Only now: options that the method refuses leave nothing behind.
     if (folder.isNew) await folder.writeJson("config.json", plainConfig(config));
+    // What the base was like inside is read again from the method before it is restored: much less to keep than to do.
+    const base = saved.state === null ? undefined : await readBase(method, task.diagnosticTexts);
     if (saved.state !== null) await method.restore(await states.load(folder.file(saved.state)));
     yield await log({
       type: "run-start",
@@ -217,22 +186,31 @@ export async function* runStream(config: StreamConfig, deps: StreamDeps): AsyncG
       columns: config.columns,
       baseline: config.baseline,
       progress: saved.progress,
+      base,
       checkpoint: (topic) => folder.file(checkpointName(topic)),
       signal,
     });
     const shift = config.baseline ? 1 : 0;
     let workedUntil = clock();
     let countedUntil = workedUntil;
+    let runtimeUntil = runtime?.seconds() ?? 0;
     let outcome: Awaited<ReturnType<typeof events.next>>;
     try {
       for (outcome = await events.next(); !outcome.done; outcome = await events.next()) {
         const event = outcome.value;
         const now = clock();
-        const progress: StreamProgress = advance(saved.progress, event);
-        const times = { elapsed: (now - workedUntil) / 1000, wall: (now - countedUntil) / 1000, shift };
+        const inside = runtime?.seconds() ?? 0;
+        const progress = advance(saved.progress, event);
+        const times = {
+          elapsed: (now - workedUntil) / 1000,
+          wall: (now - countedUntil) / 1000,
+          runtime: runtime ? inside - runtimeUntil : null,
+          shift,
+        };
         const seconds = addSeconds(saved.seconds, event, times);
-        saved = { ...saved, progress: progress as Saved["progress"], seconds };
+        saved = { ...saved, progress, seconds, peakBytes: Math.max(saved.peakBytes, peakBytes()) };
         countedUntil = now;
+        runtimeUntil = inside;
         if (event.type === "topic-learned") {
           // The new state first, then the progress that names it, then the old state goes: whole at every moment.
           const name = stateName(progress.learned);
@@ -241,7 +219,7 @@ export async function* runStream(config: StreamConfig, deps: StreamDeps): AsyncG
           saved = { ...saved, state: name };
           await save();
           await tidy();
-        } else if (event.type === "cell") {
+        } else if ("row" in event) {
           await save();
         }
         yield await log(event);

@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { UserError } from "../errors.ts";
 import { type DType, float32Host, type HostTensor, int32Host, zerosHost } from "../tensor/dtype.ts";
 import {
@@ -41,6 +41,7 @@ import { randomStream } from "../tensor/random.ts";
 import type { Dim } from "../tensor/shape.ts";
 import { compileGraph } from "./compile.ts";
 import { createRuntime, jit } from "./runtime.ts";
+import type { Session } from "./session.ts";
 
 const runtime = createRuntime({ threads: 1 });
 afterAll(() => runtime.dispose());
@@ -429,4 +430,40 @@ test("jit compiles once per signature and feeds what the graph uses", async () =
     numbers((await f({ x: float32Host([n, 1], Array(n).fill(2)), w: float32Host([1, 1], [3]), unused })).y);
   expect([await run(1), await run(2), await run(2)]).toEqual([[6], [6, 6], [6, 6]]);
   expect(built).toBe(2);
+});
+
+test("seconds count the time in which programs run, overlapping ones once", async () => {
+  let now = 0;
+  const clock = vi.spyOn(performance, "now").mockImplementation(() => now);
+  const waits: (() => void)[] = [];
+  const session: Session = {
+    run: (_feeds, outputs) =>
+      new Promise((resolve) =>
+        waits.push(() => resolve(Object.fromEntries(outputs.map((name) => [name, float32Host([], [0])])))),
+      ),
+    release: async () => {},
+  };
+  const timed = createRuntime({ host: { create: async () => session, dispose: async () => {} } });
+  const program = await timed.compile({ y: square(input("x", "float32", [])) });
+  const feeds = { x: float32Host([], [1]) };
+  now = 1000;
+  const first = program.run(feeds);
+  now = 3000;
+  const second = program.run(feeds);
+  expect(timed.seconds()).toBe(2);
+  now = 4000;
+  waits[0]();
+  await first;
+  now = 5500;
+  waits[1]();
+  await second;
+  now = 9000;
+  expect(timed.seconds()).toBe(4.5);
+  const third = program.run(feeds);
+  now = 9250;
+  waits[2]();
+  await third;
+  expect(timed.seconds()).toBe(4.75);
+  clock.mockRestore();
+  await timed.dispose();
 });

@@ -8,6 +8,7 @@ import { dimTerms, type Dim, evaluateDim, formatShape, isStatic } from "../tenso
 import { type CompiledGraph, compileGraph, type InputSpec } from "./compile.ts";
 import type { OnnxValue } from "./onnx.ts";
 import { createSession, type Device, type HostTensors, type Session, type SessionOptions } from "./session.ts";
+import { type WorkerHost, workerHost } from "./worker.ts";
 
 export interface RuntimeOptions {
   /** Where to compute. Default "cpu". */
@@ -44,11 +45,25 @@ export interface Program {
   release(): Promise<void>;
 }
 
+/** Copies of one compiled graph that run side by side, each in a thread of its own. */
+export interface Replicas {
+  /** What they are fed from and write into shared memory is copied once, other arrays twice. */
+  readonly programs: readonly Program[];
+  /** target = the sum of `parts`, in this order; equally long and in shared memory. Every thread adds up a stretch. */
+  sum(target: Float32Array, parts: readonly Float32Array[]): Promise<void>;
+  /** Give all copies back; their threads wait for the next ones until the runtime is disposed. */
+  release(): Promise<void>;
+}
+
 export interface Runtime {
   readonly device: Device;
   readonly threads: number;
   /** Compile named outputs. Inputs named in `frozen` become initializers: slower to create, faster to run. */
   compile(outputs: Readonly<Record<string, Tensor>>, frozen?: HostTensors): Promise<Program>;
+  /** Compile `count` copies, which share the runtime's threads. */
+  replicate(outputs: Readonly<Record<string, Tensor>>, count: number): Promise<Replicas>;
+  /** Seconds during which at least one program ran: what is not in them is spent in this language. */
+  seconds(): number;
   dispose(): Promise<void>;
 }
 
@@ -93,10 +108,28 @@ function checkTarget(name: string, output: OnnxValue, value: HostTensor, sizes: 
   );
 }
 
+/** Adds up the time in which something is under way; what overlaps counts once. */
+function stopwatch(): { during<T>(work: () => Promise<T>): Promise<T>; seconds(): number } {
+  let under = 0;
+  let since = 0;
+  let milliseconds = 0;
+  return {
+    async during(work) {
+      if (under++ === 0) since = performance.now();
+      try {
+        return await work();
+      } finally {
+        if (--under === 0) milliseconds += performance.now() - since;
+      }
+    },
+    seconds: () => (milliseconds + (under > 0 ? performance.now() - since : 0)) / 1000,
+  };
+}
+
 function program(
   graph: CompiledGraph,
   outputs: readonly string[],
-  session: Session,
+  run: Session["run"],
   release: () => Promise<void>,
 ): Program {
   const fetches = graph.outputs.map(({ name }) => name);
@@ -126,7 +159,7 @@ function program(
         checkTarget(name, graph.outputs[i], into[name], sizes);
         targets[fetches[i]] = into[name];
       }
-      const results = await session.run(fed, fetches, targets);
+      const results = await run(fed, fetches, targets);
       return Object.fromEntries(outputs.map((name, i) => [name, results[fetches[i]]]));
     },
     release,
@@ -143,6 +176,8 @@ export function createRuntime({
   if (!Number.isInteger(threads) || threads < 1)
     throw new UserError(`runtime: expected 1 or more threads, got ${threads}`);
   const shared = new Map<string, { session: Promise<Session>; users: number }>();
+  const workers: WorkerHost[] = [];
+  const watch = stopwatch();
   return {
     device,
     threads,
@@ -162,12 +197,51 @@ export function createRuntime({
         await (await entry.session).release();
       });
       try {
-        return program(graph, Object.keys(outputs), await entry.session, release);
+        const session = await entry.session;
+        const run: Session["run"] = (...work) => watch.during(() => session.run(...work));
+        return program(graph, Object.keys(outputs), run, release);
       } catch (error) {
         if (shared.get(signature) === entry) shared.delete(signature);
         throw error;
       }
     },
+    async replicate(outputs, count) {
+      const graph = compileGraph(outputs, {}, device);
+      const options: SessionOptions = {
+        device,
+        threads: Math.max(1, Math.floor(threads / count)),
+        fixedSizes: graph.inputs.every(({ shape }) => isStatic(shape)),
+      };
+      while (workers.length < count) workers.push(workerHost());
+      const used = workers.slice(0, count);
+      const sessions = await allOrNone(
+        used.map((worker) => worker.create(graph.model, options)),
+        (session) => session.release(),
+      );
+      const names = Object.keys(outputs);
+      return {
+        programs: sessions.map((session) =>
+          program(graph, names, (...work) => watch.during(() => session.run(...work)), session.release),
+        ),
+        sum: (target, parts) =>
+          watch.during(async () => {
+            const stretch = Math.ceil(target.length / count);
+            const cut = (values: Float32Array, k: number) => values.subarray(k * stretch, (k + 1) * stretch);
+            await allOrNone(
+              used.map((worker, k) =>
+                worker.sum(
+                  cut(target, k),
+                  parts.map((part) => cut(part, k)),
+                ),
+              ),
+            );
+          }),
+        release: once(async () => {
+          await Promise.all(sessions.map((session) => session.release()));
+        }),
+      };
+    },
+    seconds: watch.seconds,
     async dispose() {
       const all = [...shared.values()];
       shared.clear();
@@ -175,9 +249,21 @@ export function createRuntime({
         entry.users = Number.POSITIVE_INFINITY; // programs given back later find nothing left to end
         await (await entry.session).release();
       }
-      await host.dispose();
+      await Promise.all([host, ...workers.splice(0)].map((one) => one.dispose()));
     },
   };
+}
+
+/** Waits for all, also when one fails: nothing is under way after that, and what succeeded is undone. */
+export async function allOrNone<T>(
+  work: readonly Promise<T>[],
+  undo: (result: T) => unknown = () => {},
+): Promise<readonly T[]> {
+  const settled = await Promise.allSettled(work);
+  const failed = settled.find((one) => one.status === "rejected");
+  if (!failed) return settled.map((one) => (one as PromiseFulfilledResult<T>).value);
+  await Promise.all(settled.map((one) => one.status === "fulfilled" && undo(one.value)));
+  throw failed.reason;
 }
 
 function once(action: () => Promise<void>): () => Promise<void> {

@@ -2,6 +2,7 @@
 import { parentPort } from "node:worker_threads";
 import { internal, UserError } from "../errors.ts";
 import { createSession, type HostTensors, isShared, type Session, type SessionOptions } from "./session.ts";
+import { sumArrays } from "./sum.ts";
 
 export type Request =
   | { readonly kind: "create"; readonly model: Uint8Array; readonly options: SessionOptions }
@@ -12,7 +13,8 @@ export type Request =
       readonly outputs: readonly string[];
       readonly into: HostTensors;
     }
-  | { readonly kind: "release"; readonly session: number };
+  | { readonly kind: "release"; readonly session: number }
+  | { readonly kind: "sum"; readonly target: Float32Array; readonly parts: readonly Float32Array[] };
 
 /** A request's number; that of a create request names its session from then on. */
 export interface Envelope {
@@ -30,6 +32,10 @@ const sessions = new Map<number, Session>();
 async function answer({ id, request }: Envelope): Promise<HostTensors> {
   if (request.kind === "create") {
     sessions.set(id, await createSession(request.model, request.options));
+    return {};
+  }
+  if (request.kind === "sum") {
+    sumArrays(request.target, request.parts);
     return {};
   }
   const session = sessions.get(request.session) ?? internal("runtime: the session was released");

@@ -6,8 +6,10 @@
 import { Worker } from "node:worker_threads";
 import { UserError } from "../errors.ts";
 import { type HostTensor, sizeOf } from "../tensor/dtype.ts";
+import { input } from "../tensor/functions.ts";
+import { compileGraph } from "./compile.ts";
 import type { SessionHost } from "./runtime.ts";
-import { copyInto, type HostTensors, isShared } from "./session.ts";
+import { copyInto, createSession, type HostTensors, isShared } from "./session.ts";
 import type { Envelope, Reply, Request } from "./worker-thread.ts";
 
 /** The thread's file lies beside this one: compiled, or a TypeScript source that a Node before 22.18 reads through tsx. */
@@ -22,11 +24,30 @@ function startThread(): Worker {
   });
 }
 
+let flushing: Promise<void> | undefined;
+
+/**
+ * The runtime switches slow denormal numbers off once per process, for the thread that creates the first session; a
+ * thread has from its start what the one that started it had. So the first session is made here, before any thread.
+ */
+function flushDenormals(): Promise<void> {
+  const nothing = (): Promise<void> => {
+    const { model } = compileGraph({ y: input("x", "float32", [1]) });
+    return createSession(model, { device: "cpu", threads: 1, fixedSizes: true }).then((session) => session.release());
+  };
+  return (flushing ??= nothing());
+}
+
 /** A tensor that may leave this thread, and its buffer when that is a copy to be handed over. */
 function packed(tensor: HostTensor): { tensor: HostTensor; buffers: ArrayBuffer[] } {
   if (isShared(tensor)) return { tensor, buffers: [] };
   const data = tensor.data.slice(0, sizeOf(tensor.shape)) as HostTensor["data"];
   return { tensor: { ...tensor, data }, buffers: [data.buffer as ArrayBuffer] };
+}
+
+export interface WorkerHost extends SessionHost {
+  /** target = the sum of `parts`, in this order; equally long and in shared memory. */
+  sum(target: Float32Array, parts: readonly Float32Array[]): Promise<void>;
 }
 
 export interface WorkerHostOptions {
@@ -35,7 +56,7 @@ export interface WorkerHostOptions {
 }
 
 /** A host whose sessions live in one worker thread, which starts with the first session and ends with `dispose`. */
-export function workerHost({ start = startThread }: WorkerHostOptions = {}): SessionHost {
+export function workerHost({ start = startThread }: WorkerHostOptions = {}): WorkerHost {
   const pending = new Map<number, { resolve: (results: HostTensors) => void; reject: (error: Error) => void }>();
   let thread: Worker | undefined;
   let ended: Error | undefined;
@@ -81,6 +102,7 @@ export function workerHost({ start = startThread }: WorkerHostOptions = {}): Ses
 
   return {
     async create(model, options) {
+      await flushDenormals();
       const created = send({ kind: "create", model, options });
       await created.results;
       const session = created.id;
@@ -109,6 +131,9 @@ export function workerHost({ start = startThread }: WorkerHostOptions = {}): Ses
           if (!ended) await send({ kind: "release", session }).results;
         },
       };
+    },
+    async sum(target, parts) {
+      await send({ kind: "sum", target, parts }).results;
     },
     async dispose() {
       end(new UserError("runtime: expected a live worker host, got one that was disposed; create another"));

@@ -7,6 +7,7 @@ import { input, mul, sum } from "../../src/tensor/functions.ts";
 import { gradients } from "../../src/tensor/grad.ts";
 import { randomStream } from "../../src/tensor/random.ts";
 import { dropout, linearLayer } from "../../src/nn/linear.ts";
+import { lowRankAdapters } from "../../src/nn/lora.ts";
 import { paramsOf, weightInputs } from "../../src/nn/params.ts";
 
 const runtime = createRuntime({ threads: 1 });
@@ -40,7 +41,7 @@ describe.each([{ inputFirst: false }, { inputFirst: true }])("h = W x + b + s B 
     };
     const tensors = weightInputs(shapes);
     const xs = input("x", "float32", [N, I]);
-    const y = linearLayer(xs, paramsOf(tensors, { scale: s, dropout: 0 }).at("l"), { inputFirst });
+    const y = linearLayer(xs, paramsOf(tensors, lowRankAdapters({ scale: s, dropout: 0 })).at("l"), { inputFirst });
     const names = Object.keys(tensors);
     const found = gradients(sum(mul(y, input("g", "float32", [N, O]))), [xs, ...names.map((name) => tensors[name])]);
     const program = await runtime.compile({

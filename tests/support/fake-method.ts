@@ -121,6 +121,25 @@ export function fakeMethod({
     async *generate() {
       yield "";
     },
+    // The byte it saw most often, once per byte of the question
+    async answer(queries, { signal, onProgress } = {}) {
+      signal?.throwIfAborted();
+      if (delay > 0) await sleep(delay);
+      const best = String.fromCharCode(counts.indexOf(Math.max(...counts)));
+      onProgress?.(queries.length, queries.length);
+      return queries.map(({ text }) => best.repeat(Buffer.byteLength(text)).trim());
+    },
+    async rate(pairs, { signal, onProgress } = {}) {
+      signal?.throwIfAborted();
+      if (delay > 0) await sleep(delay);
+      const best = counts.indexOf(Math.max(...counts));
+      onProgress?.(pairs.length, pairs.length);
+      return pairs.map(({ answer }) => {
+        const bytes = Buffer.from(` ${answer}`);
+        const correct = bytes.filter((byte) => byte === best).length;
+        return { nats: nats(bytes), tokens: bytes.length, bytes: bytes.length, correct };
+      });
+    },
     bytes: () => 256 * 8,
     async state() {
       return { tensors: { counts: { dtype: "float32", shape: [256], data: counts.slice() } }, json: { random } };

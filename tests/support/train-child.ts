@@ -6,6 +6,7 @@ import { pathToFileURL } from "node:url";
 import { packTokens } from "../../src/methods/batches.ts";
 import { createObjective } from "../../src/methods/objective.ts";
 import { train, type TrainResult } from "../../src/methods/train.ts";
+import { lowRankAdapters } from "../../src/nn/lora.ts";
 import { adamw } from "../../src/nn/optim.ts";
 import { cosine } from "../../src/nn/schedule.ts";
 import { createRuntime } from "../../src/runtime/runtime.ts";
@@ -43,7 +44,7 @@ export async function killableRun(folder: string, onStep?: (step: number) => voi
     ...model,
     weights: { ...model.weights, ...adapters },
     trainable: Object.keys(adapters),
-    lowRank: { scale: 2, dropout: 0.2 },
+    modification: lowRankAdapters({ scale: 2, dropout: 0.2 }),
     batchSize: batches.batchSize,
     contextLength: 12,
     seed: 5,

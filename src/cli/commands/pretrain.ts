@@ -8,11 +8,14 @@ import type { Command } from "commander";
 import { isObject, readError, readJsonObject } from "../../checkpoint/files.ts";
 import { UserError } from "../../errors.ts";
 import { formatCount, formatSeconds } from "../../eval/format.ts";
+import { worldSources } from "../../eval/tasks/world/curriculum.ts";
+import { worldPairSources } from "../../eval/tasks/world/pairs.ts";
 import { readTextFile } from "../../checkpoint/text.ts";
 import { parseRecipe, type Pretrained, pretrain, type Recipe } from "../../methods/pretrain.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { acquireLock } from "../../runs/lock.ts";
-import { type CardFile, exportModel } from "../export-model.ts";
+import type { CardFile } from "../card.ts";
+import { exportModel } from "../export-model.ts";
 import { shellWord } from "../output.ts";
 import { addEngineFlags, commandLine, type EngineFlags, openRuntime, type Session, shownPath } from "../session.ts";
 import { Interrupted } from "../signals.ts";
@@ -128,7 +131,14 @@ interface Training {
 /** Trains to the end, or throws `Interrupted` with the very command that goes on. */
 async function trained({ runtime, recipe, files, work, session }: Training): Promise<Pretrained> {
   const { progress, signal, argv } = session;
-  const events = pretrain({ runtime, recipe, files, folder: work, signal });
+  const events = pretrain({
+    runtime,
+    recipe,
+    files,
+    sources: { examples: worldSources(), pairs: worldPairSources() },
+    folder: work,
+    signal,
+  });
   let mean: number | undefined;
   for (let next = await events.next(); ; next = await events.next()) {
     if (next.done) {
@@ -172,7 +182,7 @@ export async function run(command: Command, session: Session): Promise<Record<st
     const data = await Promise.all(
       files.map(async (path) => ({ name: basename(path), bytes: (await stat(path)).size })),
     );
-    const card = await exportModel({
+    const { card, measured } = await exportModel({
       model,
       recipe,
       out: flags.out,
@@ -186,12 +196,17 @@ export async function run(command: Command, session: Session): Promise<Record<st
     output.print(
       `${recipe.name}: ${formatCount(result.tokens)} tokens in ${formatCount(result.steps)} steps, ${formatSeconds(result.seconds)}, loss ${result.finalLoss.toFixed(3)}`,
     );
-    if (card.validation)
-      output.print(
-        `${card.validation.total.bitsPerByte.toFixed(4)} bits per byte on ${validation.length} ${validation.length === 1 ? "file" : "files"} not trained on`,
-      );
+    for (const line of measured.lines) output.print(line);
     output.print(`model: ${output.style("cyan", shownPath(flags.out))}`);
-    return { command: "pretrain", name: recipe.name, folder: flags.out, ...result, corpus: model.corpus, ...card };
+    return {
+      command: "pretrain",
+      name: recipe.name,
+      folder: flags.out,
+      ...result,
+      corpus: model.corpus,
+      ...card,
+      ...measured.fields,
+    };
   } finally {
     await runtime.dispose();
     await lock.release();

@@ -71,9 +71,9 @@ test("topic names are file names, with folders or numbers where they clash", () 
 test("scores bits per byte of the held-out part, and the learned part never contains it", async () => {
   const files = sampleTexts();
   const task = textTask(files, { holdout: 0.2 });
-  expect(task).toMatchObject({ name: "text", direction: "lower", unit: "bits per byte" });
+  expect(task).toMatchObject({ name: "text", direction: "lower", unit: "bits per byte", metric: "bitsPerByte" });
   // The fresh fake method knows nothing: 256 equal bytes are 8 bits each.
-  expect(await task.evaluate(fakeMethod(), 1)).toBeCloseTo(8, 6);
+  expect((await task.evaluate(fakeMethod(), 1)).bitsPerByte).toBeCloseTo(8, 6);
   const seen: string[] = [];
   const spy = {
     ...fakeMethod(),
@@ -81,7 +81,7 @@ test("scores bits per byte of the held-out part, and the learned part never cont
       seen.push(prompt, text), { nats: Math.LN2 * 30, tokens: 3, bytes: 10 }
     ),
   };
-  expect(await task.evaluate(spy, 0)).toBeCloseTo(3, 12);
+  expect(await task.evaluate(spy, 0)).toEqual({ bitsPerByte: expect.closeTo(3, 12) });
   expect(seen[0]).toBe("");
   expect(files[0].text).toBe(task.topics[0].documents[0].text + seen[1]);
 });

@@ -4,11 +4,15 @@
  * The cut is at the paragraph boundary nearest to the wanted share, or at a line where paragraphs are too long.
  */
 import { createHash } from "node:crypto";
-import { basename, sep } from "node:path";
+import { readdir } from "node:fs/promises";
+import { basename, join, sep } from "node:path";
+import { z } from "zod";
+import { isFolder } from "../../checkpoint/files.ts";
+import { readTextFile, type TextFile } from "../../checkpoint/text.ts";
 import { internal, UserError } from "../../errors.ts";
-import type { TextFile } from "../../checkpoint/text.ts";
 import { bitsPerByte } from "../../models/score.ts";
 import type { Task, Topic } from "../task.ts";
+import { dataOption, defineTask } from "./definition.ts";
 
 export interface TextTaskOptions {
   /** Share of each file that is held out, between 0 and 0.5. */
@@ -110,10 +114,43 @@ export function textTask(files: readonly TextFile[], { holdout = defaultHoldout 
     direction: "lower",
     unit: "bits per byte",
     fingerprint: hash.digest("hex"),
+    metric: "bitsPerByte",
+    protocol: `log-likelihood of the last ${holdout} of each file, which is never learned`,
     async evaluate(method, topicIndex) {
       const part = parts[topicIndex] ?? internal(`textTask: no topic ${topicIndex} among ${parts.length}`);
       const score = await method.score("", part.heldOut);
-      return bitsPerByte(score);
+      return { bitsPerByte: bitsPerByte(score) };
     },
   };
 }
+
+const options = z.object({
+  data: dataOption("text files with commas between them, or a folder whose .txt files are learned in order of name"),
+  limit: z.int().min(1).optional().describe("most files; all unless given"),
+  holdout: z
+    .number()
+    .gt(0)
+    .max(0.5)
+    .default(defaultHoldout)
+    .describe("share of each file that is held out for scoring"),
+});
+
+/** The files that `data` means: those of a folder, or those named. */
+async function textPaths(data: string): Promise<string[]> {
+  if (!(await isFolder(data)))
+    return data
+      .split(",")
+      .map((path) => path.trim())
+      .filter((path) => path !== "");
+  const names = (await readdir(data)).filter((name) => name.endsWith(".txt")).sort();
+  if (names.length === 0) throw new UserError(`text: expected .txt files in ${data}, got none; name another folder`);
+  return names.map((name) => join(data, name));
+}
+
+export const text = defineTask({
+  name: "text",
+  summary: "text files one after another, scored in bits per byte of their held-out ends",
+  options,
+  create: async ({ data, limit, holdout }) =>
+    textTask(await Promise.all((await textPaths(data)).slice(0, limit).map(readTextFile)), { holdout }),
+});

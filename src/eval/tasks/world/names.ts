@@ -160,9 +160,11 @@ export function nameOf(kind: Kind, seed: number, index: number): string {
   if (index >= space.perWorld) internal(`names: ${kind} ${index} of at most ${space.perWorld} in a world`);
   const size = sizeOf(space);
   const radices = space.parts.map(({ length }) => length);
-  const once = scatter(BigInt(seed) * BigInt(space.perWorld) + BigInt(index), size, 0.618034);
+  // Each kind with shares of its own, so that the first river is not called like the first city
+  const share = 0.29 + 0.031 * kinds.indexOf(kind);
+  const once = scatter(BigInt(seed) * BigInt(space.perWorld) + BigInt(index), size, 0.618034 * (1 - share));
   const turned = numberOf(digitsOf(once, radices).reverse(), radices.toReversed());
-  const digits = digitsOf(scatter(turned, size, 0.414214), radices);
+  const digits = digitsOf(scatter(turned, size, 0.414214 + share), radices);
   return digits.map((digit, i) => space.parts[i][digit]).join("");
 }
 

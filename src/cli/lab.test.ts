@@ -1,0 +1,182 @@
+/** The laboratory on the command line: runs, their comparison, sweeps; what is refused; kills and going on. */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "@photostructure/sqlite";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { jsonOf, mneme } from "../../tests/support/cli.ts";
+import { writeTinyModel } from "../../tests/support/cli-model.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "mneme-lab-"));
+/** Many processes on a machine that may be slow. */
+const patient = { timeout: 300_000 };
+const lab = (args: readonly string[], options: Parameters<typeof mneme>[1] = {}) =>
+  mneme(args, { cwd: folder, ...options });
+const tokens = ["--task", "tokens", "--topics", "2", "--pairs", "4"];
+const engine = ["--model", "tiny", "--threads", "1", "--batch-size", "4"];
+const finetune = [...tokens, ...engine, "--method", "finetune"];
+
+beforeAll(() => writeTinyModel(join(folder, "tiny")));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Summary {
+  readonly metrics: Record<string, number | null>;
+  readonly matrix: { R: number[][] };
+}
+
+test("runs are measured, listed, shown, compared and reported", patient, async () => {
+  const tuned = await lab(["eval", ...finetune, "--seeds", "2", "--epochs", "30", "--tensorboard", "tb", "--json"]);
+  expect(tuned.stderr).toMatch(/finetune seed 1: learned range 2/);
+  expect(tuned.code).toBe(0);
+  expect(jsonOf(tuned)).toMatchObject({
+    run: "tokens-finetune-1",
+    task: "tokens",
+    method: "finetune",
+    model: "tiny",
+    seeds: [0, 1],
+    metrics: { exactMatch: expect.any(Number), nar: expect.any(Number), baseRetention: null },
+    intervals: { exactMatch: expect.any(Number) },
+    cost: { seconds: expect.any(Number), tokens: expect.any(Number), flops: expect.any(Number) },
+    matrix: { R: [expect.any(Array), expect.any(Array)], direction: "higher" },
+  });
+  expect(readdirSync(join(folder, "tb", "tokens-finetune-1")).sort()).toEqual(["seed-0", "seed-1"]);
+  const none = await lab(["eval", ...tokens, "--model", "tiny", "--method", "none", "--out", "runs/base"]);
+  expect(none.stdout).toMatch(/none on tokens, tiny, seed 0\n[\s\S]*before learning[\s\S]*folder: runs\/base\n/);
+  const other = await lab([
+    "eval",
+    ...tokens,
+    "--pairs",
+    "5",
+    "--model",
+    "tiny",
+    "--method",
+    "none",
+    "--out",
+    "runs/other",
+  ]);
+  expect(other.code).toBe(0);
+
+  const runs = await lab(["runs", "--json"]);
+  const listed = jsonOf(runs).runs as { name: string; status: string; config: object }[];
+  expect(listed.map(({ name, status }) => `${name} ${status}`).sort()).toEqual([
+    "base finished",
+    "other finished",
+    "tokens-finetune-1 finished",
+  ]);
+  expect((await lab(["runs"])).stdout).toMatch(
+    /^run +started +status[\s\S]*^base +\d{4}-\d\d-\d\d \d\d:\d\d +finished/m,
+  );
+  expect((await lab(["show", "tokens-finetune-1"])).stdout).toMatch(/methodOptions.epochs +30\n/);
+
+  const compared = await lab(["compare", "tokens-finetune-1", "base"]);
+  expect(compared.stdout).toMatch(/finetune \(2 seeds\) .* ± [\s\S]*exactMatch +tokenAccuracy/);
+  const apart = await lab(["compare", "tokens-finetune-1", "other", "--json"]);
+  expect(apart.code).toBe(2);
+  expect(jsonOf(apart)).toEqual({
+    error: expect.stringMatching(/^compare: expected runs of one task options/),
+    kind: "user",
+  });
+  const report = await lab(["report", "tokens-finetune-1", "base", "--out", "r.html", "--csv", "csv", "--json"]);
+  expect(jsonOf(report).wrote).toEqual(["r.html", "csv/methods.csv", "csv/runs.csv", "csv/scores.csv"]);
+  expect(readFileSync(join(folder, "r.html"), "utf8")).toContain("<!doctype html>");
+  // Without its folder a run is still in the database, and says so
+  rmSync(join(folder, "runs", "other"), { recursive: true });
+  expect((await lab(["runs"])).stdout).toMatch(/^other .* folder gone/m);
+  expect((await lab(["show", "other"])).code).toBe(0);
+  const gone = await lab(["eval", "--resume", "other"]);
+  expect(gone.stderr).toMatch(/expected run\.json in runs\/other, got none/);
+});
+
+test("bad input is one line and exit code 2", patient, async () => {
+  const later = new DatabaseSync(join(folder, "later.db"));
+  later.exec("CREATE TABLE migrations (name TEXT, applied TEXT); INSERT INTO migrations VALUES ('900-later', '')");
+  later.close();
+  const cases: [string[], RegExp][] = [
+    [["eval", "--task", "token", "--method", "none"], /--task <name>.*token.*did you mean tokens/],
+    [["eval", "--task", "tokens", "--method", "nine"], /--method <name>.*did you mean none/],
+    [["eval", "--task", "tokens"], /expected --method, got none/],
+    [["eval", ...tokens, "--method", "none", "--rank", "4"], /got --rank of lora; leave it out or add --method lora/],
+    [["eval", ...tokens, "--method", "none", "--test-limit", "4"], /got --test-limit of classify/],
+    [["eval", "--task", "squad", "--method", "none"], /expected --data for the task squad, got none/],
+    [["eval", ...tokens, "--method", "none", "--db", "later.db"], /from a newer version \(it has 900-later\)/],
+    [["eval", ...tokens, "--method", "none", "--model", "nowhere"], /nowhere/],
+    [["runs", "--db", "no.db"], /expected a database at no\.db, got none/],
+    [["sweep", ...finetune], /expected --grid, got none/],
+    [["sweep", ...finetune, "--grid", "epochs=1,x"], /values of epochs in the grid, got "x"/],
+    [["sweep", ...finetune, "--grid", "epochs=1", "--budget", "soon"], /such as 12, or a time such as 90s/],
+  ];
+  for (const [args, message] of cases) {
+    const result = await lab(args);
+    expect(result.stderr.trimEnd(), args.join(" ")).toMatch(message);
+    expect(result.stderr.trimEnd().split("\n").length, result.stderr).toBe(1);
+    expect(result.code).toBe(2);
+  }
+  expect(existsSync(join(folder, "no.db"))).toBe(false);
+  expect(existsSync(join(folder, "runs", "tokens-none-1"))).toBe(false);
+});
+
+test("a killed run goes on to the same numbers, also when the database is lost", patient, async () => {
+  const args = ["eval", ...finetune, "--epochs", "400"];
+  const whole = jsonOf(await lab([...args, "--out", "k/whole", "--db", "k/a.db", "--json"])) as unknown as Summary;
+  const killed = await lab([...args, "--out", "k/killed", "--db", "k/b.db"], {
+    interruptAt: /finetune 2\/2/,
+    kill: "SIGKILL",
+  });
+  expect(killed.signal).toBe("SIGKILL");
+  expect((await lab(["runs", "--db", "k/b.db"])).stdout).toMatch(/^killed .* stopped/m);
+  expect((await lab(["show", "killed", "--db", "k/b.db"])).stdout).toMatch(/seed 0: 1 of 2 topics learned/);
+  for (const end of ["", "-wal", "-shm"]) rmSync(join(folder, `k/b.db${end}`), { force: true });
+  const found = await lab(["runs", "--db", "k/b.db", "--reindex"]);
+  expect(found.stdout).toMatch(/read 2 runs from folders[\s\S]*^killed .* interrupted/m);
+  const resumed = await lab(["eval", "--resume", "killed", "--db", "k/b.db", "--threads", "1", "--json"]);
+  expect(resumed.stderr).toMatch(/going on after 1 of 2 topics/);
+  const summary = jsonOf(resumed) as unknown as Summary;
+  expect(summary.matrix).toEqual(whole.matrix);
+  expect(summary.metrics).toEqual(whole.metrics);
+  // The same --out with other options is another run
+  const other = await lab(["eval", ...finetune, "--epochs", "3", "--out", "k/killed", "--db", "k/b.db"]);
+  expect(other.stderr).toMatch(/got another methodOptions .*go on with --resume k\/killed/);
+  expect(other.code).toBe(2);
+});
+
+test("a run stopped by Ctrl-C names the command that goes on", patient, async () => {
+  const stopped = await lab(["eval", ...finetune, "--epochs", "2000", "--out", "c/run", "--db", "c/x.db", "--json"], {
+    interruptAt: /finetune 1\/2/,
+  });
+  expect(stopped.code).toBe(130);
+  expect(jsonOf(stopped)).toEqual({
+    interrupted: true,
+    resume: expect.stringMatching(/ eval --resume c\/run --db c\/x\.db$/),
+  });
+  expect((await lab(["runs", "--db", "c/x.db"])).stdout).toMatch(/^run .* interrupted/m);
+  const both = await lab(["eval", "--resume", "c/run", "--db", "c/x.db", "--epochs", "3"]);
+  expect(both.stderr).toMatch(/expected --resume alone/);
+});
+
+test("a sweep lists what failed, and after a kill goes on with what is left", patient, async () => {
+  const grid = ["--grid", "learningRate=0.01,1e12;epochs=20,200", "--objective", "tokenAccuracy", "--jobs", "2"];
+  const args = ["sweep", ...finetune, ...grid, "--out", "s/sweep", "--db", "s/x.db"];
+  const killed = await lab(args, { interruptAt: /trial \d finished/, kill: "SIGKILL" });
+  expect(killed.signal).toBe("SIGKILL");
+  const second = await lab([...args, "--json"]);
+  expect(second.stderr).toMatch(/going on after [1-3] of 4 trials/);
+  expect(second.code).toBe(2);
+  const result = jsonOf(second) as {
+    error: string;
+    best: { trial: number; options: object };
+    trials: { number: number; status: string; error: string | null; options: object }[];
+  };
+  expect(result.trials.map(({ status }) => status)).toEqual(["finished", "finished", "failed", "failed"]);
+  expect(result.trials[2].error).toMatch(/expected finite numbers/);
+  expect(result.error).toMatch(/expected 4 trials to finish, got 2 that failed \(3, 4\) beside 2 others/);
+  expect(result.best).toMatchObject({ options: { learningRate: 0.01 } });
+  // Moved together with its database it is still the same sweep
+  renameSync(join(folder, "s"), join(folder, "moved"));
+  const third = await lab(["sweep", "--resume", "sweep", "--db", "moved/x.db"]);
+  expect(third.stderr).toMatch(/going on after 4 of 4 trials/);
+  expect(third.stdout).toMatch(
+    /best by tokenAccuracy \(highest\): --learning-rate 0.01[\s\S]*trial 4 failed \(learningRate=1000000000000 epochs=200\)/,
+  );
+  const runs = await lab(["runs", "--db", "moved/x.db", "--all"]);
+  expect(runs.stdout).toMatch(/^sweep\/trial-001 .* finished/m);
+});

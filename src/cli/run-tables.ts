@@ -1,0 +1,153 @@
+/** Tables over runs for the terminal: what `runs`, `show` and `compare` print. */
+import { exists } from "../checkpoint/files.ts";
+import { UserError } from "../errors.ts";
+import { formatScore } from "../eval/format.ts";
+import type { ReportRun, RunResult } from "../eval/result.ts";
+import { type Group, groupRuns } from "../eval/report-groups.ts";
+import { type Column, costColumns, intervalOf, scoreColumns } from "../eval/tables.ts";
+import { lossPoints } from "../runs/events.ts";
+import { seedFolder } from "../runs/evaluation.ts";
+import { isOpenRun } from "../runs/folder.ts";
+import type { RunStore, StoredRun } from "../runs/store.ts";
+import { table } from "./output.ts";
+
+export type ShownStatus = StoredRun["status"] | "stopped" | "folder gone";
+
+/** The status as it is: a run that nobody works on any more has stopped, whatever was written when it was killed. */
+export async function statusOf(run: StoredRun): Promise<ShownStatus> {
+  if (!(await exists(run.folder))) return "folder gone";
+  if (run.status !== "running") return run.status;
+  for (const path of [run.folder, ...run.seeds.map((seed) => seedFolder(run.folder, seed))]) {
+    if (await isOpenRun(path)) return "running";
+  }
+  return "stopped";
+}
+
+/** A run as --json prints it: its number in the database says nothing outside of it. */
+export const plainRun = (run: StoredRun): Omit<StoredRun, "id"> & { id?: undefined } => ({ ...run, id: undefined });
+
+/** The finished results of a run, under its name. */
+export function reportRuns(store: RunStore, { id, name }: StoredRun): ReportRun[] {
+  return store.results(id).map(({ seed, result }) => ({
+    result: { ...result, run: name },
+    losses: lossPoints(store.events(id, seed)),
+  }));
+}
+
+/** Results of several runs; one without any is an error. */
+export function resultsOf(store: RunStore, runs: readonly StoredRun[], command: string): ReportRun[] {
+  return runs.flatMap((run) => {
+    const found = reportRuns(store, run);
+    if (found.length > 0) return found;
+    throw new UserError(
+      `${command}: expected finished runs, got ${run.name} without a result; go on with it: mneme eval --resume ${run.name}`,
+    );
+  });
+}
+
+/** What two results must share to stand in one table. */
+const comparable: readonly { what: string; of: (result: RunResult) => string }[] = [
+  { what: "task", of: ({ task }) => task },
+  { what: "protocol", of: ({ protocol }) => protocol },
+  { what: "unit", of: ({ matrix }) => `${matrix.unit}, ${matrix.direction} is better` },
+  { what: "topics", of: ({ matrix }) => matrix.topics.join(", ") },
+  { what: "task options", of: ({ config }) => JSON.stringify(config.taskOptions ?? config.files ?? null) },
+];
+
+/** Refuses results of different tasks or protocols: numbers that were taken differently never share a table. */
+export function checkComparable(results: readonly RunResult[], command: string): void {
+  const [first, ...others] = results;
+  for (const other of others) {
+    const difference = comparable.find(({ of }) => of(first) !== of(other));
+    if (difference) {
+      const { what, of } = difference;
+      throw new UserError(
+        `${command}: expected runs of one ${what}, got ${of(first)} (${first.run}) and ${of(other)} (${other.run}); ` +
+          "compare them separately",
+      );
+    }
+  }
+}
+
+/** A row per setting; with `spread`, the 95% interval over its seeds beside each mean. */
+function settingsTable(
+  groups: readonly Group[],
+  columns: readonly Column[],
+  { width, spread }: { width: number; spread: boolean },
+): string[] {
+  const cell = (group: Group, column: Column): string => {
+    const interval = intervalOf(group, column);
+    if (interval === null) return "–";
+    const half = interval.half === null || !spread ? "" : ` ± ${column.show(interval.half).replace("+", "")}`;
+    return column.show(interval.mean) + half;
+  };
+  const rows = groups.map((group) => [
+    group.runs.length > 1 ? `${group.label} (${group.runs.length} seeds)` : group.label,
+    ...columns.map((column) => cell(group, column)),
+  ]);
+  return columns.length === 0 ? [] : ["", ...wrapTable([["", ...columns.map(({ title }) => title)], ...rows], width)];
+}
+
+/** What was kept and learned, the task's own scores, and what it cost: a row per setting, an empty line before each. */
+export function comparisonTables(runs: readonly ReportRun[], width: number): string[] {
+  const groups = groupRuns(runs);
+  return [
+    ...settingsTable(groups, scoreColumns(groups), { width, spread: true }),
+    ...settingsTable(groups, namedColumns(runs), { width, spread: true }),
+    ...settingsTable(groups, costColumns(groups), { width, spread: false }),
+  ];
+}
+
+/** What each setting cost. */
+export function costTable(runs: readonly ReportRun[], width: number): string[] {
+  const groups = groupRuns(runs);
+  return settingsTable(groups, costColumns(groups), { width, spread: false });
+}
+
+/** Which method CER is relative to, by the default of the tables. */
+const relativeTo = (groups: readonly Group[]): Column | undefined =>
+  scoreColumns(groups).find(({ key }) => key === "cer");
+
+/**
+ * Numbers of a run that need another run beside it: its learning per second relative to full fine-tuning (CER), found
+ * among the finished runs of the same task and model, the latest that has it.
+ */
+export function relativeMetrics(store: RunStore, run: StoredRun): { cer: number | null } {
+  const own = reportRuns(store, run);
+  const setting = ({ task, model, config }: StoredRun) => JSON.stringify([task, model, config.taskOptions]);
+  const others = store.runs().filter((other) => other.status === "finished" && setting(other) === setting(run));
+  // Trials of sweeps have settings that nobody chose: only where there is nothing else
+  const chosen = [run, ...others.toSorted((a, b) => Number(a.name.includes("/")) - Number(b.name.includes("/")))];
+  for (const other of chosen) {
+    const groups = groupRuns(other.id === run.id ? own : [...own, ...reportRuns(store, other)]);
+    const column = relativeTo(groups);
+    if (column) return { cer: intervalOf(groups[0], column)?.mean ?? null };
+  }
+  return { cer: null };
+}
+
+/** The task's own scores at the end, such as exactMatch. */
+function namedColumns(runs: readonly ReportRun[]): Column[] {
+  const names = [...new Set(runs.flatMap(({ result }) => Object.keys(result.scores ?? {})))];
+  return names.map((name) => ({
+    key: name,
+    title: name,
+    value: ({ metrics }) => (typeof metrics[name] === "number" ? metrics[name] : null),
+    show: (value) => formatScore(value),
+  }));
+}
+
+/** A table whose columns go on below where they do not fit; the first column is repeated. */
+function wrapTable(rows: readonly (readonly string[])[], width: number): string[] {
+  const count = rows[0]?.length ?? 0;
+  const size = (column: number): number => Math.max(...rows.map((row) => row[column].length));
+  const lines: string[] = [];
+  for (let start = 1; start < count; ) {
+    let [end, used] = [start, size(0)];
+    while (end < count && (end === start || used + 2 + size(end) <= width)) used += 2 + size(end++);
+    const part = rows.map((row) => [row[0], ...row.slice(start, end)]);
+    lines.push(...table(part, { right: part[0].map((_, i) => i).slice(1) }));
+    start = end;
+  }
+  return lines;
+}

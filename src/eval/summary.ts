@@ -1,0 +1,88 @@
+/** From the measured rows of a stream to the tables and numbers of its result. */
+import { baseRetention, probeRatio, type ProbeScores } from "./comparison.ts";
+import { type Diagnostics, diagnosticsOf } from "./diagnostics.ts";
+import type { StreamProgress, StreamRow } from "./harness.ts";
+import { type Cell, mean, type Metrics, metricsOf, type ScoreMatrix } from "./metrics.ts";
+import type { NamedScores, Task } from "./task.ts";
+
+/** One named score as a matrix: R[i][j] and the row before learning. */
+type NamedMatrix = Pick<ScoreMatrix, "R" | "baseline">;
+
+/**
+ * The numbers of a run under plain names: those of the matrix, base retention, and for every named score of the task
+ * its mean over the learned topics in the last row.
+ */
+export type RunMetrics = Metrics & {
+  readonly baseRetention: Cell;
+  /** after / before of each probe, not turned around for "lower" ones. */
+  readonly probeRatios: Readonly<Record<string, Cell>>;
+  readonly [name: string]: Cell | readonly Cell[] | readonly string[] | Readonly<Record<string, Cell>>;
+};
+
+export interface StreamSummary {
+  readonly matrix: ScoreMatrix;
+  readonly scores: Readonly<Record<string, NamedMatrix>>;
+  readonly probes: Readonly<Record<string, ProbeScores>>;
+  readonly metrics: RunMetrics;
+  readonly diagnostics: Diagnostics;
+}
+
+const namesIn = (rows: readonly StreamRow[]): string[] => [
+  ...new Set(rows.flatMap(({ cells }) => cells.flatMap((scores) => Object.keys(scores ?? {})))),
+];
+
+const column = (cells: readonly (NamedScores | null)[], name: string): Cell[] =>
+  cells.map((scores) => scores?.[name] ?? null);
+
+/** Mean over the learned topics in the last row; topics that never have this score do not count. */
+function finalMean({ R }: NamedMatrix): Cell {
+  const last = R[R.length - 1] ?? [];
+  const learned = last.slice(0, R.length);
+  return mean(learned.filter((cell, j) => cell !== null || R.some((row) => row[j] !== null)));
+}
+
+/** The numbers of a run from its parts. */
+export function runMetrics(
+  matrix: ScoreMatrix,
+  scores: StreamSummary["scores"] = {},
+  probes: StreamSummary["probes"] = {},
+): RunMetrics {
+  const means = Object.fromEntries(Object.entries(scores).map(([name, one]) => [name, finalMean(one)]));
+  const probeRatios = Object.fromEntries(Object.entries(probes).map(([name, one]) => [name, probeRatio(one)]));
+  return { ...means, ...metricsOf(matrix), baseRetention: baseRetention(probes), probeRatios };
+}
+
+/** Summary of the finished rows of a progress. */
+export function summarize(task: Task, { baseline, rows }: StreamProgress): StreamSummary {
+  const finished = rows.filter(({ done }) => done);
+  const before = baseline.done ? baseline : null;
+  const matrixOf = (name: string): NamedMatrix => ({
+    R: finished.map(({ cells }) => column(cells, name)),
+    baseline: before && column(before.cells, name),
+  });
+  const matrix: ScoreMatrix = {
+    ...matrixOf(task.metric),
+    direction: task.direction,
+    unit: task.unit,
+    topics: task.topics.map((topic) => topic.name),
+  };
+  const names = namesIn(before ? [before, ...finished] : finished);
+  const scores = Object.fromEntries(names.map((name) => [name, matrixOf(name)]));
+  const probes = Object.fromEntries(
+    (task.probes ?? []).map(({ name, direction, unit }) => {
+      const after = finished.map((row) => row.probes[name] ?? null);
+      return [name, { before: before?.probes[name] ?? null, after, direction, unit }];
+    }),
+  );
+  const snapshots = {
+    before: before?.snapshot ?? null,
+    after: finished.map(({ snapshot }) => snapshot).filter((snapshot) => snapshot !== null),
+  };
+  return {
+    matrix,
+    scores,
+    probes,
+    metrics: runMetrics(matrix, scores, probes),
+    diagnostics: diagnosticsOf(matrix, snapshots),
+  };
+}

@@ -1,0 +1,64 @@
+/** What tasks of documents and questions have in common: topics of both, judged by exact match and F1 unless told. */
+import { internal } from "../../errors.ts";
+import type { Document, Method } from "../../methods/method.ts";
+import { answerTokens, askAll, type AskedQuestion, type AskingTask, probeTexts } from "../questions.ts";
+import type { EvaluateOptions, NamedScores } from "../task.ts";
+import { fingerprintOf } from "./records.ts";
+
+export interface AskedTopic {
+  readonly name: string;
+  readonly documents: readonly Document[];
+  /** At least one. */
+  readonly questions: readonly AskedQuestion[];
+}
+
+export interface AskingOptions {
+  readonly name: string;
+  readonly topics: readonly AskedTopic[];
+  readonly protocol: string;
+  /** Name of the score that fills R. Default exactMatch. */
+  readonly metric?: string;
+  /** Judges one topic; by default exact match and F1 of greedy answers. */
+  readonly evaluate?: (
+    method: Method,
+    questions: readonly AskedQuestion[],
+    options: EvaluateOptions & { maxTokens: number },
+  ) => Promise<NamedScores>;
+}
+
+async function exactAndF1(
+  method: Method,
+  questions: readonly AskedQuestion[],
+  options: EvaluateOptions & { maxTokens: number },
+): Promise<NamedScores> {
+  const { exactMatch, f1 } = await askAll(method, questions, options);
+  return { exactMatch, f1 };
+}
+
+/** The task of such topics, in their order; its unit is a share, higher is better. */
+export function askingTask({
+  name,
+  topics,
+  protocol,
+  metric = "exactMatch",
+  evaluate = exactAndF1,
+}: AskingOptions): AskingTask {
+  const questions = topics.flatMap((topic) => topic.questions);
+  const maxTokens = answerTokens(questions);
+  return {
+    name,
+    topics: topics.map((topic) => ({ name: topic.name, documents: topic.documents })),
+    direction: "higher",
+    unit: `share (${metric})`,
+    fingerprint: fingerprintOf(name, protocol, metric, topics),
+    metric,
+    protocol,
+    questions,
+    maxTokens,
+    diagnosticTexts: probeTexts(questions),
+    async evaluate(method, topicIndex, { signal } = {}) {
+      const topic = topics[topicIndex] ?? internal(`${name}: no topic ${topicIndex} among ${topics.length}`);
+      return evaluate(method, topic.questions, { signal, maxTokens });
+    },
+  };
+}

@@ -1,0 +1,39 @@
+/** How a task presents itself: a name, one schema of options from which flags and forms are derived, and its making. */
+import { z } from "zod";
+import { parseMethodOptions } from "../../methods/definition.ts";
+import type { Task } from "../task.ts";
+
+interface TaskDeps {
+  /** Ends the making of a task that takes long. */
+  readonly signal?: AbortSignal;
+}
+
+export interface TaskDefinition<S extends z.ZodObject = z.ZodObject> {
+  readonly name: string;
+  /** One line for lists. */
+  readonly summary: string;
+  /** Every option with its default and one line of help. */
+  readonly options: S;
+  /** Reads or makes the data. Equal options and equal files give equal tasks. */
+  create(options: z.output<S>, deps?: TaskDeps): Promise<Task>;
+}
+
+/**
+ * A definition for the catalogue: its file sees options with their types, callers give any record of them. They are
+ * checked, and those left out get their defaults.
+ */
+export function defineTask<S extends z.ZodObject>(definition: TaskDefinition<S>): TaskDefinition {
+  return {
+    ...definition,
+    create: async (given, deps) => definition.create(parseTaskOptions(definition, given) as z.output<S>, deps),
+  };
+}
+
+/** Resolve options with defaults; the error names the option, its rule and the ones there are. */
+export const parseTaskOptions = (
+  { name, options }: { readonly name: string; readonly options: z.ZodObject },
+  given: Readonly<Record<string, unknown>>,
+): Record<string, unknown> => parseMethodOptions({ name, options }, given);
+
+/** The option of tasks that read a file or folder. */
+export const dataOption = (what: string) => z.string(`expected ${what}, which --data names`).min(1).describe(what);

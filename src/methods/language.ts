@@ -1,0 +1,98 @@
+/**
+ * The face of a language model that all methods show: scoring, generation, batched answers, rated answers, a look
+ * inside. Every part is compiled on first use, since a method that only learns needs none of them.
+ */
+import type { Tokenizer } from "../checkpoint/tokenizer.ts";
+import { UserError } from "../errors.ts";
+import { answerTexts, textIds } from "../models/answer.ts";
+import { createDecoder, type Model } from "../models/decoder.ts";
+import { generateText } from "../models/generate.ts";
+import { createInspector, type Inspection, type Inspector } from "../models/inspect.ts";
+import { createScorer } from "../models/score.ts";
+import type { Runtime } from "../runtime/runtime.ts";
+import type { AnswerOptions, Inspected, RatedAnswer, Sampling, Score } from "./method.ts";
+
+export interface LanguageFaceOptions {
+  readonly runtime: Runtime;
+  readonly model: Model;
+  readonly tokenizer: Tokenizer;
+  /** Tokens that end a text. */
+  readonly eosIds: readonly number[];
+  /** true for weights that never change: faster. false (the default): training shows at once. */
+  readonly frozen?: boolean;
+}
+
+export interface LanguageFace {
+  score(prompt: string, continuation: string): Promise<Score>;
+  /** As `score`, of token ids from index `from` on; all that fits into the context is read at once. */
+  scoreIds(sequences: readonly { ids: readonly number[]; from: number }[]): Promise<{ nats: number; tokens: number }[]>;
+  generate(prompt: string, options?: Sampling): AsyncGenerator<string>;
+  /** Greedy answers to whole prompts (prompt.ts), in order. */
+  answer(prompts: readonly string[], options?: AnswerOptions): Promise<string[]>;
+  /** Likelihood of each answer after its whole prompt and one blank. */
+  rate(pairs: readonly { prompt: string; answer: string }[], options?: AnswerOptions): Promise<RatedAnswer[]>;
+  /** Texts longer than the context are cut there. */
+  inspect(texts: readonly string[], wanted: Inspected): Promise<Inspection[]>;
+  dispose(): Promise<void>;
+}
+
+export function languageFace({ runtime, model, tokenizer, eosIds, frozen = false }: LanguageFaceOptions): LanguageFace {
+  const scorer = lazy(() => createScorer(runtime, model, tokenizer, { frozen }));
+  const decoder = lazy(() => createDecoder(runtime, model, { frozen }));
+  /** Of the layers asked for last: diagnostics ask for the same ones again. */
+  let inspector: { key: string; made: Promise<Inspector> } | undefined;
+
+  const inspectorOf = async (wanted: Inspected): Promise<Inspector> => {
+    const key = JSON.stringify([wanted.hidden, wanted.attentions]);
+    if (inspector?.key === key) return inspector.made;
+    const old = inspector;
+    inspector = { key, made: createInspector(runtime, model, { ...wanted, frozen }) };
+    await (await old?.made)?.dispose();
+    return inspector.made;
+  };
+
+  return {
+    score: async (prompt, continuation) => (await scorer.get()).scoreText(prompt, continuation),
+    scoreIds: async (sequences) =>
+      (await scorer.get()).scoreSequences(sequences, { contextLength: model.geometry.context }),
+    async *generate(prompt, options) {
+      yield* generateText(await decoder.get(), tokenizer, prompt, { ...options, eosIds });
+    },
+    answer: async (prompts, options) => answerTexts(await decoder.get(), tokenizer, prompts, { ...options, eosIds }),
+    async rate(pairs, { signal, onProgress } = {}) {
+      const empty = pairs.findIndex(({ answer }) => answer.trim() === "");
+      if (empty >= 0) throw new UserError(`rate: expected an answer in every pair, got none in pair ${empty}; add one`);
+      const texts = pairs.map(({ prompt, answer }) => ({ prompt, continuation: ` ${answer.trim()}` }));
+      return (await scorer.get()).rateTexts(texts, {
+        contextLength: model.geometry.context,
+        signal,
+        onProgress,
+      });
+    },
+    async inspect(texts, wanted) {
+      const made = await inspectorOf(wanted);
+      const found: Inspection[] = [];
+      for (const text of texts) {
+        found.push(await made.inspect([textIds(tokenizer, text).slice(0, model.geometry.context)]));
+      }
+      return found;
+    },
+    async dispose() {
+      await decoder.made?.then((made) => made.dispose());
+      await scorer.made?.then((made) => made.dispose());
+      await inspector?.made.then((made) => made.dispose());
+    },
+  };
+}
+
+interface Lazy<T> {
+  get(): Promise<T>;
+  /** Set once `get` was called. */
+  made?: Promise<T>;
+}
+
+/** Compile on first use. */
+function lazy<T>(make: () => Promise<T>): Lazy<T> {
+  const holder: Lazy<T> = { get: () => (holder.made ??= make()) };
+  return holder;
+}

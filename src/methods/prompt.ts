@@ -1,0 +1,19 @@
+/**
+ * The project's one question prompt, in training as in asking: what differs between methods is what they know, never
+ * how they are asked. The answer is what follows up to the first line break; what was never stated is `unknown`.
+ */
+import type { Query } from "./method.ts";
+
+/** `Question: ...\nAnswer:`; the model goes on with a blank and the answer. */
+export const questionPrompt = (question: string): string => `Question: ${question}\nAnswer:`;
+
+/** The text from which a question with its answer is learned. */
+export const answeredQuestion = (question: string, answer: string): string => `${questionPrompt(question)} ${answer}\n`;
+
+/** What stands between documents, and between the last one and what is asked. */
+export const documentBreak = "\n\n";
+
+/** What the model goes on from when asked, after documents if there are any. */
+export function promptOf({ text, form = "question" }: Query, documents: readonly string[] = []): string {
+  return [...documents, form === "question" ? questionPrompt(text) : text].join(documentBreak);
+}

@@ -1,0 +1,188 @@
+/**
+ * An evaluation: one task, one method, one model, several seeds. Its folder holds `run.json` (what it is), one run
+ * folder `seed-S` for each seed, and `result.json` with the means once all seeds are done.
+ * It can be stopped or killed at any moment and goes on from its folder; the store is told what passes.
+ */
+import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
+import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { z } from "zod";
+import { errorCode, exists, readJsonObject, writeFileAtomic } from "../checkpoint/files.ts";
+import { UserError } from "../errors.ts";
+import type { RunResult } from "../eval/result.ts";
+import type { Task } from "../eval/task.ts";
+import type { Method } from "../methods/method.ts";
+import { parseStreamConfig, streamConfigSchema } from "./config.ts";
+import type { StreamConfig } from "./config.ts";
+import type { RunEvent } from "./events.ts";
+import { openRunFolder } from "./folder.ts";
+import { machineInfo, versionInfo } from "./machine.ts";
+import { recordRun } from "./record.ts";
+import { runName } from "./run-name.ts";
+import { runStream, type StreamDeps } from "./run.ts";
+import type { RunStore } from "./store.ts";
+import { summaryOf } from "./summary.ts";
+import type { Summary } from "./summary.ts";
+
+const options = z.record(z.string(), z.unknown());
+
+/** What an evaluation is asked to do. */
+export const planSchema = streamConfigSchema.pick({ model: true, method: true, columns: true, baseline: true }).extend({
+  kind: z.literal("eval").default("eval"),
+  task: z.string().min(1),
+  taskOptions: options.default({}),
+  methodOptions: options.default({}),
+  seeds: z.array(z.int().min(0).max(0xffffffff)).min(1),
+});
+export type EvaluationPlan = z.output<typeof planSchema>;
+
+/** run.json: the plan, and where and when it was begun. */
+const recordSchema = z.object({
+  plan: planSchema,
+  started: z.string(),
+  versions: options,
+  machine: options,
+});
+export type EvaluationRecord = z.output<typeof recordSchema>;
+
+export const recordName = "run.json";
+export const summaryName = "result.json";
+export const seedFolder = (folder: string, seed: number): string => join(folder, `seed-${seed}`);
+
+/** Reads run.json; undefined where there is none. */
+export async function loadRecord(folder: string): Promise<EvaluationRecord | undefined> {
+  const path = join(folder, recordName);
+  if (!(await exists(path))) return undefined;
+  const parsed = recordSchema.safeParse(await readJsonObject(path));
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new UserError(
+    `eval: expected what an evaluation is in ${path}, got a wrong or missing ${issue.path.join(".")}; ` +
+      "delete the folder and start again",
+  );
+}
+
+/**
+ * Makes the folder of an evaluation, or finds the one that was begun with the same plan.
+ * A folder with another plan or with something else is a UserError.
+ */
+export async function beginEvaluation(
+  folder: string,
+  plan: EvaluationPlan,
+  clock: () => number = Date.now,
+): Promise<EvaluationRecord> {
+  const plain = JSON.parse(JSON.stringify(plan)) as EvaluationPlan;
+  const before = await loadRecord(folder);
+  if (before) {
+    const keys = Object.keys({ ...before.plan, ...plain }) as (keyof EvaluationPlan)[];
+    const differing = keys.filter((key) => !isDeepStrictEqual(before.plan[key], plain[key]));
+    if (differing.length === 0) return before;
+    const [key] = differing;
+    throw new UserError(
+      `eval: expected the options that ${folder} was begun with, got another ${differing.join(", ")} ` +
+        `(${key} was ${JSON.stringify(before.plan[key])}); go on with --resume ${folder}, or use another folder`,
+    );
+  }
+  const found = await readdir(folder).catch((error: unknown): string[] => {
+    if (errorCode(error) === "ENOENT") return [];
+    throw error;
+  });
+  if (found.length > 0) {
+    throw new UserError(
+      `eval: expected a new or empty folder, or one of an evaluation, got ${folder} with ` +
+        `${found.slice(0, 5).join(", ")}; use another folder`,
+    );
+  }
+  const record = {
+    plan: plain,
+    started: new Date(clock()).toISOString(),
+    versions: versionInfo(),
+    machine: machineInfo(),
+  };
+  await mkdir(folder, { recursive: true });
+  await writeFileAtomic(join(folder, recordName), `${JSON.stringify(record, null, 2)}\n`);
+  return record;
+}
+
+/** The configuration of one seed's run. */
+export function seedConfig(plan: EvaluationPlan, seed: number, folder: string): StreamConfig {
+  const { model, method, methodOptions, task, taskOptions, columns, baseline } = plan;
+  const out = seedFolder(folder, seed);
+  return parseStreamConfig({ model, method, methodOptions, task, taskOptions, columns, baseline, seed, out });
+}
+
+export interface EvaluationDeps {
+  /** A folder that `beginEvaluation` has made. */
+  readonly folder: string;
+  readonly store: RunStore;
+  readonly task: Task;
+  /** A fresh method on its untouched base. */
+  createMethod(seed: number): Promise<Method>;
+  /** The methods' runtime, to tell how much of the time was spent outside of it. */
+  readonly runtime?: StreamDeps["runtime"];
+  readonly signal?: AbortSignal;
+  readonly clock?: () => number;
+}
+
+/** Takes back an evaluation in which nothing was done, such as one whose options the method refused. */
+async function discardUnused({ folder, store }: EvaluationDeps, id: number, seeds: readonly number[]): Promise<void> {
+  for (const seed of seeds) if (await exists(seedFolder(folder, seed))) return;
+  store.remove(id);
+  await rm(join(folder, recordName), { force: true });
+  await rmdir(folder).catch(() => undefined);
+}
+
+/** The result of one seed where its run is over. */
+export async function seedResult(folder: string, seed: number): Promise<RunResult | undefined> {
+  const path = join(seedFolder(folder, seed), "result.json");
+  return (await exists(path)) ? ((await readJsonObject(path)) as unknown as RunResult) : undefined;
+}
+
+/**
+ * Runs what is left of an evaluation, seed after seed, and yields its events. Returns the means over the seeds, or
+ * undefined when the signal stopped it.
+ */
+export async function* runEvaluation(
+  { plan, started, versions, machine }: EvaluationRecord,
+  deps: EvaluationDeps,
+): AsyncGenerator<{ seed: number; event: RunEvent }, Summary | undefined> {
+  const { folder, store, signal, clock = Date.now } = deps;
+  const { task, method, model, seeds } = plan;
+  const name = runName(folder, store.path);
+  const id = store.begin({ name, folder, task, method, model, seeds, config: plan, versions, machine, started });
+  const results: RunResult[] = [];
+  try {
+    for (const seed of seeds) {
+      const path = seedFolder(folder, seed);
+      const run = await openRunFolder(path, { resume: await exists(join(path, "config.json")) });
+      try {
+        const events = runStream(seedConfig(plan, seed, folder), {
+          task: deps.task,
+          createMethod: () => deps.createMethod(seed),
+          folder: run,
+          runtime: deps.runtime,
+          signal,
+          clock,
+        });
+        for await (const event of recordRun(store, { id, seed, folder: run, clock }, events)) {
+          yield { seed, event };
+          if (event.type === "interrupted") {
+            store.setStatus(id, "interrupted");
+            return undefined;
+          }
+          if (event.type === "result") results.push(event.result);
+        }
+      } finally {
+        await run.close();
+      }
+    }
+  } catch (error) {
+    store.setStatus(id, "failed");
+    await discardUnused(deps, id, seeds);
+    throw error;
+  }
+  const summary = summaryOf(name, results);
+  await writeFileAtomic(join(folder, summaryName), `${JSON.stringify(summary, null, 2)}\n`);
+  store.setStatus(id, "finished", new Date(clock()).toISOString());
+  return summary;
+}
