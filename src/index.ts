@@ -66,7 +66,20 @@ export { parseRecipe, pretrain, type Pretrained, type Recipe } from "./methods/p
 
 // Evaluation: tasks, the loop that fills R[i][j], metrics, reports.
 export type { NamedScores, Probe, Task, Topic } from "./eval/task.ts";
+export { taskNamed, tasks } from "./eval/tasks/index.ts";
 export { textTask } from "./eval/tasks/text.ts";
+export { createWorld, drift, edits, type Entity, type Fact, type Gap, type World } from "./eval/tasks/world/world.ts";
+export {
+  article,
+  biography,
+  chronicle,
+  questionOf,
+  twoHopQuestion,
+  twoHops,
+  unknownQuestion,
+  type Voice,
+  type WorldQuestion,
+} from "./eval/tasks/world/render.ts";
 export { readTextFile, type TextFile } from "./checkpoint/text.ts";
 export {
   advance,

@@ -1,5 +1,6 @@
 /**
  * trainStepRatio: PyTorch's time for a training step over ours, each at its best number of threads, in alternation.
+ * Ours trains as by default: two threads compute half a batch each.
  * `value` compares with PyTorch as it is installed; `tuned` with the kernels and layers that an expert can force.
  */
 import { createTrainSteps, TRAIN_BATCH, TRAIN_LENGTH } from "./gpt.ts";

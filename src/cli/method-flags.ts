@@ -94,6 +94,16 @@ function note(owners: readonly { entry: string; property: Property }[], entries:
   return ` (${presets.map(({ entry, preset }) => (preset === "" ? entry : `${entry}: ${preset}`)).join(", ")})`;
 }
 
+/** What an option does, once for all entries that mean the same by it. */
+function helpOf(owners: readonly { entry: string; property: Property }[], entries: number): string {
+  const meanings = [...new Set(owners.map(({ property }) => property.description ?? ""))];
+  const parts = meanings.map((meaning) => {
+    const same = owners.filter(({ property }) => (property.description ?? "") === meaning);
+    return `${meaning}${note(same, entries)}`;
+  });
+  return parts.join("; ");
+}
+
 /** --method or --task, and the options of all its entries. A plain flag that the command has already stays as it is. */
 function addCatalogueFlags(command: Command, { kind, entries }: Catalogue, { several }: { several: boolean }): void {
   const names = Object.keys(entries);
@@ -118,7 +128,7 @@ function addCatalogueFlags(command: Command, { kind, entries }: Catalogue, { sev
     if (new Set(found.map(({ property: { type } }) => type)).size > 1)
       internal(`method-flags: --${kebab(key)} has several types`);
     if (!command.options.some((option) => option.attributeName() === key)) {
-      const option = optionOf(kebab(key), property, `${property.description ?? ""}${note(found, names.length)}`);
+      const option = optionOf(kebab(key), property, helpOf(found, names.length));
       ownerOf.set(option, kind);
       command.addOption(option);
     }

@@ -2,8 +2,9 @@
 import { spawn } from "node:child_process";
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
+import { tasks } from "../eval/tasks/index.ts";
 import { methods } from "../methods/index.ts";
-import { addMethodFlags, methodOptions, propertiesOf } from "./method-flags.ts";
+import { addMethodFlags, addTaskFlags, methodOptions, propertiesOf, taskOptions } from "./method-flags.ts";
 import { createOutput, shellWord, table, wantsColour, wrap } from "./output.ts";
 import { clockTime, createProgress } from "./progress.ts";
 
@@ -96,7 +97,7 @@ describe("flags of methods", () => {
   test("every option of every method has one, with its help and default", () => {
     const command = new Command("learn");
     addMethodFlags(command, { several: false });
-    command.configureOutput({ getOutHelpWidth: () => 400 });
+    command.configureOutput({ getOutHelpWidth: () => 4000 });
     const help = command.helpInformation();
     for (const { name, options } of Object.values(methods)) {
       for (const [key, property] of Object.entries(propertiesOf(options))) {
@@ -106,8 +107,27 @@ describe("flags of methods", () => {
         expect(help).toContain(property.description as string);
       }
     }
-    expect(help).toContain("peak learning rate (finetune: 0.001, lora: 0.005)");
+    expect(help).toContain("peak learning rate (finetune: 0.001, lora: 0.005");
     expect(help).toContain("(lora: 8)");
+  });
+  test("tasks have theirs beside those of methods and of the command, which keep their names", () => {
+    const command = new Command("eval").exitOverride().configureOutput({ getOutHelpWidth: () => 4000 });
+    command.option("--topics <n>", "of the command");
+    addMethodFlags(command, { several: false });
+    addTaskFlags(command);
+    const help = command.helpInformation();
+    for (const [key, property] of Object.values(tasks).flatMap(({ options }) =>
+      Object.entries(propertiesOf(options)),
+    )) {
+      const taken = key === "topics" || Object.values(methods).some(({ options }) => key in options.shape);
+      if (!taken) expect(help, key).toContain(property.description as string);
+    }
+    command.parse(["--pairs", "7", "--topics", "9", "--tokens.data-seed", "3", "--rank", "2"], { from: "user" });
+    const { options } = taskOptions(command, "tokens");
+    expect(options).toEqual({ topics: 5, pairs: 7, dataSeed: 3 });
+    expect(methodOptions(command, ["lora"])[0].options).toMatchObject({ rank: 2 });
+    expect(() => taskOptions(command, "squad")).toThrow(/got --pairs of tokens; leave it out or add --task tokens/);
+    expect(() => taskOptions(new Command("eval"), "squad")).toThrow(/expected --data for the task squad, got none/);
   });
   test("defaults are the schema's, a flag is for every method that has it, --METHOD.FLAG for one", () => {
     const all = parse(

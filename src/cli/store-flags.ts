@@ -8,7 +8,7 @@ import { recordName } from "../runs/evaluation.ts";
 import { openStore, type RunStore } from "../runs/store.ts";
 
 /** Beside the folders of the runs. */
-export const defaultDatabase = join("runs", "mneme.db");
+const defaultDatabase = join("runs", "mneme.db");
 
 export interface StoreFlags {
   readonly db: string;

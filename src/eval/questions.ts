@@ -7,19 +7,11 @@
 import type { Tokenizer } from "../checkpoint/tokenizer.ts";
 import { oneLine } from "../checkpoint/files.ts";
 import { internal, UserError } from "../errors.ts";
-import type { AnswerOptions, Method, Query } from "../methods/method.ts";
+import type { AnswerOptions, Method } from "../methods/method.ts";
 import { promptOf } from "../methods/prompt.ts";
-import type { Task } from "./task.ts";
+import type { AskedQuestion, Task } from "./task.ts";
 
-export interface AskedQuestion {
-  /** Unique within a task. */
-  readonly id: string;
-  readonly query: Query;
-  /** At least one; any of them is right. "unknown" is an answer like another. */
-  readonly answers: readonly string[];
-  /** What it tests, for scores of their own. */
-  readonly kind?: string;
-}
+export type { AskedQuestion };
 
 /** A task whose questions can be looked at before anything is learned. */
 export interface AskingTask extends Task {

@@ -2,7 +2,7 @@
  * What a method is measured on: topics that come one after another, and named scores for each of them.
  * A stream of texts, questions with answers, edits of facts: each is one file in tasks/ that returns a Task.
  */
-import type { Document, Method } from "../methods/method.ts";
+import type { Document, Method, Query } from "../methods/method.ts";
 import type { Direction } from "./metrics.ts";
 
 /** One step of a stream: the documents that are learned together. How it is scored is the task's business. */
@@ -29,6 +29,16 @@ export interface Probe {
   evaluate(method: Method, options?: EvaluateOptions): Promise<number>;
 }
 
+export interface AskedQuestion {
+  /** Unique within a task. */
+  readonly id: string;
+  readonly query: Query;
+  /** At least one; any of them is right. "unknown" is an answer like another. */
+  readonly answers: readonly string[];
+  /** What it tests, for scores of their own. */
+  readonly kind?: string;
+}
+
 export interface Task {
   readonly name: string;
   /** In the order in which they are learned. Names are unique. */
@@ -44,6 +54,15 @@ export interface Task {
   readonly protocol: string;
   /** Scores of one topic with the method as it is now: the same names for every topic. Leaves the method unchanged. */
   evaluate(method: Method, topicIndex: number, options?: EvaluateOptions): Promise<NamedScores>;
+  /**
+   * Takes what only the untouched method can say, such as its answers before any edit. Called once on a fresh method,
+   * before it is restored or learns.
+   */
+  prepare?(method: Method, options?: EvaluateOptions): Promise<void>;
+  /** Everything that will be asked, so that a model without room for it is refused before it learns. */
+  readonly questions?: readonly AskedQuestion[];
+  /** Room for an answer, in tokens. */
+  readonly maxTokens?: number;
   /** Knowledge that the base had before. */
   readonly probes?: readonly Probe[];
   /** Fixed texts for the diagnostics (drift, attention entropy): at most 16 texts of at most 128 tokens. */

@@ -74,7 +74,7 @@ describe("mixedBatches", () => {
     expect(epochs[0]).not.toEqual(epochs[1]);
     for (const { tokens, weights } of rows.filter((row) => kindOf(row) === "texts").slice(0, 50)) {
       expect(tokens).toEqual(Array.from({ length: T + 1 }, (_, i) => tokens[0] + i));
-      expect(weights).toEqual(new Array(T).fill(1));
+      expect(weights).toEqual(Array.from({ length: T }, () => 1));
     }
   });
 
@@ -121,11 +121,11 @@ describe("mixedBatches", () => {
       for (const { tokens, weights } of rowsOf({ sources: { one: source }, shares: { one: 1 }, rowCount: 16 })) {
         expect(tokens[0]).toBe(END);
         expect(tokens.slice(1)).toEqual(Array.from({ length: T }, (_, i) => tokens[1] + i));
-        expect(weights).toEqual(new Array(T).fill(1));
+        expect(weights).toEqual(Array.from({ length: T }, () => 1));
       }
     const [{ tokens, weights }] = rowsOf({ sources: { exact }, shares: { exact: 1 }, rowCount: 8 });
-    expect(tokens).toEqual([END, ...new Array(T - 1).fill("x".charCodeAt(0)), END]);
-    expect(weights).toEqual([...new Array(T - 1).fill(0.5), 1]);
+    expect(tokens).toEqual([END, ...Array.from({ length: T - 1 }, () => "x".charCodeAt(0)), END]);
+    expect(weights).toEqual([...Array.from({ length: T - 1 }, () => 0.5), 1]);
   });
 
   it("leaves out sources without a share", () => {

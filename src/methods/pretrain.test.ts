@@ -184,9 +184,12 @@ describe("pretrain", () => {
     });
     const drivenTo = (given: Recipe, where: string, stopAt?: number) => {
       const controller = new AbortController();
-      return drive(pretrain({ runtime, recipe: given, files, sources, folder: where, signal: controller.signal }), (event) => {
-        if (event.type === "step" && event.step === stopAt) controller.abort();
-      });
+      return drive(
+        pretrain({ runtime, recipe: given, files, sources, folder: where, signal: controller.signal }),
+        (event) => {
+          if (event.type === "step" && event.step === stopAt) controller.abort();
+        },
+      );
     };
     await expect(run(join(root, "missing"), { with: mixed })).rejects.toThrow(
       "mixture: expected sources among texts, got songs; correct the recipe",
@@ -234,10 +237,7 @@ describe("parseRecipe", () => {
       { ...json, vocabulary: { size: 300, specialTokens: [] } },
       /^recipe: expected a valid vocabulary\.specialTokens, /,
     ],
-    [
-      { ...json, stages: [{ ...stage, learningRate: 0 }] },
-      /^recipe: expected a valid stages\.0\.learningRate, /,
-    ],
+    [{ ...json, stages: [{ ...stage, learningRate: 0 }] }, /^recipe: expected a valid stages\.0\.learningRate, /],
     [{ ...json, stages: [{ ...stage, tokens: "16M" }] }, /^recipe: expected a valid stages\.0\.tokens, /],
     [{ ...json, stages: [{ ...stage, epochs: 3 }] }, /^recipe: expected a valid stages\.0, .*"epochs"/],
     [{ ...json, model: {} }, /^recipe: expected a valid model\.model_type, /],

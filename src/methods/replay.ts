@@ -1,5 +1,5 @@
 /**
- * Experience replay (https://arxiv.org/abs/1902.10486, "ER"; the reservoir of its section 3): a sample of the rows of all past
+ * Experience replay (https://arxiv.org/abs/1902.10486, "ER" with a reservoir): a sample of the rows of all past
  * observations is kept, and a share of the rows of every training batch comes from it. All weights train.
  * Differs from the paper: a batch holds `share` of past rows instead of doubling in size, exactly so over an
  * observation, and many epochs are passed over the new rows; the past enters the reservoir only when an observation is

@@ -3,7 +3,7 @@
  * step leave several threads inside one operator waiting for each other, copies wait once per step.
  * The runtime takes no shared memory on Node 20, so weights and gradients are copied by each thread, 0.06 ms per MB.
  */
-import { internal } from "../errors.ts";
+import { internal, UserError } from "../errors.ts";
 import { allOrNone, type Runtime } from "../runtime/runtime.ts";
 import { type HostTensor, sizeOf } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/graph.ts";
@@ -13,27 +13,33 @@ type Floats = HostTensor<"float32">;
 
 /** Copies of weights beyond this are not made unasked. */
 const maxBytes = 2 ** 28;
+/** With fewer tokens per thread, starting and joining the threads costs what it gains (measured: even at 128). */
+const minTokens = 256;
 
 export interface ShardingOptions {
   readonly runtime: Runtime;
   readonly weights: Weights;
-  /** B rows. */
+  /** B rows of T tokens. */
   readonly batchSize: number;
+  readonly contextLength: number;
   /** As asked for; without it, as many as the runtime has threads. */
   readonly workers?: number;
 }
 
 /**
  * Threads that share a batch: what was asked for where that divides the batch, else 1; when nothing was, the most that
- * divide it. 1 for accelerators, and where the copies of large weights would take too much memory.
+ * divide it. 1 for accelerators, and unasked for short batches and where copies of the weights would take much memory.
  */
-export function shardCount({ runtime, weights, batchSize, workers }: ShardingOptions): number {
+export function shardCount({ runtime, weights, batchSize, contextLength, workers }: ShardingOptions): number {
+  if (workers !== undefined && !(Number.isInteger(workers) && workers > 0))
+    throw new UserError(`objective: expected 1 or more workers, got ${workers}; leave it out for the default`);
   if (runtime.device !== "cpu") return 1;
   if (workers !== undefined) return batchSize % workers === 0 ? workers : 1;
   const bytes = Object.values(weights).reduce((sum, { data }) => sum + data.byteLength, 0);
   let count = Math.min(runtime.threads, batchSize);
   while (batchSize % count !== 0) count--;
-  return count * bytes <= maxBytes ? count : 1;
+  const pays = (batchSize / count) * contextLength >= minTokens && count * bytes <= maxBytes;
+  return pays ? count : 1;
 }
 
 /** Arrays beside each other in one piece of shared memory. */

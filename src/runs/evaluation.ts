@@ -105,7 +105,7 @@ export async function beginEvaluation(
 }
 
 /** The configuration of one seed's run. */
-export function seedConfig(plan: EvaluationPlan, seed: number, folder: string): StreamConfig {
+function seedConfig(plan: EvaluationPlan, seed: number, folder: string): StreamConfig {
   const { model, method, methodOptions, task, taskOptions, columns, baseline } = plan;
   const out = seedFolder(folder, seed);
   return parseStreamConfig({ model, method, methodOptions, task, taskOptions, columns, baseline, seed, out });
@@ -130,12 +130,6 @@ async function discardUnused({ folder, store }: EvaluationDeps, id: number, seed
   store.remove(id);
   await rm(join(folder, recordName), { force: true });
   await rmdir(folder).catch(() => undefined);
-}
-
-/** The result of one seed where its run is over. */
-export async function seedResult(folder: string, seed: number): Promise<RunResult | undefined> {
-  const path = join(seedFolder(folder, seed), "result.json");
-  return (await exists(path)) ? ((await readJsonObject(path)) as unknown as RunResult) : undefined;
 }
 
 /**

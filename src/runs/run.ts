@@ -171,6 +171,7 @@ export async function* runStream(config: StreamConfig, deps: StreamDeps): AsyncG
     if (folder.isNew) await folder.writeJson("config.json", plainConfig(config));
     // What the base was like inside is read again from the method before it is restored: much less to keep than to do.
     const base = saved.state === null ? undefined : await readBase(method, task.diagnosticTexts);
+    await task.prepare?.(method, { signal });
     if (saved.state !== null) await method.restore(await states.load(folder.file(saved.state)));
     yield await log({
       type: "run-start",

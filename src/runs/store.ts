@@ -13,7 +13,7 @@ import type { RunEvent } from "./events.ts";
 import { below } from "./run-name.ts";
 import { migrate } from "./store-migrations.ts";
 
-export type RunStatus = "running" | "finished" | "interrupted" | "failed";
+type RunStatus = "running" | "finished" | "interrupted" | "failed";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -39,7 +39,7 @@ export interface StoredRun extends NewRun {
   readonly status: RunStatus;
 }
 
-export type TrialStatus = "queued" | "running" | "finished" | "failed";
+type TrialStatus = "queued" | "running" | "finished" | "failed";
 
 export interface StoredTrial {
   readonly number: number;
@@ -54,7 +54,7 @@ export interface StoredTrial {
   readonly seconds: number | null;
 }
 
-export interface StoredSweep {
+interface StoredSweep {
   readonly id: number;
   readonly name: string;
   readonly folder: string;

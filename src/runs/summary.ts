@@ -8,7 +8,7 @@ import type { Cell, ScoreMatrix } from "../eval/metrics.ts";
 import { flattened, groupRuns } from "../eval/report-groups.ts";
 import type { RunResult } from "../eval/result.ts";
 
-export type Numbers = Readonly<Record<string, number | null>>;
+type Numbers = Readonly<Record<string, number | null>>;
 
 export interface Summary {
   readonly run: string;

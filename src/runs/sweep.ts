@@ -69,7 +69,7 @@ export function trialPlan({ plan }: SweepPlan, setting: Setting): EvaluationPlan
 }
 
 /** The objective of a finished trial; null where its summary does not have it. */
-export function objectiveOf({ names }: Objective, { summary }: StoredTrial): number | null {
+function objectiveOf({ names }: Objective, { summary }: StoredTrial): number | null {
   const { metrics = {}, cost = {} } = (summary ?? {}) as { metrics?: object; cost?: object };
   const numbers = { ...cost, ...metrics } as Record<string, unknown>;
   const values = names.map((name) => numbers[name]);

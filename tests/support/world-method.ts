@@ -27,7 +27,9 @@ const objectsOf = ({ range }: Relation): string => {
 };
 
 const pattern = (text: string, slots: Readonly<Record<string, string>>): RegExp =>
-  new RegExp(`^${text.replace(/[.?]/g, "\\$&").replace(/\{(\w)\}/g, (_, slot: string) => `(?<${slot}>${slots[slot]})`)}$`);
+  new RegExp(
+    `^${text.replace(/[.?]/g, "\\$&").replace(/\{(\w)\}/g, (_, slot: string) => `(?<${slot}>${slots[slot]})`)}$`,
+  );
 
 /** The longest piece between the slots: what has it not is not of this core, and that is quickly seen. */
 const pieceOf = (core: string): string => core.split(/\{\w\}/).reduce((a, b) => (b.length > a.length ? b : a));

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { UserError } from "../../errors.ts";
 import { parseTaskOptions } from "../../eval/tasks/definition.ts";
+import { checkFits } from "../../eval/questions.ts";
 import { taskNamed } from "../../eval/tasks/index.ts";
 import { parseMethodOptions } from "../../methods/definition.ts";
 import { methodNamed } from "../../methods/index.ts";
@@ -83,6 +84,7 @@ export async function run(command: Command, session: Session): Promise<Record<st
     // Faults of the data show before anything is downloaded, loaded or written
     const task = await taskDefinition.create(taskOptions, { signal: session.signal });
     const model = await openModel(plan.model, session);
+    if (task.questions) checkFits(model.tokenizer, model.geometry.context, task.questions, task);
     const runtime = openRuntime(flags);
     try {
       const { folder, record } = await begin();

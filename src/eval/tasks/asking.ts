@@ -18,6 +18,8 @@ export interface AskingOptions {
   readonly protocol: string;
   /** Name of the score that fills R. Default exactMatch. */
   readonly metric?: string;
+  /** Room for an answer. Default: what the longest right one needs at two bytes a token. */
+  readonly maxTokens?: number;
   /** Judges one topic; by default exact match and F1 of greedy answers. */
   readonly evaluate?: (
     method: Method,
@@ -41,10 +43,10 @@ export function askingTask({
   topics,
   protocol,
   metric = "exactMatch",
+  maxTokens = answerTokens(topics.flatMap(({ questions }) => questions)),
   evaluate = exactAndF1,
 }: AskingOptions): AskingTask {
   const questions = topics.flatMap((topic) => topic.questions);
-  const maxTokens = answerTokens(questions);
   return {
     name,
     topics: topics.map((topic) => ({ name: topic.name, documents: topic.documents })),

@@ -10,7 +10,7 @@ import { askingTask } from "./asking.ts";
 import { defineTask } from "./definition.ts";
 import { knownWorld } from "./world/curriculum.ts";
 import { article, questionOf, unknownQuestion } from "./world/render.ts";
-import { askedOf, knownTexts, sample, testVoice, theKnownWorld } from "./world/stream.ts";
+import { answerRoom, askedOf, knownTexts, sample, testVoice, theKnownWorld } from "./world/stream.ts";
 import { createWorld, type World } from "./world/world.ts";
 import { promptOf } from "../../methods/prompt.ts";
 
@@ -69,6 +69,7 @@ export function worldBaseTask(given: Options): Task {
   const name = "base";
   const task = askingTask({
     name: "world-base",
+    maxTokens: answerRoom,
     topics: [{ name, documents: [{ id: "nothing", text: "\n", topic: name }], questions }],
     metric: "knows",
     protocol:

@@ -13,6 +13,7 @@ import { type AskedTopic, askingTask } from "./asking.ts";
 import { defineTask } from "./definition.ts";
 import { datedSentence, questionOf, sentence } from "./world/render.ts";
 import {
+  answerRoom,
   askedOf,
   documentsAbout,
   knownTexts,
@@ -43,7 +44,12 @@ type Options = z.output<typeof options>;
 type Change = { readonly old: Fact; readonly now: Fact };
 
 /** Documents that tell one change: dated statements, undated ones, and its question answered anew. */
-function documentsOf(changes: readonly Change[], name: string, { tellings, answered }: Options, seed: number): Document[] {
+function documentsOf(
+  changes: readonly Change[],
+  name: string,
+  { tellings, answered }: Options,
+  seed: number,
+): Document[] {
   const random = randomStream(seed, "world-drift", name);
   const voice = trainVoice(random);
   return changes.flatMap(({ now }) => {
@@ -100,6 +106,7 @@ export function worldDriftTask(given: Options): Task {
   });
   const task = askingTask({
     name: "world-drift",
+    maxTokens: answerRoom,
     topics: [first, ...later],
     protocol:
       "exactMatch: free greedy answers equal to what holds now, held-out forms; " +

@@ -15,6 +15,7 @@ import { defineTask } from "./definition.ts";
 import { knownWorld } from "./world/curriculum.ts";
 import { questionOf, sentence, twoHopQuestion, twoHops, unknownQuestion } from "./world/render.ts";
 import {
+  answerRoom,
   askedOf,
   commonKinds,
   knownTexts,
@@ -63,7 +64,8 @@ export function worldEditsTask({ edits: count, batch, statements, editSeed }: Op
       };
       ask(given, "efficacy");
       ask(questionOf(edit, testVoice(random)), "paraphrase");
-      const others = same.filter(({ relation }) => relation === edit.relation);
+      // One that has the new object by itself would be right for any reason
+      const others = same.filter(({ relation, object }) => relation === edit.relation && object !== edit.object);
       for (const other of sample(others, 2, random)) ask(questionOf(other, testVoice(random)), "neighbourhood");
       const [onward] = sample((edit.entity && onwards.get(edit.entity)) ?? [], 1, random);
       const inward = into.get(old.id);
@@ -78,6 +80,7 @@ export function worldEditsTask({ edits: count, batch, statements, editSeed }: Op
   const kinds = commonKinds(topics);
   const task = askingTask({
     name: "world-edits",
+    maxTokens: answerRoom,
     topics,
     metric: "paraphrase",
     protocol:

@@ -13,6 +13,7 @@ import { fingerprintOf } from "./records.ts";
 import { topics as allTopics } from "./world/phrases/fillers.ts";
 import { questionOf, twoHopQuestion, twoHops, unknownQuestion } from "./world/render.ts";
 import {
+  answerRoom,
   askedOf,
   commonKinds,
   documentsAbout,
@@ -67,6 +68,7 @@ export async function worldTopicsTask(given: z.output<typeof options>): Promise<
   const extra = Object.entries({ twoHop: "two-hop", unknown: "unknown" }).filter(([, kind]) => common.includes(kind));
   const task = askingTask({
     name: "world-topics",
+    maxTokens: answerRoom,
     topics,
     protocol:
       "exactMatch, f1: free greedy answers to questions on single facts in held-out forms, never seen in training; " +

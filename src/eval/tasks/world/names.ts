@@ -137,7 +137,7 @@ function scatter(n: bigint, size: bigint, share: number): bigint {
 
 /** Digits of n, the last part changing fastest; read backwards they are the number that is scattered once more. */
 function digitsOf(n: bigint, radices: readonly number[]): number[] {
-  const digits = new Array<number>(radices.length);
+  const digits = Array.from<number>({ length: radices.length });
   for (let i = radices.length - 1; i >= 0; i--) {
     const radix = BigInt(radices[i]);
     digits[i] = Number(n % radix);

@@ -109,18 +109,21 @@ const GRID = 4;
 /** Share of grids; the rest are facts linked by a name. */
 const GRID_SHARE = 0.5;
 
-/** A name in two: before its last word, or in the middle. */
-function halves(name: string, random: Random): readonly [string, string] {
-  const blank = name.lastIndexOf(" ");
-  const at = blank > 0 && random.uniform() < 0.5 ? blank : name.length >> 1;
+/** A name in two: in the middle of its first word (but an article), or before its last one. */
+function halves(name: string, inWord: boolean): readonly [string, string] {
+  const from = /^the /i.test(name) ? 4 : 0;
+  const blank = name.indexOf(" ", from);
+  const middle = from + (((blank < 0 ? name.length : blank) - from) >> 1);
+  const at = inWord || blank < 0 ? middle : name.lastIndexOf(" ");
   return [name.slice(0, at), name.slice(at)];
 }
 
 /** Facts of one relation about subjects whose names are put together from a few heads and tails. */
 function namesakes({ relations }: Indexed, random: Random): Fact[] {
   const facts = random.shuffle([...pick(relations, random)]);
+  const inWord = random.uniform() < 0.5;
   const [heads, tails] = [facts.slice(0, GRID), facts.slice(-GRID)].map((some) =>
-    some.map(({ subject }) => halves(subject.name, random)),
+    some.map(({ subject }) => halves(subject.name, inWord)),
   );
   const names = new Set(heads.flatMap(([head]) => tails.map(([, tail]) => head + tail)));
   return [...names].map((name) => {

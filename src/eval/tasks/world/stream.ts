@@ -31,6 +31,9 @@ export function sample<T>(items: readonly T[], count: number, random: Random): T
   return items.length <= count ? [...items] : random.shuffle([...items]).slice(0, count);
 }
 
+/** Tokens for an answer: invented names have more of them than words of a language. */
+export const answerRoom = 16;
+
 /** Kinds of questions that every topic has: only they can be scored, as a score is of all topics or of none. */
 export function commonKinds(topics: readonly { readonly questions: readonly AskedQuestion[] }[]): string[] {
   const kinds = new Set(topics.flatMap(({ questions }) => questions.map(({ kind }) => kind)));
@@ -105,7 +108,7 @@ function shareRight(name: string, questions: readonly AskedQuestion[]): Probe {
     async evaluate(method, options) {
       const given = await method.answer(
         questions.map(({ query }) => query),
-        options,
+        { maxTokens: answerRoom, ...options },
       );
       return given.filter((answer, i) => exactMatch(answer, questions[i].answers)).length / questions.length;
     },
