@@ -48,9 +48,11 @@ export interface PairBatchOptions {
   readonly seed: number;
 }
 
-/** Batches as a pure function of the step. */
-export function pairBatches(options: PairBatchOptions): { batchAt(step: number): PairBatch } {
-  const { tokenizer, sources, shares, batchSize: N, maxTokens, padId, seed } = options;
+/** The sources of a mixture, those with a share; all must be known. */
+export function mixedSources(
+  shares: Readonly<Record<string, number>>,
+  sources: Readonly<Record<string, PairSource>>,
+): string[] {
   const names = Object.keys(shares).filter((name) => shares[name] > 0);
   for (const name of names) {
     if (!Object.hasOwn(sources, name)) {
@@ -58,6 +60,13 @@ export function pairBatches(options: PairBatchOptions): { batchAt(step: number):
       throw new UserError(`mixture: expected sources among ${known}, got ${name}; correct the recipe`);
     }
   }
+  return names;
+}
+
+/** Batches as a pure function of the step. */
+export function pairBatches(options: PairBatchOptions): { batchAt(step: number): PairBatch } {
+  const { tokenizer, sources, shares, batchSize: N, maxTokens, padId, seed } = options;
+  const names = mixedSources(shares, sources);
   const total = names.reduce((all, name) => all + shares[name], 0);
   if (!(total > 0)) throw new UserError("mixture: expected a share above 0, got none; name a source");
   const draw = (random: Random): PairSource => {

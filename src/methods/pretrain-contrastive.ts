@@ -4,7 +4,7 @@ import { definitionFor } from "../models/index.ts";
 import type { EncoderDefinition } from "../models/model.ts";
 import { gpt2Rule, normal } from "../nn/init.ts";
 import { randomStream } from "../tensor/random.ts";
-import { createContrastiveObjective, pairBatches, type PairSource } from "./contrastive.ts";
+import { createContrastiveObjective, mixedSources, pairBatches, type PairSource } from "./contrastive.ts";
 import { type Corpus, type PretrainObjective, textsOf } from "./pretrain-objective.ts";
 import type { ContrastiveRecipe } from "./pretrain-recipe.ts";
 import { sentencePairs } from "./sentence-pairs.ts";
@@ -38,7 +38,7 @@ export const contrastive: PretrainObjective<ContrastiveRecipe> = {
   /** As many sentences of each source, so that texts do not crowd out the names of worlds. */
   async *vocabularyTexts({ seed, vocabulary, stages: [{ mixture }] }, corpus) {
     const sources = await sourcesOf(corpus);
-    for (const name of Object.keys(mixture).filter((one) => one in sources))
+    for (const name of mixedSources(mixture, sources))
       for (let i = 0; i < vocabulary.examples; i++)
         yield sources[name]
           .pairs(randomStream(seed, "vocabulary", name, i), VOCABULARY_PAIRS)

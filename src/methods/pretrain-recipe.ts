@@ -63,6 +63,8 @@ const schemas = {
   }),
   contrastive: z.strictObject({
     ...shared,
+    /** Made from pairs only, so there must be some. */
+    vocabulary: shared.vocabulary.extend({ examples: z.number().int().positive().default(400) }),
     objective: z.literal("contrastive"),
     stages: z.array(contrastiveStage).min(1),
   }),

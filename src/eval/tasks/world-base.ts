@@ -64,7 +64,7 @@ function knownQuestions({ count, firstWorld }: Options): AskedQuestion[] {
   ];
 }
 
-export function worldBaseTask(given: Options): Task {
+function worldBaseTask(given: Options): Task {
   const questions = [...knownQuestions(given), ...readingQuestions(given)];
   const name = "base";
   const task = askingTask({

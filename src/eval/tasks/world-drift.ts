@@ -72,7 +72,7 @@ function documentsOf(
 }
 
 /** Steps of change; a fact changes at most once in the stream. */
-export function worldDriftTask(given: Options): Task {
+function worldDriftTask(given: Options): Task {
   const world = createWorld({ seed: given.world, people: given.people });
   const all = drift(world, { share: Math.min(1, given.share * given.steps) });
   const perStep = Math.floor(all.length / given.steps);

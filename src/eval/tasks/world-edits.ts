@@ -36,7 +36,7 @@ const options = z.object({
 
 type Options = z.output<typeof options>;
 
-export function worldEditsTask({ edits: count, batch, statements, editSeed }: Options): Task {
+function worldEditsTask({ edits: count, batch, statements, editSeed }: Options): Task {
   const world = theKnownWorld();
   const random = randomStream(knownWorld.seed, "world-edits", editSeed);
   const changes = edits(world, { count, seed: editSeed });

@@ -42,7 +42,7 @@ const options = z.object({
 });
 
 /** The stream of one new world. */
-export async function worldTopicsTask(given: z.output<typeof options>): Promise<Task> {
+async function worldTopicsTask(given: z.output<typeof options>): Promise<Task> {
   const world = createWorld({ seed: given.world, people: given.people });
   const hops = twoHops(world);
   const topics = allTopics.map((name): AskedTopic => {

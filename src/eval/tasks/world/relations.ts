@@ -69,7 +69,6 @@ const specialities = words(
 
 type Spec = readonly [id: RelationId, subject: Kind, range: Range, topics: readonly Topic[], changes?: "changes"];
 
-const people: readonly Topic[] = ["science", "sport", "business", "art", "travel"];
 const specs: readonly Spec[] = [
   ["birthplace", "person", { entity: "city" }, ["science", "art", "sport", "travel"]],
   ["birthYear", "person", year, ["science", "business", "travel"]],
@@ -128,5 +127,3 @@ export const topicOfKind: Readonly<Record<Exclude<Kind, "person" | "river">, Top
 /** Relations that a subject of this kind and topic has. */
 export const relationsFor = (kind: Kind, topic: Topic): readonly Relation[] =>
   relations.filter(({ subject, topics }) => subject === kind && (kind !== "person" || topics.includes(topic)));
-
-export { people as personTopics };

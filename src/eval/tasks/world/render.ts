@@ -35,7 +35,7 @@ export interface WorldQuestion {
 }
 
 /** The answer to what was never stated. */
-export const unknown = "unknown";
+const unknown = "unknown";
 
 /** The forms of a split, listed once per relation. */
 function splitForms(list: (phrases: Phrases) => Form[]): (phrases: Phrases, voice: Voice) => Form {
