@@ -1,7 +1,7 @@
 // The example of the README, to be run from the repository: npx tsx examples/quickstart.ts
 import { createRuntime, loadModel, methodNamed, parseMethodOptions, resolveModel } from "../src/index.ts";
 
-const model = await loadModel((await resolveModel("mneme-tiny")).folder);
+const model = await loadModel((await resolveModel("mneme-base")).folder);
 const runtime = createRuntime();
 const lora = methodNamed("lora");
 const method = await lora.create(model, parseMethodOptions(lora, { rank: 4, epochs: 2 }), { runtime, seed: 1 });

@@ -20,8 +20,8 @@ test("the README shows the quick start", () => {
   expect(body(shown)).toBe(body(read("examples/quickstart.ts")));
 });
 
-const embedded = existsSync(`${root}models/mneme-tiny/model.safetensors`);
-if (!embedded) console.log("skipped: the quick start needs models/mneme-tiny, which is not there");
+const embedded = existsSync(`${root}models/mneme-base/model.safetensors`);
+if (!embedded) console.log("skipped: the quick start needs models/mneme-base, which is not there");
 
 test.skipIf(!embedded)("the quick start learns and generates", () => {
   const { status, stdout, stderr } = spawnSync(

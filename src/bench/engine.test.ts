@@ -2,17 +2,17 @@ import { expect, test } from "vitest";
 import { gpt2 } from "../models/gpt2.ts";
 import { sizeOf } from "../tensor/dtype.ts";
 import { createCopier } from "./copy.ts";
-import { engineMeasures, runEngineBench } from "./engine.ts";
+import { engineBench } from "./engine.ts";
 import { createTrainSteps, trainConfig } from "./gpt.ts";
 
 test("an unknown measure is refused before anything runs", async () => {
-  await expect(runEngineBench({ only: ["loadMs", "loudMs"] })).rejects.toThrow(
-    `bench engine: expected measures among ${engineMeasures.join(", ")}, got loudMs; correct the name`,
+  await expect(engineBench.run({ only: ["loadMs", "loudMs"] })).rejects.toThrow(
+    `bench engine: expected measures among ${engineBench.measures.join(", ")}, got loudMs; correct the name`,
   );
 });
 
 test("a result says when, where and with what it was measured", async () => {
-  const result = await runEngineBench({ only: [], now: () => new Date("2030-01-02T03:04:05Z") });
+  const result = await engineBench.run({ only: [], now: () => new Date("2030-01-02T03:04:05Z") });
   expect(result).toMatchObject({ date: "2030-01-02T03:04:05.000Z", quick: false });
   expect(Object.keys(result)).toEqual(["date", "quick", "machine", "versions"]);
   expect(JSON.parse(JSON.stringify(result))).toEqual(result);
@@ -20,7 +20,7 @@ test("a result says when, where and with what it was measured", async () => {
 
 test("what cannot be measured says why, and the rest goes on", async () => {
   const lines: string[] = [];
-  const result = await runEngineBench({
+  const result = await engineBench.run({
     only: ["coldStartMs"],
     model: "/nowhere",
     quick: true,
@@ -31,7 +31,7 @@ test("what cannot be measured says why, and the rest goes on", async () => {
 });
 
 test("an aborted run measures nothing more", async () => {
-  await expect(runEngineBench({ signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
+  await expect(engineBench.run({ signal: AbortSignal.abort(new Error("enough")) })).rejects.toThrow("enough");
 });
 
 test("the model that trains is the peer's, and its steps learn", async () => {

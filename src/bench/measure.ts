@@ -2,7 +2,7 @@
 import { freemem } from "node:os";
 import { setTimeout } from "node:timers/promises";
 
-interface MeasureOptions {
+export interface MeasureOptions {
   /** Fewer repeats: shows that it runs, not what is true. */
   readonly quick: boolean;
   /** A checkpoint folder for measures of a whole model. */

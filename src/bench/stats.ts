@@ -1,7 +1,7 @@
 /** Many timings as one honest figure: a median with its range and how often it was measured. */
 import { internal } from "../errors.ts";
 
-interface Spread {
+export interface Spread {
   readonly median: number;
   readonly min: number;
   readonly max: number;

@@ -1,9 +1,8 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import fsPromises from "node:fs/promises";
-import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { onFullDisk } from "../../tests/support/full-disk.ts";
 import { UserError } from "../errors.ts";
 import { readJsonObject, sha256File, writeFileAtomic } from "./files.ts";
 
@@ -54,27 +53,11 @@ describe("writeFileAtomic", () => {
   test("disk full: one line, old file intact, no temporary file", async () => {
     const path = join(folder, "a");
     writeFileSync(path, "old");
-    // The file system's own answer when it is full, after it has taken the first few bytes.
-    const original = fsPromises.open;
-    fsPromises.open = async (...parameters) => {
-      const handle = await original(...parameters);
-      const write = handle.write.bind(handle);
-      let calls = 0;
-      handle.write = (async (bytes: Uint8Array, at: number) => {
-        if (calls++ > 0) throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
-        return write(bytes, at, 3);
-      }) as typeof handle.write;
-      return handle;
-    };
-    syncBuiltinESMExports();
-    try {
+    await onFullDisk(3, async () => {
       const error = await failure(writeFileAtomic(path, "the new content"));
       expect(error).toBeInstanceOf(UserError);
       expect(error.message).toMatch(/^save: expected to write .*a, got the disk is full; free some space/);
-    } finally {
-      fsPromises.open = original;
-      syncBuiltinESMExports();
-    }
+    });
     expect(readFileSync(path, "utf8")).toBe("old");
     expect(readdirSync(folder)).toEqual(["a"]);
   });

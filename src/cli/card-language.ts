@@ -1,8 +1,11 @@
-/** The card of a language model: bits per byte on the validation files. */
+/** The card of a language model: bits per byte on the validation files, and what it learned from worlds. */
 import { formatCount } from "../eval/format.ts";
+import { worldSources } from "../eval/tasks/world/curriculum.ts";
+import type { Recipe } from "../methods/pretrain-recipe.ts";
 import { loadModel } from "../models/load.ts";
 import { createScorer } from "../models/score.ts";
-import { type CardKind, type MeasureOptions, tableOf } from "./card.ts";
+import { type CardKind, type Measured, type MeasureOptions, tableOf } from "./card.ts";
+import { measureWorld } from "./card-world.ts";
 import { type FileScore, fileScore } from "./score-text.ts";
 
 interface Validation {
@@ -49,21 +52,37 @@ const sectionOf = ({ files, total }: Validation): string[] => [
   "",
 ];
 
+/** Bits per byte on the files. */
+async function measureTexts(folder: string, options: MeasureOptions): Promise<Measured> {
+  const validation = await validate(folder, options);
+  if (validation === null) return { fields: { validation }, facts: [], section: [], lines: [] };
+  const bits = validation.total.bitsPerByte.toFixed(4);
+  const count = validation.files.length;
+  return {
+    fields: { validation },
+    facts: [["bits per byte, validation", bits]],
+    section: sectionOf(validation),
+    lines: [`${bits} bits per byte on ${count} ${count === 1 ? "file" : "files"} not trained on`],
+  };
+}
+
+/** Did it see questions about worlds? */
+const readsWorlds = ({ stages }: Recipe): boolean =>
+  stages.some(({ mixture }) => Object.keys(worldSources()).some((name) => (mixture[name] ?? 0) > 0));
+
 export const languageCard: CardKind = {
   pipeline: "text-generation",
   summary: "A small language model for trying out continual learning",
   lossUnit: "nats per token",
   files: ({ bos_token_id, eos_token_id }) => ({ "generation_config.json": { bos_token_id, eos_token_id } }),
   async measure(folder, options) {
-    const validation = await validate(folder, options);
-    if (validation === null) return { fields: { validation }, facts: [], section: [], lines: [] };
-    const bits = validation.total.bitsPerByte.toFixed(4);
-    const count = validation.files.length;
+    const parts = [await measureTexts(folder, options)];
+    if (readsWorlds(options.recipe)) parts.push(await measureWorld(folder, options));
     return {
-      fields: { validation },
-      facts: [["bits per byte, validation", bits]],
-      section: sectionOf(validation),
-      lines: [`${bits} bits per byte on ${count} ${count === 1 ? "file" : "files"} not trained on`],
+      fields: Object.assign({}, ...parts.map(({ fields }) => fields)),
+      facts: parts.flatMap(({ facts }) => facts),
+      section: parts.flatMap(({ section }) => section),
+      lines: parts.flatMap(({ lines }) => lines),
     };
   },
 };

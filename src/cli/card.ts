@@ -1,5 +1,6 @@
 /** What a model card says by the kind of model; the rest is the same for all (export-model.ts). */
 import type { Pretrained } from "../methods/pretrain.ts";
+import type { Recipe } from "../methods/pretrain-recipe.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { Session } from "./session.ts";
 
@@ -11,6 +12,7 @@ export interface CardFile {
 }
 
 export interface MeasureOptions {
+  readonly recipe: Recipe;
   readonly validation: readonly CardFile[];
   readonly runtime: Runtime;
   readonly session: Session;

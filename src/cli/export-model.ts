@@ -6,7 +6,7 @@ import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { copyTokenizer } from "../checkpoint/tokenizer.ts";
 import { formatBytes, formatCount, formatSeconds } from "../eval/format.ts";
 import type { Pretrained } from "../methods/pretrain.ts";
-import { type ObjectiveName, objectiveOf, type Recipe } from "../methods/pretrain-recipe.ts";
+import { type ObjectiveName, objectiveOf } from "../methods/pretrain-recipe.ts";
 import { machineInfo, versionInfo } from "../runs/machine.ts";
 import { sizeOf } from "../tensor/dtype.ts";
 import { type CardKind, type Measured, type MeasureOptions, tableOf } from "./card.ts";
@@ -18,7 +18,6 @@ const cards: Readonly<Record<ObjectiveName, CardKind>> = { language: languageCar
 
 export interface ExportOptions extends MeasureOptions {
   readonly model: Pretrained;
-  readonly recipe: Recipe;
   readonly out: string;
   readonly licence: string;
   /** The command line that makes the model. */

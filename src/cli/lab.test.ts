@@ -1,5 +1,5 @@
 /** The laboratory on the command line: runs, their comparison, sweeps; what is refused; kills and going on. */
-import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "@photostructure/sqlite";
@@ -77,7 +77,13 @@ test("runs are measured, listed, shown, compared and reported", patient, async (
     kind: "user",
   });
   const report = await lab(["report", "tokens-finetune-1", "base", "--out", "r.html", "--csv", "csv", "--json"]);
-  expect(jsonOf(report).wrote).toEqual(["r.html", "csv/methods.csv", "csv/runs.csv", "csv/scores.csv"]);
+  expect(jsonOf(report).wrote).toEqual([
+    "r.html",
+    "csv/methods.csv",
+    "csv/runs.csv",
+    "csv/scores.csv",
+    "csv/equal-learning.csv",
+  ]);
   expect(readFileSync(join(folder, "r.html"), "utf8")).toContain("<!doctype html>");
   // Without its folder a run is still in the database, and says so
   rmSync(join(folder, "runs", "other"), { recursive: true });
@@ -87,7 +93,65 @@ test("runs are measured, listed, shown, compared and reported", patient, async (
   expect(gone.stderr).toMatch(/expected run\.json in runs\/other, got none/);
 });
 
+test("what a sweep over methods found is evaluated on other streams; seeds are added later", patient, async () => {
+  const args = ["sweep", ...tokens, ...engine, "--method", "finetune,lora", "--epochs", "10", "--db", "f/x.db"];
+  const grid = ["--grid", "learningRate=0.001,0.03", "--objective", "tokenAccuracy", "--jobs", "2"];
+  const swept = await lab([...args, ...grid, "--out", "f/sweep", "--tensorboard", "f/tb", "--json"]);
+  expect(swept.code, swept.stderr).toBe(0);
+  const { methods, equalLearning } = jsonOf(swept) as {
+    methods: Record<string, { trials: number; best: { options: { learningRate: number } } }>;
+    equalLearning: { method: string; settings: number }[];
+  };
+  // As many trials for each, one event folder per trial, all on a stream that is kept for this
+  expect(Object.entries(methods).map(([name, { trials }]) => [name, trials])).toEqual([
+    ["finetune", 2],
+    ["lora", 2],
+  ]);
+  expect(equalLearning.map(({ method, settings }) => [method, settings])).toEqual([
+    ["finetune", 2],
+    ["lora", 2],
+  ]);
+  expect(readdirSync(join(folder, "f", "tb", "sweep")).sort()).toEqual([1, 2, 3, 4].map((n) => `trial-00${n}`));
+  const taskOf = (run: string, seed: number) =>
+    (JSON.parse(readFileSync(join(folder, run, `seed-${seed}`, "config.json"), "utf8")) as { taskOptions: object })
+      .taskOptions;
+  expect(taskOf("f/sweep/trial-001", 0)).toMatchObject({ pairs: 4, dataSeed: 1_000_000 });
+
+  const db = ["--threads", "1", "--db", "f/x.db"];
+  const tuned = await lab(["eval", "--from-sweep", "sweep", "--method", "lora", "--out", "f/one", ...db]);
+  expect(tuned.code, tuned.stderr).toBe(0);
+  const plan = () => JSON.parse(readFileSync(join(folder, "f", "one", "run.json"), "utf8")) as { plan: object };
+  expect(plan().plan).toMatchObject({
+    task: "tokens",
+    model: "tiny",
+    taskOptions: { topics: 2, pairs: 4 },
+    methodOptions: { epochs: 10, batchSize: 4, ...methods.lora.best.options },
+    stream: { option: "dataSeed", base: 0 },
+    seeds: [0],
+  });
+  const more = await lab(["eval", "--resume", "one", "--seeds", "2", ...db, "--json"]);
+  expect(jsonOf(more)).toMatchObject({ seeds: [0, 1], method: "lora" });
+  expect(more.stderr).not.toMatch(/seed 0: learned/);
+  expect([0, 1].map((seed) => taskOf("f/one", seed))).toMatchObject([{ dataSeed: 0 }, { dataSeed: 1 }]);
+  const fewer = await lab(["eval", "--resume", "one", "--seeds", "1", ...db]);
+  expect(fewer.stderr).toMatch(/expected at least the seeds that .*f\/one has \(0, 1\), got 0/);
+
+  const compared = await lab(["compare", "sweep", "--db", "f/x.db"]);
+  expect(compared.stdout).toMatch(/At 70 % learned[\s\S]*^finetune +(at|reaches|starts at) \d+ %/m);
+  const mixed = await lab(["compare", "sweep", "one", "--db", "f/x.db"]);
+  expect(mixed.stderr).toMatch(/expected runs of one task options, .*1000000 \+ seed.*0 \+ seed/);
+});
+
 test("bad input is one line and exit code 2", patient, async () => {
+  writeFileSync(join(folder, "empty.jsonl"), "");
+  const question = { type: "question", id: "q", topic: "t", question: "Where?", answers: [] };
+  writeFileSync(join(folder, "unanswered.jsonl"), `${JSON.stringify(question)}\n`);
+  const long = [
+    { type: "document", id: "d", topic: "t", text: "Here." },
+    { ...question, question: "Where is it? ".repeat(30), answers: ["here"] },
+  ];
+  writeFileSync(join(folder, "long.jsonl"), long.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  const own = (file: string) => ["eval", "--task", "documents", "--data", file, "--method", "none", "--model", "tiny"];
   const later = new DatabaseSync(join(folder, "later.db"));
   later.exec("CREATE TABLE migrations (name TEXT, applied TEXT); INSERT INTO migrations VALUES ('900-later', '')");
   later.close();
@@ -101,15 +165,32 @@ test("bad input is one line and exit code 2", patient, async () => {
     [["eval", ...tokens, "--method", "none", "--db", "later.db"], /from a newer version \(it has 900-later\)/],
     [["eval", ...tokens, "--method", "none", "--model", "nowhere"], /nowhere/],
     [["runs", "--db", "no.db"], /expected a database at no\.db, got none/],
+    [own("empty.jsonl"), /got an empty file/],
+    [own("unanswered.jsonl"), /unanswered\.jsonl, got line 1, field answers: expected at least one answer/],
+    [own("long.jsonl"), /expected questions that fit into the model's context of 64 tokens.*got/],
+    [["eval", ...tokens, "--method", "none", "--thread", "1"], /unknown option '--thread'.*--threads/],
+    [["eval", "--from-sweep", "nowhere"], /expected the name or folder of a sweep, got nowhere without sweep\.json/],
+    [["eval", "--task", "world-drift", "--method", "none", "--seed", "800"], /world-drift: .*got world: /],
     [["sweep", ...finetune], /expected --grid, got none/],
+    [
+      ["sweep", ...tokens, "--method", "finetune,lora", "--grid", "epochs=1,2;rank=4,8"],
+      /as many trials of each method, got 2 of finetune, 4 of lora; add --random 2/,
+    ],
+    [
+      ["sweep", "--task", "world-drift", "--method", "none", "--seeds", "3", "--seed", "98", "--grid", "limit=5"],
+      /expected seeds below 99, as world-drift has --world 1 to 99 for development, got 99/,
+    ],
     [["sweep", ...finetune, "--grid", "epochs=1,x"], /values of epochs in the grid, got "x"/],
     [["sweep", ...finetune, "--grid", "epochs=1", "--budget", "soon"], /such as 12, or a time such as 90s/],
   ];
-  for (const [args, message] of cases) {
-    const result = await lab(args);
-    expect(result.stderr.trimEnd(), args.join(" ")).toMatch(message);
-    expect(result.stderr.trimEnd().split("\n").length, result.stderr).toBe(1);
-    expect(result.code).toBe(2);
+  for (let start = 0; start < cases.length; start += 6) {
+    const some = cases.slice(start, start + 6);
+    const results = await Promise.all(some.map(([args]) => lab(args)));
+    for (const [i, { stderr, code }] of results.entries()) {
+      expect(stderr.trimEnd(), some[i][0].join(" ")).toMatch(some[i][1]);
+      expect(stderr.trimEnd().split("\n").length, stderr).toBe(1);
+      expect(code).toBe(2);
+    }
   }
   expect(existsSync(join(folder, "no.db"))).toBe(false);
   expect(existsSync(join(folder, "runs", "tokens-none-1"))).toBe(false);

@@ -19,7 +19,7 @@ interface Entry {
 
 const commands: Readonly<Record<string, Entry>> = {
   demo: {
-    summary: "learn three short notes one after another and show what was forgotten",
+    summary: "learn a small world topic by topic in four ways and show what was forgotten",
     load: () => import("./commands/demo.ts"),
   },
   generate: { summary: "continue a text", load: () => import("./commands/generate.ts") },
@@ -37,7 +37,7 @@ const commands: Readonly<Record<string, Entry>> = {
   report: { summary: "write runs as one HTML page", load: () => import("./commands/report.ts") },
   pretrain: { summary: "train a model from nothing", load: () => import("./commands/pretrain.ts") },
   models: { summary: "list the models at hand", load: () => import("./commands/models.ts") },
-  bench: { summary: "measure the engine on this machine", load: () => import("./commands/bench.ts") },
+  bench: { summary: "measure the engine or the laboratory on this machine", load: () => import("./commands/bench.ts") },
 };
 
 const version = (): string => {

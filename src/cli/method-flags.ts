@@ -108,15 +108,18 @@ function helpOf(owners: readonly { entry: string; property: Property }[], entrie
 function addCatalogueFlags(command: Command, { kind, entries }: Catalogue, { several }: { several: boolean }): void {
   const names = Object.keys(entries);
   const collect = (text: string, before: string[] = []): string[] => {
-    if (!names.includes(text))
-      throw new InvalidArgumentError(`Expected one of ${names.join(", ")}${didYouMean(text, names)}.`);
-    if (before.includes(text)) throw new InvalidArgumentError("It was named before.");
+    const named = several ? text.split(",").map((name) => name.trim()) : [text];
+    for (const [i, name] of named.entries()) {
+      if (!names.includes(name))
+        throw new InvalidArgumentError(`Expected one of ${names.join(", ")}${didYouMean(name, names)}.`);
+      if ([...before, ...named.slice(0, i)].includes(name)) throw new InvalidArgumentError("It was named before.");
+    }
     if (before.length > 0 && !several) throw new InvalidArgumentError(`Expected one ${kind}.`);
-    return [...before, text];
+    return [...before, ...named];
   };
   const what = kind === "method" ? "learning method" : "what is learned and asked";
   const summaries = Object.values(entries).map(({ name, summary }) => `${name}: ${summary}`);
-  command.option(`--${kind} <name>`, `${what}${several ? " (repeatable)" : ""} (${summaries.join("; ")})`, collect);
+  command.option(`--${kind} <name>`, `${what}${several ? ", or several: a,b" : ""} (${summaries.join("; ")})`, collect);
   const owners = new Map<string, { entry: string; property: Property }[]>();
   for (const { name, options } of Object.values(entries)) {
     for (const [key, property] of Object.entries(propertiesOf(options))) {
@@ -194,22 +197,28 @@ function givenOptions<E extends Entry>(
   });
 }
 
-/** Options of each chosen method, complete and checked. */
+/** Options in place of the defaults; flags that are given go before them. */
+type Presets = Readonly<Record<string, unknown>>;
+
+/** Options of each chosen method, complete and checked. `presets` by the name of a method. */
 export const methodOptions = (
   command: Command,
   chosen: readonly string[],
+  presets: Readonly<Record<string, Presets>> = {},
 ): { definition: MethodDefinition; options: Record<string, unknown> }[] =>
   givenOptions(command, methodCatalogue, chosen).map(({ definition, given }) => ({
     definition,
-    options: parseMethodOptions(definition, given),
+    options: parseMethodOptions(definition, { ...presets[definition.name], ...given }),
   }));
 
-/** Options of the chosen task, complete and checked. */
+/** Options of the chosen task, complete and checked, and the names of those that were given. */
 export function taskOptions(
   command: Command,
   chosen: string,
-): { definition: TaskDefinition; options: Record<string, unknown> } {
-  const [{ definition, given }] = givenOptions(command, taskCatalogue, [chosen]);
+  presets: Presets = {},
+): { definition: TaskDefinition; options: Record<string, unknown>; given: readonly string[] } {
+  const [{ definition, given: flags }] = givenOptions(command, taskCatalogue, [chosen]);
+  const given = { ...presets, ...flags };
   const required = z.toJSONSchema(definition.options, { io: "input" }).required ?? [];
   const missing = required.find((key) => !Object.hasOwn(given, key));
   if (missing !== undefined) {
@@ -218,7 +227,7 @@ export function taskOptions(
       `${command.name()}: expected --${kebab(missing)} for the task ${chosen}, got none; give it: ${help}`,
     );
   }
-  return { definition, options: parseTaskOptions(definition, given) };
+  return { definition, options: parseTaskOptions(definition, given), given: Object.keys(flags) };
 }
 
 /** With --resume everything comes from the folder: refuses other options. */

@@ -1,15 +1,28 @@
 /** Tables over runs for the terminal: what `runs`, `show` and `compare` print. */
 import { exists } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
+import type { CsvCell, Table } from "../eval/csv.ts";
 import { formatScore } from "../eval/format.ts";
+import type { Interval } from "../eval/interval.ts";
+import {
+  bestColumns,
+  bestOf,
+  bestText,
+  equalLearning,
+  equalLearningNote,
+  keptColumns,
+  reachText,
+} from "../eval/equal-learning.ts";
 import type { ReportRun, RunResult } from "../eval/result.ts";
-import { type Group, groupRuns } from "../eval/report-groups.ts";
+import { type Group, groupRuns, sharedConfig } from "../eval/report-groups.ts";
 import { type Column, costColumns, intervalOf, scoreColumns } from "../eval/tables.ts";
 import { lossPoints } from "../runs/events.ts";
 import { seedFolder } from "../runs/evaluation.ts";
 import { isOpenRun } from "../runs/folder.ts";
+import { below } from "../runs/run-name.ts";
 import type { RunStore, StoredRun } from "../runs/store.ts";
-import { table } from "./output.ts";
+import { table, wrap } from "./output.ts";
+import { sweepFolder } from "./store-flags.ts";
 
 export type ShownStatus = StoredRun["status"] | "stopped" | "folder gone";
 
@@ -34,6 +47,29 @@ export function reportRuns(store: RunStore, { id, name }: StoredRun): ReportRun[
   }));
 }
 
+/** The runs that the user names; a sweep stands for its finished trials. */
+export async function runsNamed(store: RunStore, names: readonly string[]): Promise<StoredRun[]> {
+  const found: StoredRun[] = [];
+  for (const name of new Set(names)) {
+    const folder = await sweepFolder(store, name);
+    const runs = folder === undefined ? [store.run(name)] : finishedTrials(store, folder);
+    if (runs.length === 0) {
+      throw new UserError(
+        `runs: expected finished trials in the sweep ${name}, got none; go on with it: mneme sweep --resume ${name}`,
+      );
+    }
+    found.push(...runs);
+  }
+  return found.filter((run, i) => found.findIndex(({ id }) => id === run.id) === i);
+}
+
+/** Finished trials of a sweep, in the order of their numbers. */
+export const finishedTrials = (store: RunStore, folder: string): StoredRun[] =>
+  store
+    .runs()
+    .filter((run) => run.status === "finished" && below(folder, run.folder) !== undefined)
+    .toSorted((a, b) => a.folder.localeCompare(b.folder, "en", { numeric: true }));
+
 /** Results of several runs; one without any is an error. */
 export function resultsOf(store: RunStore, runs: readonly StoredRun[], command: string): ReportRun[] {
   return runs.flatMap((run) => {
@@ -51,7 +87,10 @@ const comparable: readonly { what: string; of: (result: RunResult) => string }[]
   { what: "protocol", of: ({ protocol }) => protocol },
   { what: "unit", of: ({ matrix }) => `${matrix.unit}, ${matrix.direction} is better` },
   { what: "topics", of: ({ matrix }) => matrix.topics.join(", ") },
-  { what: "task options", of: ({ config }) => JSON.stringify(config.taskOptions ?? config.files ?? null) },
+  {
+    what: "task options",
+    of: ({ config }) => JSON.stringify(sharedConfig(config).taskOptions ?? config.files ?? null),
+  },
 ];
 
 /** Refuses results of different tasks or protocols: numbers that were taken differently never share a table. */
@@ -95,8 +134,38 @@ export function comparisonTables(runs: readonly ReportRun[], width: number): str
     ...settingsTable(groups, scoreColumns(groups), { width, spread: true }),
     ...settingsTable(groups, namedColumns(runs), { width, spread: true }),
     ...settingsTable(groups, costColumns(groups), { width, spread: false }),
+    ...equalLearningLines(groups, width),
   ];
 }
+
+/** Methods at equal learning and at their own best; nothing for a single setting, and where no run has NAR. */
+export function equalLearningLines(groups: readonly Group[], width: number): string[] {
+  const rows = groups.length > 1 ? equalLearning(groups) : [];
+  if (rows.length === 0) return [];
+  const shown = (interval: Interval | null, show: (value: number) => string): string =>
+    interval === null ? "–" : show(interval.mean) + (interval.half === null ? "" : ` ± ${show(interval.half)}`);
+  const titles = (columns: typeof keptColumns): string[] => columns.map(({ title }) => title);
+  const equal = rows.map((row) => [
+    row.method,
+    reachText(row),
+    ...keptColumns.map(({ key, show }) => shown(row.at?.kept[key] ?? null, show)),
+  ]);
+  const best = rows.map((row) => [
+    row.method,
+    bestText(row),
+    ...bestColumns.map((column) => shown(bestOf(row, column), column.show)),
+  ]);
+  return [
+    "",
+    ...wrap(equalLearningNote, width),
+    ...wrapTable([["equal learning", "learned", ...titles(keptColumns)], ...equal], width),
+    ...wrapTable([["own best", "setting", ...titles(bestColumns)], ...best], width),
+  ];
+}
+
+/** A table as --json says it: an object per row. */
+export const recordsOf = ({ columns, rows }: Table): Record<string, CsvCell>[] =>
+  rows.map((row) => Object.fromEntries(columns.map((name, i) => [name, row[i]])));
 
 /** What each setting cost. */
 export function costTable(runs: readonly ReportRun[], width: number): string[] {
@@ -114,7 +183,8 @@ const relativeTo = (groups: readonly Group[]): Column | undefined =>
  */
 export function relativeMetrics(store: RunStore, run: StoredRun): { cer: number | null } {
   const own = reportRuns(store, run);
-  const setting = ({ task, model, config }: StoredRun) => JSON.stringify([task, model, config.taskOptions]);
+  const setting = ({ task, model, config }: StoredRun) =>
+    JSON.stringify([task, model, config.taskOptions, config.stream]);
   const others = store.runs().filter((other) => other.status === "finished" && setting(other) === setting(run));
   // Trials of sweeps have settings that nobody chose: only where there is nothing else
   const chosen = [run, ...others.toSorted((a, b) => Number(a.name.includes("/")) - Number(b.name.includes("/")))];

@@ -6,6 +6,7 @@ import { errorCode, exists } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
 import { recordName } from "../runs/evaluation.ts";
 import { openStore, type RunStore } from "../runs/store.ts";
+import { sweepName } from "../runs/sweep.ts";
 
 /** Beside the folders of the runs. */
 const defaultDatabase = join("runs", "mneme.db");
@@ -48,6 +49,14 @@ export async function folderOfRun(store: RunStore, name: string, file: string = 
     throw new UserError(`resume: expected a folder with ${file}, got ${name} without it; name the folder of a run`);
   }
   return store.run(name).folder;
+}
+
+/** The folder of a sweep that the user names by its folder or its name beside the database; undefined for a run. */
+export async function sweepFolder(store: RunStore, name: string): Promise<string | undefined> {
+  for (const folder of [name, join(dirname(store.path), name)]) {
+    if (await exists(join(folder, sweepName))) return resolve(folder);
+  }
+  return undefined;
 }
 
 /** Makes the first folder `stem-1`, `stem-2`, ... beside the database that is not there yet. */

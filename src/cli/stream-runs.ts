@@ -57,13 +57,11 @@ export async function loadPlan(out: string): Promise<StreamPlan> {
 }
 
 /** Makes the folder of several runs and says in it what they are; it must be new or empty. */
-async function beginJoint({ out, configs }: StreamPlan, owned: boolean): Promise<void> {
-  const found = owned
-    ? []
-    : await readdir(out).catch((error: unknown): string[] => {
-        if (errorCode(error) === "ENOENT") return [];
-        throw error;
-      });
+async function beginJoint({ out, configs }: StreamPlan): Promise<void> {
+  const found = await readdir(out).catch((error: unknown): string[] => {
+    if (errorCode(error) === "ENOENT") return [];
+    throw error;
+  });
   if (found.length > 0) {
     const way = found.includes(planName) ? `go on with --resume ${out}, or use another folder` : "use another folder";
     throw new UserError(
@@ -146,21 +144,19 @@ export interface PlanOptions {
   readonly engine: EngineFlags;
   /** Go on with what is in the folder. */
   readonly resume?: boolean;
-  /** The caller has locked and emptied the folder. */
-  readonly owned?: boolean;
 }
 
 /** Runs what a plan says, or what is left of it, prints the results and writes the report. */
 export async function runPlan(
   plan: StreamPlan,
-  { session, engine, resume = false, owned = false }: PlanOptions,
+  { session, engine, resume = false }: PlanOptions,
 ): Promise<{ runs: readonly RunResult[]; folder: string; report: string }> {
   const { output } = session;
   const [{ files = [], holdout, model: name }] = plan.configs;
   // Faults of the texts show before anything is downloaded, loaded or written
   textTask(await Promise.all(files.map(readTextFile)), { holdout });
   const model = await openModel(name, session);
-  if (isJoint(plan) && !resume) await beginJoint(plan, owned);
+  if (isJoint(plan) && !resume) await beginJoint(plan);
   const runtime = openRuntime({ ...engine, threads: engine.threads ?? plan.configs[0].threads });
   const reports: ReportRun[] = [];
   try {

@@ -6,7 +6,7 @@ import { leastLearned, mean } from "./metrics.ts";
 import type { Cell, Direction } from "./metrics.ts";
 
 /** Accuracy on new facts at which methods are compared. */
-const equalLearningAt = 0.7;
+export const equalLearningAt = 0.7;
 
 export const comparisonFormulas = {
   baseRetention: `base retention = after / before, mean over the probes whose scores are shares; without before < ${leastLearned}`,

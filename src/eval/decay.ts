@@ -47,7 +47,8 @@ export function fitDecay(points: readonly DecayPoint[]): DecayFit | null {
   const rest = (rate: number): number => atRate(points, rate).rest;
   // Given the rate, `a` has a closed form; the rate is found on a grid first, as there may be several minima.
   const rates = [0, ...Array.from({ length: steps + 1 }, (_, i) => slowest * (fastest / slowest) ** (i / steps))];
-  const best = rates.reduce((found, rate, i) => (rest(rate) < rest(rates[found]) ? i : found), 0);
+  const rests = rates.map(rest);
+  const best = rests.indexOf(Math.min(...rests));
   let low = rates[Math.max(0, best - 1)];
   let high = rates[Math.min(rates.length - 1, best + 1)];
   const golden = (Math.sqrt(5) - 1) / 2;
@@ -58,7 +59,7 @@ export function fitDecay(points: readonly DecayPoint[]): DecayFit | null {
     else low = left;
   }
   const middle = (low + high) / 2;
-  const rate = rest(middle) < rest(rates[best]) ? middle : rates[best];
+  const rate = rest(middle) < rests[best] ? middle : rates[best];
   const fit = atRate(points, rate);
   const mean = points.reduce((sum, { score }) => sum + score, 0) / points.length;
   const spread = points.reduce((sum, { score }) => sum + (score - mean) ** 2, 0);

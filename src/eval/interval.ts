@@ -24,7 +24,7 @@ const quantiles = [
 /** The same quantile of the normal distribution. */
 const z = 1.959963985;
 
-/** t(0.975, freedom): the table, then the Cornish-Fisher expansion (error below 1e-6 there). */
+/** t(0.975, freedom): the table, then the expansion of Abramowitz & Stegun, 26.7.5 (error below 1e-6 there). */
 export function studentT(freedom: number): number {
   if (freedom <= quantiles.length) return quantiles[freedom - 1];
   const f = freedom;

@@ -75,9 +75,12 @@ export function mean(values: readonly Cell[]): Cell {
 
 const difference = (a: Cell, b: Cell): Cell => (a === null || b === null ? null : a - b);
 
-function present(values: readonly Cell[]): number[] {
-  return values.filter((value) => value !== null);
+function present(values: readonly (Cell | undefined)[]): number[] {
+  return values.filter((value) => value !== null && value !== undefined);
 }
+
+/** Mean of the values that are there, or null when there is none: for showing several topics or runs as one. */
+export const meanOfKnown = (values: readonly (Cell | undefined)[]): Cell => mean(present(values));
 
 function checked(R: ScoreMatrix["R"]): ScoreMatrix["R"] {
   const columns = R[0]?.length ?? 0;
@@ -89,7 +92,7 @@ function checked(R: ScoreMatrix["R"]): ScoreMatrix["R"] {
 }
 
 /**
- * ACC = mean over j < T of R[T-1][j]: the mean score of all learned topics at the end.
+ * ACC = mean over j < T of R[T-1][j] (GEM, Eq. 2): the mean score of all learned topics at the end.
  * In the unit of the scores; for a "lower" matrix a small ACC is good.
  */
 export function averageScore(R: ScoreMatrix["R"]): Cell {
@@ -98,7 +101,7 @@ export function averageScore(R: ScoreMatrix["R"]): Cell {
 }
 
 /**
- * BWT = mean over j < T-1 of R[T-1][j] - R[j][j] (GEM, Lopez-Paz & Ranzato 2017).
+ * BWT = mean over j < T-1 of R[T-1][j] - R[j][j] (GEM, https://arxiv.org/abs/1706.08840, Eq. 3).
  * The difference is not turned around for "lower" matrices: there a positive BWT means that old topics got worse.
  */
 export function backwardTransfer(R: ScoreMatrix["R"]): Cell {
@@ -109,7 +112,7 @@ export function backwardTransfer(R: ScoreMatrix["R"]): Cell {
 
 /**
  * Forgetting of each learned topic j < T; positive means forgotten.
- * "higher" (Chaudhry et al. 2018): max over i < T-1 of R[i][j], minus R[T-1][j]; negative when the end is the best.
+ * "higher" (Chaudhry et al. 2018, https://arxiv.org/abs/1801.10112): max over i < T-1 of R[i][j], minus R[T-1][j]; negative when the end is the best.
  * "lower": R[T-1][j] - min over k of R[k][j]; the minimum includes the last row, so it is never negative.
  */
 export function forgettingPerTopic(R: ScoreMatrix["R"], direction: Direction): Cell[] {
@@ -132,7 +135,7 @@ export function forgetting(R: ScoreMatrix["R"], direction: Direction): Cell {
 }
 
 /**
- * FWT = mean over 1 <= j < T of R[j-1][j] - R[-1][j] (GEM): what earlier topics did for a topic before it was learned.
+ * FWT = mean over 1 <= j < T of R[j-1][j] - R[-1][j] (GEM, Eq. 4): what earlier topics did for a topic before it was learned.
  * Not turned around for "lower" matrices: there a negative FWT is the good one. Null without a baseline row.
  */
 export function forwardTransfer(R: ScoreMatrix["R"], baseline: readonly Cell[] | null): Cell {

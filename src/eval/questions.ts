@@ -147,8 +147,10 @@ export function probeTexts(questions: readonly AskedQuestion[]): string[] {
   const count = Math.min(16, questions.length);
   const some = Array.from({ length: count }, (_, i) => questions[Math.floor((i * questions.length) / count)]);
   return some.map(({ query }) => {
-    let text = promptOf(query);
-    while (byteLength(text) > 120) text = [...text].slice(1).join("");
-    return text;
+    const characters = [...promptOf(query)];
+    let from = characters.length;
+    let room = 120;
+    while (from > 0 && byteLength(characters[from - 1]) <= room) room -= byteLength(characters[--from]);
+    return characters.slice(from).join("");
   });
 }

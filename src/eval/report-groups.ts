@@ -3,7 +3,7 @@
  * Fields of a result are read with care: files of earlier versions lack the newer ones.
  */
 import { isDeepStrictEqual } from "node:util";
-import type { Cell, ScoreMatrix } from "./metrics.ts";
+import { type Cell, mean, type ScoreMatrix } from "./metrics.ts";
 import type { ReportRun, RunResult } from "./result.ts";
 
 export interface Group {
@@ -38,11 +38,23 @@ export function flattened(object: object, prefix = ""): [string, unknown][] {
 }
 
 /** What may differ between two runs of one setting: seed, place, time. */
-const ofTheRun = new Set(["seed", "out", "threads", "run"]);
+const ofTheRun = new Set(["seed", "out", "threads", "run", "streamSeed"]);
+
+/**
+ * A configuration as all seeds of a setting share it: where every seed has a stream of its own, the option that
+ * chooses it is "100 + seed".
+ */
+export function sharedConfig(config: RunResult["config"]): RunResult["config"] {
+  const { streamSeed, taskOptions, seed } = config;
+  if (typeof streamSeed !== "string") return config;
+  const own = numberAt(taskOptions, streamSeed);
+  if (own === null || typeof seed !== "number") return config;
+  return { ...config, taskOptions: { ...(taskOptions as object), [streamSeed]: `${own - seed} + seed` } };
+}
 
 /** Everything that makes a setting: the task, the model and the configuration without what differs per run. */
 function settingOf({ method, model, task, config }: RunResult): Map<string, unknown> {
-  const named = flattened(config).filter(([key]) => !ofTheRun.has(key));
+  const named = flattened(sharedConfig(config)).filter(([key]) => !ofTheRun.has(key));
   return new Map<string, unknown>([...named, ["method", method], ["model", model], ["task", task]]);
 }
 
@@ -89,14 +101,13 @@ function over(matrices: readonly ScoreMatrix[], pick: (matrix: ScoreMatrix) => C
   return values;
 }
 
-const meanOf = (values: readonly number[] | null): Cell =>
-  values === null || values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length;
+const meanOf = (values: readonly number[] | null): Cell => (values === null ? null : mean(values));
 
 /** Sample standard deviation; null for fewer than two values. */
-export function deviationOf(values: readonly number[] | null): Cell {
-  const mean = meanOf(values);
-  if (values === null || values.length < 2 || mean === null) return null;
-  return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1));
+function deviationOf(values: readonly number[] | null): Cell {
+  const middle = meanOf(values);
+  if (values === null || values.length < 2 || middle === null) return null;
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1));
 }
 
 function meanMatrix(matrices: readonly ScoreMatrix[]): Pick<Group, "matrix" | "deviation"> {

@@ -8,7 +8,7 @@ import { formatCount, formatScore } from "./format.ts";
 import type { Group } from "./report-groups.ts";
 import { interval95 } from "./interval.ts";
 import type { Interval } from "./interval.ts";
-import type { Cell } from "./metrics.ts";
+import { type Cell, meanOfKnown } from "./metrics.ts";
 import { escape, formulaList, numbers, short } from "./report-html.ts";
 import { pointOf, spreadNote } from "./report-matrix.ts";
 import { chartKeys, lineChart } from "./report-svg.ts";
@@ -17,9 +17,6 @@ import type { ReportRun } from "./result.ts";
 import { representationFormulas } from "./representation.ts";
 
 const insidesOf = ({ result }: ReportRun) => result.diagnostics?.insides ?? null;
-
-const meanOf = (values: readonly number[]): Cell =>
-  values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length;
 
 /** Cell with a mean and, below it, half of its 95% interval. */
 export function intervalCell(interval: Interval | null, show: (value: number) => string, mark = false): string {
@@ -77,7 +74,7 @@ function layerChart(
 function signs(groups: readonly Group[]): string {
   const last = <T>(list: readonly T[] | undefined): T | undefined => list?.at(-1);
   const top = (snapshot: Snapshot | null | undefined): Cell => last(snapshot?.drift)?.relativeL2 ?? null;
-  const entropy = (snapshot: Snapshot | null | undefined): Cell => meanOf(snapshot?.attentionEntropy.flat() ?? []);
+  const entropy = (snapshot: Snapshot | null | undefined): Cell => meanOfKnown(snapshot?.attentionEntropy.flat() ?? []);
   const ratio = (a: Cell, b: Cell): Cell => (a === null || b === null || b === 0 ? null : a / b);
   const score = (value: number) => formatScore(value);
   const times = (value: number) => `×${formatScore(value, 2)}`;
@@ -173,10 +170,7 @@ export function insidesSection(groups: readonly Group[]): string {
       yLabel: "entropy / base's (1: unchanged)",
       caption: "Attention entropy at the end over that of the base, mean over heads.",
       first: 1,
-      pick: (run) =>
-        insidesOf(run)
-          ?.entropyRatio.at(-1)
-          ?.map((heads) => meanOf(heads.filter((cell) => cell !== null))) ?? [],
+      pick: (run) => insidesOf(run)?.entropyRatio.at(-1)?.map(meanOfKnown) ?? [],
     }),
   ].join("");
   const keys =

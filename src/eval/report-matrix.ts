@@ -1,7 +1,7 @@
 /** The score matrix in the report: heat map, curves of each topic over the stream, the training loss behind it. */
 import { directionText, formatChange, formatCount, formatScore, improvement } from "./format.ts";
 import type { Group } from "./report-groups.ts";
-import type { Cell, ScoreMatrix } from "./metrics.ts";
+import { type Cell, meanOfKnown, type ScoreMatrix } from "./metrics.ts";
 import { escape, short } from "./report-html.ts";
 import { heat } from "./report-style.ts";
 import { chartKeys, lineChart } from "./report-svg.ts";
@@ -116,11 +116,12 @@ export function fadingCurves(groups: readonly Group[]): string {
   /** Mean over the topics that have become t topics old in one run. */
   const faded = ({ result }: ReportRun, t: number): Cell => {
     const { R: own } = result.matrix;
-    const values = own.slice(t).flatMap((row, j) => {
-      const [now, then] = [row[j], direction === "higher" ? 0 : own[j][j]];
-      return now === null || then === null ? [] : [now - then];
-    });
-    return values.length === 0 ? null : values.reduce((a, b) => a + b, 0) / values.length;
+    return meanOfKnown(
+      own.slice(t).map((row, j) => {
+        const [now, then] = [row[j], direction === "higher" ? 0 : own[j][j]];
+        return now === null || then === null ? null : now - then;
+      }),
+    );
   };
   const series: Series[] = groups.map(({ label, matrix, runs }) => ({
     name: label,

@@ -1,10 +1,21 @@
 /** The tables that put methods beside each other: what they kept, learned and cost; named scores; probes. */
 import { csvText } from "./csv.ts";
 import type { Table } from "./csv.ts";
+import {
+  bestColumns,
+  bestOf,
+  bestText,
+  equalLearning,
+  equalLearningNote,
+  type EqualLearningRow,
+  equalLearningTable,
+  keptColumns,
+  reachText,
+} from "./equal-learning.ts";
 import { directionText, formatScore } from "./format.ts";
 import type { Group } from "./report-groups.ts";
 import { interval95, intervalFormula } from "./interval.ts";
-import type { Cell } from "./metrics.ts";
+import { type Cell, meanOfKnown } from "./metrics.ts";
 import { escape, formulaList, numbers, short } from "./report-html.ts";
 import { intervalCell } from "./report-layers.ts";
 import type { ReportRun } from "./result.ts";
@@ -30,6 +41,35 @@ function columnsTable(groups: readonly Group[], columns: readonly Column[], capt
       cells: columns.map((column, i) => intervalCell(intervals[i][g], column.show, isBest(column, i, g))),
     })),
     escape(caption),
+  );
+}
+
+/** Methods at equal learning and at their own best; empty for a single setting, and where nothing has NAR. */
+function equalSection(groups: readonly Group[]): string {
+  const rows = groups.length > 1 ? equalLearning(groups) : [];
+  if (rows.length === 0) return "";
+  const place = (row: EqualLearningRow): string => {
+    const names = [...new Set(row.at?.between ?? [])].map(
+      (name, i) => `<small>${i > 0 ? "to " : ""}${escape(name)}</small>`,
+    );
+    return `<td>${escape(reachText(row))}${names.join("")}</td>`;
+  };
+  const equal = rows.map((row) => ({
+    name: short(row.method),
+    cells: [place(row), ...keptColumns.map(({ key, show }) => intervalCell(row.at?.kept[key] ?? null, show))],
+  }));
+  const best = rows.map((row) => ({
+    name: short(row.method),
+    cells: [
+      `<td>${escape(bestText(row))}</td>`,
+      ...bestColumns.map((column) => intervalCell(bestOf(row, column), column.show)),
+    ],
+  }));
+  const titles = (columns: typeof keptColumns): string[] => columns.map(({ title }) => title);
+  return (
+    numbers(["method", "learned", ...titles(keptColumns)], equal, "At equal learning") +
+    numbers(["method", "setting", ...titles(bestColumns)], best, "Each method at its own best") +
+    `<p class="soft">${equalLearningNote}</p>`
   );
 }
 
@@ -67,20 +107,17 @@ export function methodsSection(runs: readonly ReportRun[], groups: readonly Grou
     `<section><h2 class="first">${groups.length > 1 ? "The methods" : "The numbers"}</h2>` +
     columnsTable(groups, scores, `Kept and learned: ${unit}, ${directionText(direction)}`) +
     columnsTable(groups, costs, "What it cost") +
+    equalSection(groups) +
     `<p class="soft">↑ better when higher, ↓ when lower.${groups.length > 1 ? " ★ marks the best of a column." : ""}` +
     `${several ? " Means over the runs, ± half of the 95% interval." : ""} T topics, R[i][j] the score of topic j after ` +
     `learning topic i, R[-1] before learning. ${sign}</p>` +
     leftOut(groups) +
     formulaList(formulas) +
     `<p class="downloads">As CSV: ${download("methods", "methods", methodsTable(runs, options))}, ` +
-    `${download("runs", "runs", runsTable(runs, options))}</p></section>`
+    `${download("runs", "runs", runsTable(runs, options))}, ` +
+    `${download("equal-learning", "equal learning", equalLearningTable(runs))}</p></section>`
   );
 }
-
-const meanOf = (values: readonly (Cell | undefined)[]): Cell => {
-  const known = values.filter((value) => value !== null && value !== undefined);
-  return known.length === 0 ? null : known.reduce((a, b) => a + b, 0) / known.length;
-};
 
 /** Every named score in a table of its own, because scores of different protocols do not compare. */
 export function namedScores(groups: readonly Group[]): string {
@@ -89,11 +126,11 @@ export function namedScores(groups: readonly Group[]): string {
   const show = (value: number) => formatScore(value);
   const tables = [...names].map((name) => {
     const moments: ((run: ReportRun) => Cell)[] = [
-      ({ result }) => meanOf(result.scores?.[name]?.baseline ?? []),
-      ({ result }) => meanOf((result.scores?.[name]?.R ?? []).map((row, j) => row[j])),
+      ({ result }) => meanOfKnown(result.scores?.[name]?.baseline ?? []),
+      ({ result }) => meanOfKnown((result.scores?.[name]?.R ?? []).map((row, j) => row[j])),
       ({ result }) => {
         const R = result.scores?.[name]?.R ?? [];
-        return meanOf((R.at(-1) ?? []).slice(0, R.length));
+        return meanOfKnown((R.at(-1) ?? []).slice(0, R.length));
       },
     ];
     return numbers(

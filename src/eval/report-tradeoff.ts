@@ -4,14 +4,13 @@
  */
 import { formatScore, formatSeconds, truncate } from "./format.ts";
 import type { Group } from "./report-groups.ts";
-import { numberAt } from "./report-groups.ts";
 import { hypervolume } from "./hypervolume.ts";
 import { interval95 } from "./interval.ts";
 import { paretoFront } from "./pareto.ts";
 import { escape } from "./report-html.ts";
 import { lines } from "./report-style.ts";
 import { niceTicks, round } from "./report-svg.ts";
-import type { RunResult } from "./result.ts";
+import { balancePoints } from "./tables.ts";
 
 const canvas = { width: 420, height: 350, left: 46, right: 14, top: 26, bottom: 42 } as const;
 /** Radius of the most expensive method's bubble. */
@@ -33,16 +32,10 @@ interface Box {
   readonly height: number;
 }
 
-const pointOf = (result: RunResult): (readonly [number, number])[] => {
-  const nar = numberAt(result, "metrics", "nar");
-  const rkr = numberAt(result, "metrics", "rkr");
-  return nar === null || rkr === null ? [] : [[nar, rkr]];
-};
-
 /** Methods that have both numbers, as means over their runs. */
 function placedOf(groups: readonly Group[]): Placed[] {
   return groups.flatMap(({ label, runs }) => {
-    const points = runs.flatMap(({ result }) => pointOf(result));
+    const points = balancePoints(runs.map(({ result }) => result));
     const nar = interval95(points.map(([x]) => x));
     const rkr = interval95(points.map(([, y]) => y));
     if (!nar || !rkr) return [];

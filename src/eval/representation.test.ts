@@ -34,6 +34,27 @@ describe("linear CKA", () => {
     expect(linearCka(rows([1], [2], [3]), rows([0], [0], [3]))).toBeCloseTo(0.75, 12);
   });
 
+  test("is that of the definition for any number of tokens and unequal widths", () => {
+    for (const N of [1, 2, 3, 4, 5, 9]) {
+      const draw = (width: number, seed: number): number[][] =>
+        Array.from({ length: N }, (_, n) =>
+          Array.from({ length: width }, (_, i) => Math.sin(seed + 7 * n + 3.3 * i * n)),
+        );
+      const [A, B] = [draw(3, 1), draw(5, 2)];
+      const centre = (m: number[][]): number[][] =>
+        m.map((line) =>
+          line.map((value, i) => Math.fround(value) - m.reduce((sum, l) => sum + Math.fround(l[i]), 0) / N),
+        );
+      const squares = (P: number[][], Q: number[][]): number =>
+        P[0]
+          .flatMap((_, i) => Q[0].map((_, j) => P.reduce((sum, line, n) => sum + line[i] * Q[n][j], 0) ** 2))
+          .reduce((a, b) => a + b);
+      const [P, Q] = [centre(A), centre(B)];
+      const expected = N === 1 ? 1 : squares(P, Q) / Math.sqrt(squares(P, P) * squares(Q, Q));
+      expect(linearCka(rows(...A), rows(...B))).toBeCloseTo(expected, 12);
+    }
+  });
+
   test("property: 1 for turned, scaled and shifted copies, between 0 and 1 for all", () => {
     const value = fc.integer({ min: -9, max: 9 });
     const matrix = fc.array(fc.tuple(value, value), { minLength: 3, maxLength: 8 });

@@ -71,25 +71,75 @@ export function drift(now: Rows, base: Rows): { relativeL2: number; cosine: numb
   return counted === 0 ? { relativeL2: 0, cosine: 1 } : { relativeL2: relative / counted, cosine: cosine / counted };
 }
 
-/** Float64 copy with every column's mean taken off. */
-function centred({ data, width: C }: Rows): Float64Array {
-  const N = data.length / C;
-  const means = new Float64Array(C);
-  for (let i = 0; i < data.length; i++) means[i % C] += data[i] / N;
-  return Float64Array.from(data, (value, i) => value - means[i % C]);
+/** Columns in blocks of this many: a block of the product stays in registers while all tokens pass. */
+const BLOCK = 4;
+
+/** A matrix with centred columns, column after column, and |X'X|². Columns of zeros fill up the last block. */
+interface Centred {
+  /** [columns, N]. */
+  readonly data: Float64Array;
+  readonly tokens: number;
+  readonly columns: number;
+  readonly norm: number;
 }
 
-/** |Y'X|² (Frobenius) of X [N, p] and Y [N, q]. */
-function crossNorm(X: Float64Array, p: number, Y: Float64Array, q: number): number {
-  const N = X.length / p;
-  const product = new Float64Array(p * q);
-  for (let n = 0; n < N; n++) {
-    for (let i = 0; i < p; i++) {
-      const x = X[n * p + i];
-      for (let j = 0, at = i * q, y = n * q; j < q; j++) product[at + j] += x * Y[y + j];
+/** Kept with the matrix: the base's are compared with every snapshot. */
+const centredOf = new WeakMap<Rows, Centred>();
+
+function centred(rows: Rows): Centred {
+  const known = centredOf.get(rows);
+  if (known) return known;
+  const { data: values, width } = rows;
+  const tokens = values.length / width;
+  const columns = Math.ceil(width / BLOCK) * BLOCK;
+  const data = new Float64Array(columns * tokens);
+  for (let i = 0; i < width; i++) {
+    let mean = 0;
+    for (let n = 0; n < tokens; n++) mean += values[n * width + i] / tokens;
+    for (let n = 0; n < tokens; n++) data[i * tokens + n] = values[n * width + i] - mean;
+  }
+  const matrix = { data, tokens, columns };
+  const found = { ...matrix, norm: crossNorm(matrix, matrix) };
+  centredOf.set(rows, found);
+  return found;
+}
+
+/** |Y'X|² (Frobenius); of a matrix with itself, half of the product is the other half. */
+function crossNorm(X: Omit<Centred, "norm">, Y: Omit<Centred, "norm">): number {
+  const symmetric = X.data === Y.data;
+  let sum = 0;
+  for (let i = 0; i < X.columns; i += BLOCK) {
+    for (let j = symmetric ? i : 0; j < Y.columns; j += BLOCK) {
+      const block = blockNorm(X, i, Y, j) + blockNorm(X, i, Y, j + 2);
+      sum += symmetric && j > i ? 2 * block : block;
     }
   }
-  return product.reduce((sum, value) => sum + value * value, 0);
+  return sum;
+}
+
+/** The sum of squares of the dot products of columns i to i + 3 of X with columns j and j + 1 of Y. */
+function blockNorm({ data: x, tokens: N }: Omit<Centred, "norm">, i: number, Y: Omit<Centred, "norm">, j: number) {
+  const { data: y } = Y;
+  const [x0, x1, x2, x3] = [i * N, (i + 1) * N, (i + 2) * N, (i + 3) * N];
+  const [y0, y1] = [j * N, (j + 1) * N];
+  let [a0, a1, b0, b1, c0, c1, d0, d1] = [0, 0, 0, 0, 0, 0, 0, 0];
+  for (let n = 0; n < N; n++) {
+    const p = y[y0 + n];
+    const q = y[y1 + n];
+    const a = x[x0 + n];
+    const b = x[x1 + n];
+    const c = x[x2 + n];
+    const d = x[x3 + n];
+    a0 += a * p;
+    a1 += a * q;
+    b0 += b * p;
+    b1 += b * q;
+    c0 += c * p;
+    c1 += c * q;
+    d0 += d * p;
+    d1 += d * q;
+  }
+  return a0 * a0 + a1 * a1 + b0 * b0 + b1 * b1 + c0 * c0 + c1 * c1 + d0 * d0 + d1 * d1;
 }
 
 /**
@@ -98,11 +148,9 @@ function crossNorm(X: Float64Array, p: number, Y: Float64Array, q: number): numb
  */
 export function linearCka(now: Rows, base: Rows): number {
   if (now.data.length / now.width !== base.data.length / base.width) internal("linearCka: unequal numbers of tokens");
-  const X = centred(now);
-  const Y = centred(base);
-  const own = [crossNorm(X, now.width, X, now.width), crossNorm(Y, base.width, Y, base.width)];
-  if (own.includes(0)) return own[0] === own[1] ? 1 : 0;
-  return crossNorm(X, now.width, Y, base.width) / Math.sqrt(own[0] * own[1]);
+  const [X, Y] = [centred(now), centred(base)];
+  if (X.norm === 0 || Y.norm === 0) return X.norm === Y.norm ? 1 : 0;
+  return crossNorm(X, Y) / Math.sqrt(X.norm * Y.norm);
 }
 
 /**

@@ -30,7 +30,10 @@ export interface RunResult extends StreamSummary {
   readonly model: string;
   readonly seeds: readonly number[];
   readonly cost: Cost;
-  /** 1 - seconds inside the runtime / seconds of learning and evaluating; null where the runtime was not watched. */
+  /**
+   * 1 - seconds in which the runtime compiled or ran a graph / seconds of the whole run, saving included. Null where the
+   * runtime was not watched.
+   */
   readonly outsideRuntimeShare: number | null;
   readonly config: Readonly<Record<string, unknown>>;
   readonly versions: Readonly<Record<string, string>>;

@@ -48,6 +48,18 @@ describe("runs are put together by setting", () => {
     ]);
   });
 
+  test("streams that were chosen by the seed are one setting, another named stream is not", () => {
+    const on = (seed: number, world: number, streamSeed?: string): ReportRun => {
+      const { result, losses } = run("lora", seed);
+      return { losses, result: { ...result, config: { ...result.config, streamSeed, taskOptions: { world } } } };
+    };
+    const groups = groupRuns([on(1, 101, "world"), on(2, 102, "world"), on(1, 7), on(2, 7)]);
+    expect(groups.map(({ label, runs }) => [label, runs.length])).toEqual([
+      ["lora, world 100 + seed", 2],
+      ["lora, world 7", 2],
+    ]);
+  });
+
   test("the matrix of a group is the mean, with the deviation beside it; what one run lacks is null", () => {
     const [{ matrix, deviation }] = groupRuns([run("m", 1, { first: 0.5 }), run("m", 2, { first: 0.7 })]);
     expect(matrix.R[0][0]).toBeCloseTo(0.6, 12);

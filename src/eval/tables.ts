@@ -136,13 +136,18 @@ const methodOf = (runs: readonly ReportRun[]): string => runs[0]?.result.method 
 const used = (columns: readonly Column[], groups: readonly Group[]): Column[] =>
   columns.filter(({ value }) => groups.some(({ runs }) => runs.some(({ result }) => value(result) !== null)));
 
-/** Hypervolume of the points (NAR, RKR) of several results against (0, 0); null when none has both. */
-export function hypervolumeOf(results: readonly RunResult[]): Cell {
-  const points = results.flatMap((result) => {
+/** (NAR, RKR) of those results that have both. */
+export function balancePoints(results: readonly RunResult[]): (readonly [nar: number, rkr: number])[] {
+  return results.flatMap((result) => {
     const nar = numberAt(result, "metrics", "nar");
     const rkr = numberAt(result, "metrics", "rkr");
     return nar === null || rkr === null ? [] : [[nar, rkr] as const];
   });
+}
+
+/** Hypervolume of the points (NAR, RKR) of several results against (0, 0); null when none has both. */
+export function hypervolumeOf(results: readonly RunResult[]): Cell {
+  const points = balancePoints(results);
   return points.length === 0 ? null : hypervolume(points);
 }
 

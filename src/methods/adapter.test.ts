@@ -1,18 +1,15 @@
 /** Bottleneck adapters: the numbers of PyTorch, nothing at the start, learning beside a frozen base, folders. */
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { expectClose } from "../../tests/support/close.ts";
 import { decoderOf, readFixture, readTensors, repositoryFile } from "../../tests/support/model-fixture.ts";
-import { smallTexts, textModel } from "../../tests/support/text-model.ts";
+import { smallTexts } from "../../tests/support/text-model.ts";
 import { documentsOf, learn, lossesOf } from "../../tests/support/training.ts";
+import { workbench } from "../../tests/support/workbench.ts";
 import { UserError } from "../errors.ts";
-import type { Model } from "../models/instance.ts";
 import type { LoadedModel } from "../models/load.ts";
-import { createScorer } from "../models/score.ts";
 import { bottleneckAdapters } from "../nn/bottleneck.ts";
-import { createRuntime } from "../runtime/runtime.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 import { adapter, bottleneckSize } from "./adapter.ts";
 import { attachBottleneck, loadBottleneck } from "./bottleneck-folder.ts";
@@ -21,31 +18,14 @@ import type { Method } from "./method.ts";
 import { createObjective } from "./objective.ts";
 import { loadAdapter } from "./peft.ts";
 
-const runtime = createRuntime({ threads: 1 });
-let root: string;
-const bases: Record<string, LoadedModel> = {};
 const architectures = ["llama", "gpt2", "qwen2"] as const;
-beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), "mneme-adapter-"));
-  for (const architecture of architectures)
-    bases[architecture] = await textModel(join(root, architecture), { architecture });
-});
-afterAll(async () => {
-  await runtime.dispose();
-  await rm(root, { recursive: true });
-});
+const { runtime, root, models, natsOf } = workbench("adapter");
+const bases = await models(architectures);
 
 const quick = { epochs: 8, batchSize: 4, contextLength: 32, learningRate: 2e-2, size: 4 };
 const create = (base: LoadedModel, options: Record<string, unknown> = {}, seed = 3): Promise<Method> =>
   adapter.create(base, { ...quick, ...options }, { runtime, seed });
 const documents = documentsOf(smallTexts.harbour);
-
-async function scoreOf(model: Model, { tokenizer }: LoadedModel, text: string = smallTexts.harbour): Promise<number> {
-  const scorer = await createScorer(runtime, model, tokenizer);
-  const { nats } = await scorer.scoreText("", text);
-  await scorer.dispose();
-  return nats;
-}
 
 describe("loss and gradients of every adapter as in PyTorch", () => {
   it.each(architectures)("%s", async (name) => {
@@ -88,7 +68,7 @@ describe.each(architectures)("%s", (architecture) => {
     const before = Object.fromEntries(Object.entries(base.weights).map(([name, { data }]) => [name, data.slice()]));
     const method = await create(base, { epochs: 80, size: 12 });
     const start = await method.score("", smallTexts.harbour);
-    expect(start.nats).toBe(await scoreOf(base, base));
+    expect(start.nats).toBe(await natsOf(base, base, smallTexts.harbour));
     const losses = lossesOf((await learn(method, documents)).events);
     expect(losses[losses.length - 1][1]).toBeLessThan(0.8 * losses[0][1]);
     expect((await method.score("", smallTexts.harbour)).nats).toBeLessThan(0.9 * start.nats);
@@ -101,12 +81,12 @@ describe.each(architectures)("%s", (architecture) => {
     const method = await create(base, { activation: "relu" });
     await learn(method, documents);
     const { nats } = await method.score("", smallTexts.oven);
-    expect(nats).not.toBeCloseTo(await scoreOf(base, base, smallTexts.oven), 1);
+    expect(nats).not.toBeCloseTo(await natsOf(base, base, smallTexts.oven), 1);
     const folder = join(root, `${architecture} folder`);
     expect(await adapter.save(method, base, folder, { ...quick, activation: "relu" })).toBe(`adapter: ${folder}`);
     expect((await readdir(folder)).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
     const read = await loadBottleneck(base, folder);
-    expect(await scoreOf(attachBottleneck(base, read), base, smallTexts.oven)).toBe(nats);
+    expect(await natsOf(attachBottleneck(base, read), base, smallTexts.oven)).toBe(nats);
     const other = await create(base, { activation: "relu" }, 4);
     await other.restore(await method.state());
     expect((await other.score("", smallTexts.oven)).nats).toBe(nats);
@@ -149,7 +129,9 @@ describe("refusals", () => {
     const method = await create(base);
     const folder = join(root, "refused");
     await adapter.save(method, base, folder, quick);
-    await expect(loadBottleneck(bases.gpt2, folder)).rejects.toThrow(/^loadBottleneck: expected adapters of the model/);
+    await expect(loadBottleneck(bases.gpt2, folder)).rejects.toThrow(
+      /^loadBottleneck: expected an adapter of the model/,
+    );
     await expect(loadAdapter(base, folder)).rejects.toBeInstanceOf(UserError);
     const config = JSON.parse(await readFile(join(folder, "adapter_config.json"), "utf8")) as Record<string, unknown>;
     await writeFile(join(folder, "adapter_config.json"), JSON.stringify({ ...config, bottleneck_size: 5 }));

@@ -16,7 +16,7 @@ export interface Counted {
   readonly read?: number;
 }
 
-/** Letters: B rows, T positions. */
+/** Letters: B rows, T positions; T is that of the corpus, or less where all rows of the batch are short. */
 export interface Batch extends Counted {
   readonly ids: Int32Array; // [B, T]
   readonly targets: Int32Array; // [B, T], the token after each of `ids`
@@ -118,12 +118,26 @@ export function cutRows(stream: Tokens, contextLength: number): Rows {
   };
 }
 
-/** Rows one after the other as [B, T]: short ones are padded with `eosId`, and the mask leaves the padding out. */
+/** Shortest length of a batch. */
+const SHORTEST = 32;
+
+/** Positions of a batch whose longest row has `longest`: padding is computed like text, and every length is compiled. */
+function paddedLength(longest: number, contextLength: number): number {
+  let length = SHORTEST;
+  while (length < longest) length *= 2;
+  return Math.min(length, contextLength);
+}
+
+/**
+ * Rows one after the other as [B, T], T the least power of two from 32 that holds them all, at most `contextLength`:
+ * short ones are padded with `eosId`, and the mask leaves the padding out.
+ */
 export function batchOf(
   rows: readonly Tokens[],
-  { contextLength: T, eosId }: { contextLength: number; eosId: number },
+  { contextLength, eosId }: { contextLength: number; eosId: number },
 ): Batch {
   const B = rows.length;
+  const T = paddedLength(Math.max(...rows.map((row) => row.length - 1)), contextLength);
   const ids = new Int32Array(B * T).fill(eosId);
   const targets = new Int32Array(B * T).fill(eosId);
   const mask = new Float32Array(B * T);

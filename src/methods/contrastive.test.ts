@@ -109,7 +109,7 @@ describe("batches", () => {
       Array.from({ length: count }, () => [`${letter} ${random.integer(1000)}`, letter] as const),
   });
   const options = async () => ({
-    tokenizer: await loadTokenizer("models/mneme-tiny"),
+    tokenizer: await loadTokenizer("models/mneme-base"),
     sources: { a: source("a"), b: source("bb"), c: source("c") },
     shares: { a: 1, b: 3 },
     batchSize: 3,

@@ -17,6 +17,7 @@ import { type Random, randomStream } from "../tensor/random.ts";
 import { type Counted, requireStep } from "./batches.ts";
 import { createGradients } from "./gradients.ts";
 import type { Objective } from "./objective.ts";
+import { sharesOf } from "./shares.ts";
 
 /** Two texts that mean the same. */
 export type Pair = readonly [left: string, right: string];
@@ -48,36 +49,15 @@ export interface PairBatchOptions {
   readonly seed: number;
 }
 
-/** The sources of a mixture, those with a share; all must be known. */
-export function mixedSources(
-  shares: Readonly<Record<string, number>>,
-  sources: Readonly<Record<string, PairSource>>,
-): string[] {
-  const names = Object.keys(shares).filter((name) => shares[name] > 0);
-  for (const name of names) {
-    if (!Object.hasOwn(sources, name)) {
-      const known = Object.keys(sources).join(", ");
-      throw new UserError(`mixture: expected sources among ${known}, got ${name}; correct the recipe`);
-    }
-  }
-  return names;
-}
-
 /** Batches as a pure function of the step. */
 export function pairBatches(options: PairBatchOptions): { batchAt(step: number): PairBatch } {
   const { tokenizer, sources, shares, batchSize: N, maxTokens, padId, seed } = options;
-  const names = mixedSources(shares, sources);
-  const total = names.reduce((all, name) => all + shares[name], 0);
-  if (!(total > 0)) throw new UserError("mixture: expected a share above 0, got none; name a source");
-  const draw = (random: Random): PairSource => {
-    let left = random.uniform() * total;
-    return sources[names.find((name) => (left -= shares[name]) < 0) ?? names[names.length - 1]];
-  };
+  const { names, indexAt } = sharesOf(shares, Object.keys(sources));
   return {
     batchAt(step) {
       requireStep(step);
       const random = randomStream(seed, "pairs", step);
-      const pairs = draw(random).pairs(random, N);
+      const pairs = sources[names[indexAt(random.uniform())]].pairs(random, N);
       if (pairs.length !== N) throw new UserError(`pairs: expected ${N} pairs from a source, got ${pairs.length}`);
       const rows = [0, 1].flatMap((side) => pairs.map((pair) => tokenizer.encode(pair[side]).slice(0, maxTokens)));
       const length = Math.max(...rows.map((row) => row.length));

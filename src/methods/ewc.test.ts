@@ -1,14 +1,13 @@
 /** EWC: the penalty against finite differences, the Fisher information against its definition, both modes, states. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { expectClose } from "../../tests/support/close.ts";
 import { smallTexts, textModel } from "../../tests/support/text-model.ts";
 import { documentsOf, learn, lossesOf, savedState } from "../../tests/support/training.ts";
-import { type LoadedModel, loadModel } from "../models/load.ts";
+import { workbench } from "../../tests/support/workbench.ts";
+import { loadModel } from "../models/load.ts";
 import { createScorer } from "../models/score.ts";
-import { createRuntime } from "../runtime/runtime.ts";
 import { float32Host } from "../tensor/dtype.ts";
 import { randomStream } from "../tensor/random.ts";
 import { cutRows } from "./batches.ts";
@@ -25,17 +24,8 @@ import { finetune } from "./finetune.ts";
 import type { Method } from "./method.ts";
 import type { Gradients } from "./remedy.ts";
 
-const runtime = createRuntime({ threads: 1 });
-let root: string;
-let base: LoadedModel;
-beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), "mneme-ewc-"));
-  base = await textModel(join(root, "base"));
-});
-afterAll(async () => {
-  await runtime.dispose();
-  await rm(root, { recursive: true });
-});
+const { runtime, root } = workbench("ewc");
+const base = await textModel(join(root, "base"));
 
 const quick = { epochs: 10, batchSize: 4, contextLength: 32, learningRate: 5e-3, warmupSteps: 2 };
 const create = (options: Record<string, unknown> = {}, model = base): Promise<Method> =>

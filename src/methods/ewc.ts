@@ -109,7 +109,7 @@ export function runningQuadratic(one: Quadratic | undefined, two: Quadratic, gam
 
 const [FISHER, ANCHOR] = ["fisher:", "anchor:"];
 
-export interface EwcOptions {
+interface EwcOptions {
   lambda: number;
   mode: "separate" | "online";
   gamma: number;
@@ -120,7 +120,7 @@ export interface EwcOptions {
   shapes: Readonly<Record<string, readonly number[]>>;
 }
 
-export function ewcRemedy({ lambda, mode, gamma, fisherSamples, protect, shapes }: EwcOptions): Remedy {
+function ewcRemedy({ lambda, mode, gamma, fisherSamples, protect, shapes }: EwcOptions): Remedy {
   let held: Quadratic | undefined;
   const consolidate = async (lesson: Lesson, rows: Rows): Promise<void> => {
     const fisher = await fisherDiagonal(lesson, rows, fisherSamples);

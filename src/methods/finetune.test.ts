@@ -1,31 +1,22 @@
 /** Full fine-tuning on a small random model: it learns, stops and resumes, keeps to itself, and saves what it became. */
-import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { textModel, smallTexts } from "../../tests/support/text-model.ts";
 import { documentsOf, learn, lossesOf, savedState } from "../../tests/support/training.ts";
+import { workbench } from "../../tests/support/workbench.ts";
 import { UserError } from "../errors.ts";
 import { type LoadedModel, loadModel } from "../models/load.ts";
 import { bitsPerByte, createScorer } from "../models/score.ts";
-import { createRuntime, type Runtime } from "../runtime/runtime.ts";
+import { type Runtime } from "../runtime/runtime.ts";
 import { float32Host } from "../tensor/dtype.ts";
 import { parseMethodOptions } from "./definition.ts";
 import { finetune } from "./finetune.ts";
 import { lora } from "./lora.ts";
 import type { Method } from "./method.ts";
 
-const runtime = createRuntime({ threads: 1 });
-let root: string;
-let base: LoadedModel;
-beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), "mneme-finetune-"));
-  base = await textModel(join(root, "base"));
-});
-afterAll(async () => {
-  await runtime.dispose();
-  await rm(root, { recursive: true });
-});
+const { runtime, root } = workbench("finetune");
+const base = await textModel(join(root, "base"));
 
 const quick = { epochs: 12, batchSize: 4, contextLength: 32, learningRate: 5e-3, warmupSteps: 2 };
 const create = (options: Record<string, unknown> = {}, model = base): Promise<Method> =>

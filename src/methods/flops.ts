@@ -3,7 +3,8 @@
  * Matrix products only; norms, activations, look-ups and the optimizer are small beside them. Per position: 2 per
  * parameter forward, 2 backward to the inputs, 2 more backward to a weight that trains; hence 6 N for full training
  * (as in https://arxiv.org/abs/2001.08361, section 2.1) and 4 N + 2 n where n of N parameters train beside a frozen
- * base. Attention: 12 H D T per layer, causal or not (https://arxiv.org/abs/2204.02311, appendix B).
+ * base. Attention: 12 H D T per layer (2 H D T each for Q K^T and P V; once forward, twice backward), causal or not
+ * (https://arxiv.org/abs/2204.02311, appendix B).
  */
 import type { Geometry, ModelDefinition } from "../models/model.ts";
 import { sizeOf } from "../tensor/dtype.ts";
@@ -52,4 +53,17 @@ export function trainingFlopsPerPosition(options: FlopsOptions): number {
   const { layers, heads, headDim } = options.geometry;
   const { all, training } = productParameters(options);
   return 4 * all + 2 * training + layers * 12 * heads * headDim * options.contextLength;
+}
+
+/** Operations of one batch of B rows: those of its positions, at its own length. */
+export function flopsOfBatches(
+  options: Omit<FlopsOptions, "contextLength">,
+): (batch: { readonly ids: ArrayLike<number> }, B: number) => number {
+  const perPosition = new Map<number, number>();
+  return ({ ids }, B) => {
+    const T = ids.length / B;
+    const found = perPosition.get(T) ?? trainingFlopsPerPosition({ ...options, contextLength: T });
+    perPosition.set(T, found);
+    return ids.length * found;
+  };
 }

@@ -7,19 +7,18 @@ import { z } from "zod";
 import { UserError } from "../errors.ts";
 import type { Model } from "../models/instance.ts";
 import type { LoadedModel } from "../models/load.ts";
-import { bitsPerByte } from "../models/score.ts";
+import { meanBitsPerByte } from "../models/score.ts";
 import { isDecayed } from "../nn/names.ts";
 import { adam, adamw, type Optimizer, sgd } from "../nn/optim.ts";
 import type { Modification } from "../nn/params.ts";
 import { schedules } from "../nn/schedule.ts";
 import { float32Host, type HostTensor, sizeOf } from "../tensor/dtype.ts";
-import { batchOf, cutRows, joinDocuments, type Rows, serveRows } from "./batches.ts";
+import { type Batch, batchOf, cutRows, joinDocuments, type Rows, serveRows } from "./batches.ts";
 import type { MethodDeps } from "./definition.ts";
-import { languageFace } from "./language.ts";
+import { askedBare, languageFace } from "./language.ts";
 import type { Document, Method, MethodEvent, MethodState, ObserveOptions, Receipt } from "./method.ts";
-import { trainingFlopsPerPosition } from "./flops.ts";
+import { flopsOfBatches } from "./flops.ts";
 import { createObjective, type Objective } from "./objective.ts";
-import { promptOf } from "./prompt.ts";
 import type { Gradients, Lesson, Remedy } from "./remedy.ts";
 import { train } from "./train.ts";
 
@@ -44,7 +43,7 @@ export const trainingOptions = {
   patience: z.int().positive().default(2).describe("validations without gain before stopping early"),
 };
 
-export type TrainingOptions = z.output<z.ZodObject<typeof trainingOptions>>;
+type TrainingOptions = z.output<z.ZodObject<typeof trainingOptions>>;
 
 const optimizers: { [K in TrainingOptions["optimizer"]]: (weightDecay: number) => Optimizer } = {
   sgd: () => sgd(),
@@ -154,19 +153,22 @@ export function gradientMethod({
     return cutRows(joinDocuments(ids, { eosId: eosOf(), bosId: tokenizer.bosId }), contextLength);
   };
 
-  /** `count` is told of every row. */
+  const flopsAt = flopsOfBatches({ definition, config, geometry, trainable });
+
+  /** `count` is told of every batch of one row. */
   async function* rowGradients(
     rows: Rows,
     order: Iterable<number>,
-    count: () => void,
+    count: (batch: Batch) => void,
     signal?: AbortSignal,
   ): AsyncGenerator<Gradients> {
     const objective = latest?.batchSize === 1 ? latest.objective : (single ??= await newObjective(1));
     for (const index of order) {
       signal?.throwIfAborted();
       objective.clear();
-      await objective.accumulate(batchOf([rows.row(index)], { contextLength, eosId: eosOf() }), 1, 0);
-      count();
+      const batch = batchOf([rows.row(index)], { contextLength, eosId: eosOf() });
+      await objective.accumulate(batch, 1, 0);
+      count(batch);
       yield objective.gradients;
     }
   }
@@ -191,13 +193,13 @@ export function gradientMethod({
     const perEpoch = batches.rowsPerEpoch ?? batches.rowCount;
     const updates = Math.ceil((training.epochs * perEpoch) / perUpdate);
     const everyEpoch = Math.max(1, Math.round(perEpoch / perUpdate));
-    let singleRows = 0;
+    let flops = 0;
     const lesson: Lesson = {
       rows,
       seed: serving.seed,
       weights: arrays,
       rowsOf,
-      rowGradients: (of, order) => rowGradients(of, order, () => singleRows++, signal),
+      rowGradients: (of, order) => rowGradients(of, order, (batch) => (flops += flopsAt(batch, 1)), signal),
     };
     /** Seconds of the remedy's own work; undefined when it was aborted. */
     const timed = async (work?: Promise<void>): Promise<number | undefined> => {
@@ -227,7 +229,11 @@ export function gradientMethod({
       validation:
         heldOut.length === 0
           ? undefined
-          : { every: everyEpoch, patience: training.patience, measure: () => heldOutBits(heldOut) },
+          : {
+              every: everyEpoch,
+              patience: training.patience,
+              measure: () => meanBitsPerByte(heldOut, (text) => face.score("", text)),
+            },
       checkpoint:
         checkpoint === undefined ? undefined : { folder: checkpoint, identity: `${identity} on ${await base.hash()}` },
       signal,
@@ -238,46 +244,27 @@ export function gradientMethod({
       observations++;
       history = identity;
     }
-    const positions = (result.steps * perUpdate + singleRows) * contextLength;
+    // Batches come from their number alone, so those of an earlier sitting are counted too
+    for (let i = 0; i < result.steps * training.accumulate; i++) {
+      flops += flopsAt(batches.batchAt(i), batches.batchSize);
+    }
     const receipt: Receipt = {
       id: `${name}-${identity.slice(0, 12)}`,
       documents: documents.map(({ id }) => id),
       ...result,
       seconds: result.seconds + (before ?? 0) + (after ?? 0),
       stopped,
-      flops: positions * trainingFlopsPerPosition({ definition, config, geometry, trainable, contextLength }),
+      flops,
     };
     yield { type: "receipt", receipt };
   }
-
-  const heldOutBits = async (texts: readonly string[]): Promise<number> => {
-    let [nats, bytes] = [0, 0];
-    for (const text of texts) {
-      const score = await face.score("", text);
-      nats += score.nats;
-      bytes += score.bytes;
-    }
-    return bitsPerByte({ nats, bytes });
-  };
 
   return {
     name,
     canForget: false,
     needsFit: false,
     observe,
-    score: face.score,
-    generate: face.generate,
-    answer: (queries, options) =>
-      face.answer(
-        queries.map((query) => promptOf(query)),
-        options,
-      ),
-    rate: (pairs, options) =>
-      face.rate(
-        pairs.map(({ query, answer }) => ({ prompt: promptOf(query), answer })),
-        options,
-      ),
-    inspect: face.inspect,
+    ...askedBare(face),
     bytes: () => Object.values(trainable).reduce((total, { shape }) => total + 4 * sizeOf(shape), remedy?.bytes() ?? 0),
     async state(): Promise<MethodState> {
       const copies = Object.entries(trainable).map(([key, { shape, data }]) => [key, float32Host(shape, data.slice())]);

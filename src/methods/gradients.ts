@@ -29,14 +29,20 @@ export interface GradientOptions {
   readonly workers?: number;
 }
 
-export interface Gradients {
-  /** Sums over the calls since `clear`, by name. */
-  readonly gradients: Readonly<Record<string, Float32Array>>;
-  clear(): void;
+/** One compiled program of a loss. */
+interface LossProgram {
   /** Run on these inputs (all but the weights), add the gradients, and return the loss. */
   add(feeds: Weights, step: number): Promise<number>;
   /** Give the compiled program back. */
   dispose(): Promise<void>;
+}
+
+export interface Gradients extends LossProgram {
+  /** Sums over the calls since `clear`, by name. */
+  readonly gradients: Readonly<Record<string, Float32Array>>;
+  clear(): void;
+  /** The same loss for inputs of other sizes: a program of its own, on one thread, that adds to the same sums. */
+  resized(graph: Pick<GradientOptions, "loss" | "inputs">): Promise<LossProgram>;
 }
 
 interface RowOutputs {
@@ -46,7 +52,7 @@ interface RowOutputs {
 }
 
 /** Loss, dense gradients, and row gradients of tables that are only looked up. */
-function outputsOf({ loss, inputs, trainable }: GradientOptions) {
+function outputsOf({ loss, inputs, trainable }: Pick<GradientOptions, "loss" | "inputs" | "trainable">) {
   const wanted = trainable.map((name) => inputs[name]);
   // Look-ups along rows stay rows: a dense gradient of the table would be mostly zeros
   const found = sparseGradients(loss, wanted, new Set(wanted));
@@ -83,11 +89,14 @@ interface Computation {
   release(): Promise<void>;
 }
 
-async function onOneProgram({ runtime, outputs, weights, summed }: Omit<ShardOptions, "count">): Promise<Computation> {
+async function onOneProgram(
+  { runtime, outputs, weights, summed }: Omit<ShardOptions, "count">,
+  given?: Computation["totals"],
+): Promise<Computation> {
   const program = await runtime.compile(outputs);
   const zeros = (): Record<string, HostTensor<"float32">> =>
     Object.fromEntries(Object.entries(summed).map(([name, shape]) => [name, zerosHost("float32", shape)]));
-  const totals = zeros();
+  const totals = given ?? zeros();
   let scratch: Record<string, HostTensor<"float32">> | undefined;
   const used = Object.fromEntries(
     program.inputs.filter(({ name }) => name in weights).map(({ name }) => [name, weights[name]]),
@@ -107,21 +116,9 @@ async function onOneProgram({ runtime, outputs, weights, summed }: Omit<ShardOpt
 
 export async function createGradients(options: GradientOptions): Promise<Gradients> {
   const { runtime, weights, trainable, seed, workers: count = 1 } = options;
-  const { outputs, rowOutputs } = outputsOf(options);
-  const dense = trainable.filter((name) => `grad:${name}` in outputs);
-  const summed = Object.fromEntries(dense.map((name) => [`grad:${name}`, weights[name].shape]));
-  const computed = { runtime, outputs, weights, summed };
-  const { totals, run, release } = await (count > 1 ? createShards({ ...computed, count }) : onOneProgram(computed));
-  const gradients = Object.fromEntries(
-    trainable.map((name) => [name, (totals[`grad:${name}`] ?? zerosHost("float32", weights[name].shape)).data]),
-  );
   let calls = 0;
-  return {
-    gradients,
-    clear() {
-      calls = 0;
-      for (const { name } of rowOutputs) gradients[name].fill(0);
-    },
+
+  const programOf = ({ run, release }: Computation, rowOutputs: readonly RowOutputs[]): LossProgram => ({
     async add(feeds, step) {
       const fill = (stream: string, data: Float32Array): unknown =>
         randomStream(seed, "dropout", step, calls, stream).fillUniform(data);
@@ -135,5 +132,27 @@ export async function createGradients(options: GradientOptions): Promise<Gradien
       return shards.reduce((sum, { loss }) => sum + (loss.data as Float32Array)[0], 0);
     },
     dispose: release,
+  });
+
+  const { outputs, rowOutputs } = outputsOf(options);
+  const dense = trainable.filter((name) => `grad:${name}` in outputs);
+  const summed = Object.fromEntries(dense.map((name) => [`grad:${name}`, weights[name].shape]));
+  const computed = { runtime, outputs, weights, summed };
+  const computation = await (count > 1 ? createShards({ ...computed, count }) : onOneProgram(computed));
+  const { totals } = computation;
+  const gradients = Object.fromEntries(
+    trainable.map((name) => [name, (totals[`grad:${name}`] ?? zerosHost("float32", weights[name].shape)).data]),
+  );
+  return {
+    gradients,
+    clear() {
+      calls = 0;
+      for (const { name } of rowOutputs) gradients[name].fill(0);
+    },
+    ...programOf(computation, rowOutputs),
+    async resized(graph) {
+      const other = outputsOf({ ...graph, trainable });
+      return programOf(await onOneProgram({ ...computed, outputs: other.outputs }, totals), other.rowOutputs);
+    },
   };
 }

@@ -10,7 +10,8 @@ import { generateText } from "../models/generate.ts";
 import { createInspector, type Inspection, type Inspector } from "../models/inspect.ts";
 import { createScorer } from "../models/score.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { AnswerOptions, Inspected, RatedAnswer, Sampling, Score } from "./method.ts";
+import type { AnswerOptions, Inspected, Method, RatedAnswer, Sampling, Score } from "./method.ts";
+import { promptOf } from "./prompt.ts";
 
 export interface LanguageFaceOptions {
   readonly runtime: Runtime;
@@ -84,6 +85,26 @@ export function languageFace({ runtime, model, tokenizer, eosIds, frozen = false
     },
   };
 }
+
+/** What a method shows that puts nothing before a question. */
+export const askedBare = (
+  face: LanguageFace,
+): Pick<Method, "score" | "generate" | "answer" | "rate" | "inspect" | "dispose"> => ({
+  score: face.score,
+  generate: face.generate,
+  answer: (queries, options) =>
+    face.answer(
+      queries.map((query) => promptOf(query)),
+      options,
+    ),
+  rate: (pairs, options) =>
+    face.rate(
+      pairs.map(({ query, answer }) => ({ prompt: promptOf(query), answer })),
+      options,
+    ),
+  inspect: face.inspect,
+  dispose: face.dispose,
+});
 
 interface Lazy<T> {
   get(): Promise<T>;

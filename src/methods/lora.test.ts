@@ -1,36 +1,24 @@
 /** Low-rank adapters: they start as nothing, learn beside a frozen base, and are the same hot, merged and saved. */
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { expectClose } from "../../tests/support/close.ts";
 import { smallTexts, textModel } from "../../tests/support/text-model.ts";
 import { documentsOf, learn, lossesOf } from "../../tests/support/training.ts";
+import { workbench } from "../../tests/support/workbench.ts";
 import { openSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
 import { createDecoder, type Model } from "../models/decoder.ts";
 import { type LoadedModel, loadModel } from "../models/load.ts";
-import { createScorer } from "../models/score.ts";
-import { createRuntime } from "../runtime/runtime.ts";
 import { float32Host } from "../tensor/dtype.ts";
 import { parseMethodOptions } from "./definition.ts";
 import { adapterOf, lora, targetPaths } from "./lora.ts";
 import type { Method } from "./method.ts";
 import { type Adapter, attachAdapter, loadAdapter, mergeAdapter, saveAdapter } from "./peft.ts";
 
-const runtime = createRuntime({ threads: 1 });
-let root: string;
-const bases: Record<string, LoadedModel> = {};
 const architectures = ["llama", "gpt2"] as const;
-beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), "mneme-lora-"));
-  for (const architecture of architectures)
-    bases[architecture] = await textModel(join(root, architecture), { architecture });
-});
-afterAll(async () => {
-  await runtime.dispose();
-  await rm(root, { recursive: true });
-});
+const { runtime, root, models, natsOf } = workbench("lora");
+const bases = await models(architectures);
 
 const quick = { epochs: 8, batchSize: 4, contextLength: 32, learningRate: 2e-2, rank: 4, alpha: 10 };
 const optionsOf = (options: Record<string, unknown> = {}): Record<string, unknown> =>
@@ -38,13 +26,6 @@ const optionsOf = (options: Record<string, unknown> = {}): Record<string, unknow
 const create = (base: LoadedModel, options: Record<string, unknown> = {}, seed = 3): Promise<Method> =>
   lora.create(base, optionsOf(options), { runtime, seed });
 const documents = documentsOf(smallTexts.harbour);
-
-async function scoreOf(model: Model, { tokenizer }: LoadedModel, text: string = smallTexts.harbour): Promise<number> {
-  const scorer = await createScorer(runtime, model, tokenizer);
-  const { nats } = await scorer.scoreText("", text);
-  await scorer.dispose();
-  return nats;
-}
 
 async function logitsOf(model: Model, ids: readonly number[]): Promise<Float32Array> {
   const decoder = await createDecoder(runtime, model);
@@ -59,7 +40,7 @@ describe.each(architectures)("%s", (architecture) => {
     const before = Object.fromEntries(Object.entries(base.weights).map(([name, { data }]) => [name, data.slice()]));
     const method = await create(base, { epochs: 60 });
     const start = await method.score("", smallTexts.harbour);
-    expect(start.nats).toBe(await scoreOf(base, base));
+    expect(start.nats).toBe(await natsOf(base, base, smallTexts.harbour));
     const { events, receipt } = await learn(method, documents);
     const losses = lossesOf(events);
     expect(losses[losses.length - 1][1]).toBeLessThan(0.7 * losses[0][1]);
@@ -76,7 +57,7 @@ describe.each(architectures)("%s", (architecture) => {
     const { nats } = await method.score("", smallTexts.oven);
     const adapter = adapterOf(await method.state());
     expect(adapter).toMatchObject({ rank: quick.rank, alpha: quick.alpha, dropout: 0 });
-    expect(nats).not.toBeCloseTo(await scoreOf(base, base, smallTexts.oven), 1);
+    expect(nats).not.toBeCloseTo(await natsOf(base, base, smallTexts.oven), 1);
 
     const [folder, whole] = [join(root, `${architecture} adapter`), join(root, `${architecture} merged`)];
     expect(await lora.save(method, base, folder, optionsOf())).toBe(`adapter in PEFT layout: ${folder}`);
@@ -93,9 +74,9 @@ describe.each(architectures)("%s", (architecture) => {
     const ids = base.tokenizer.encode(smallTexts.oven).slice(0, 20);
     const reference = await logitsOf(hot, ids);
     // One sum in float32 instead of two: nats of some 200 tokens
-    expect(await scoreOf(hot, base, smallTexts.oven)).toBe(nats);
+    expect(await natsOf(hot, base, smallTexts.oven)).toBe(nats);
     for (const model of [merged, loaded]) {
-      expect(await scoreOf(model, base, smallTexts.oven)).toBeCloseTo(nats, 2);
+      expect(await natsOf(model, base, smallTexts.oven)).toBeCloseTo(nats, 2);
       expectClose("logits", await logitsOf(model, ids), reference, { absolute: 2e-4, relative: 1e-4 });
     }
     expect(loaded.weights).toEqual(merged.weights);
@@ -344,7 +325,7 @@ describe("A and B", () => {
       ]),
     );
     const twice = attachAdapter(bases.llama, { tensors: halved, rank, alpha: 16, dropout });
-    expect(await scoreOf(twice, bases.llama, smallTexts.oven)).toBeCloseTo(
+    expect(await natsOf(twice, bases.llama, smallTexts.oven)).toBeCloseTo(
       (await method.score("", smallTexts.oven)).nats,
       3,
     );

@@ -6,7 +6,8 @@
 import type { Tokenizer } from "../checkpoint/tokenizer.ts";
 import { UserError } from "../errors.ts";
 import { type Random, randomStream } from "../tensor/random.ts";
-import type { Batches } from "./batches.ts";
+import { type Batches, shuffledPasses } from "./batches.ts";
+import { sharesOf } from "./shares.ts";
 
 /** Part of an example. `weight` is that of its tokens in the loss: 1 when left out, 0 for what is only read. */
 export interface Segment {
@@ -49,34 +50,17 @@ interface Row {
 
 export function mixedBatches(options: MixtureOptions): Batches {
   const { tokenizer, stream, sources, shares, rowCount, contextLength: T, batchSize: B, eosId, seed } = options;
-  const names = Object.keys(shares).filter((name) => shares[name] > 0);
-  for (const name of names) {
-    if (name !== TEXTS && !Object.hasOwn(sources, name)) {
-      const known = [TEXTS, ...Object.keys(sources)].join(", ");
-      throw new UserError(`mixture: expected sources among ${known}, got ${name}; correct the recipe`);
-    }
-  }
-  const total = names.reduce((sum, name) => sum + shares[name], 0);
-  if (!(total > 0)) throw new UserError("mixture: expected a share above 0, got none; name a source");
+  const { names, indexAt } = sharesOf(shares, [TEXTS, ...Object.keys(sources)]);
   const windows = Math.floor((stream.length - 1) / T);
   if (windows < 1) throw new UserError(`mixture: expected texts of more than ${T} tokens, got ${stream.length}`);
 
   // The source of every row, and which text row it is, are drawn at once: texts are then read without a repeat
   const draws = randomStream(seed, "mixture").fillUniform(new Float32Array(rowCount));
-  const sourceOf = Uint8Array.from(draws, (draw) => {
-    let left = draw * total;
-    const index = names.findIndex((name) => (left -= shares[name]) < 0);
-    return index < 0 ? names.length - 1 : index;
-  });
+  const sourceOf = Uint8Array.from(draws, indexAt);
   const texts = names.indexOf(TEXTS);
   const ordinals = new Int32Array(rowCount);
   for (let r = 1; r < rowCount; r++) ordinals[r] = ordinals[r - 1] + (sourceOf[r - 1] === texts ? 1 : 0);
-  let order: { epoch: number; windows: Int32Array } | undefined;
-  const windowOf = (ordinal: number): number => {
-    const epoch = Math.floor(ordinal / windows);
-    if (order?.epoch !== epoch) order = { epoch, windows: randomStream(seed, "texts", epoch).permutation(windows) };
-    return order.windows[ordinal % windows];
-  };
+  const windowOf = shuffledPasses(windows, seed, "texts");
 
   const textRow = (r: number): Row => {
     const start = windowOf(ordinals[r]) * T;

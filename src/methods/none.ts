@@ -1,6 +1,6 @@
 /**
  * The control that learns nothing: the base model as it is. What it scores is what the base knew already, or what the
- * questions give away; a method that does no better has learned nothing (the baseline b of GEM, section 3,
+ * questions give away; a method that does no better has learned nothing (the baseline b of GEM, section 2,
  * https://arxiv.org/abs/1706.08840, which is a model before its first task).
  */
 import { createHash } from "node:crypto";
@@ -8,8 +8,7 @@ import { z } from "zod";
 import { UserError } from "../errors.ts";
 import { fitsGraph } from "../models/instance.ts";
 import { defineMethod } from "./definition.ts";
-import { languageFace } from "./language.ts";
-import { promptOf } from "./prompt.ts";
+import { askedBare, languageFace } from "./language.ts";
 
 export const none = defineMethod({
   name: "none",
@@ -39,23 +38,10 @@ export const none = defineMethod({
           },
         };
       },
-      score: face.score,
-      generate: face.generate,
-      answer: (queries, options) =>
-        face.answer(
-          queries.map((query) => promptOf(query)),
-          options,
-        ),
-      rate: (pairs, options) =>
-        face.rate(
-          pairs.map(({ query, answer }) => ({ prompt: promptOf(query), answer })),
-          options,
-        ),
-      inspect: face.inspect,
+      ...askedBare(face),
       bytes: () => 0,
       state: async () => ({ tensors: {}, json: {} }),
       async restore() {},
-      dispose: face.dispose,
     };
   },
   async save() {

@@ -9,7 +9,7 @@ import { float32Host, type HostTensor, int32Host } from "../tensor/dtype.ts";
 import { crossEntropy, input, mul, reshape, rows, sum } from "../tensor/functions.ts";
 import { gradients } from "../tensor/grad.ts";
 import { randomStream } from "../tensor/random.ts";
-import type { Batch } from "./batches.ts";
+import { type Batch, batchOf } from "./batches.ts";
 import { createObjective, type Objective } from "./objective.ts";
 
 const runtime = createRuntime({ threads: 1 });
@@ -80,6 +80,68 @@ describe("row gradients and dense parts together are the dense gradient", () => 
     expectClose("loss", [loss], dense.loss.data, { absolute: 1e-6, relative: 1e-6 });
     for (const [key, values] of Object.entries(objective.gradients)) {
       expectClose(key, values, dense[key].data, { absolute: 2e-7, relative: 1e-5 });
+    }
+    await objective.dispose();
+  });
+});
+
+describe("a batch cut to its longest row", () => {
+  const longest = 64;
+  const rowsOf = (lengths: readonly number[], vocabulary: number, seed: number): Int32Array[] => {
+    const random = randomStream(seed, "rows");
+    return lengths.map((length) => Int32Array.from({ length: length + 1 }, () => random.integer(vocabulary)));
+  };
+  /** The same rows padded to `longest` positions. */
+  const padded = ({ ids, targets, mask, targetCount }: Batch, B: number): Batch => {
+    const T = ids.length / B;
+    const wide = <A extends Int32Array | Float32Array>(from: A, to: A): A => {
+      for (let b = 0; b < B; b++) to.set(from.subarray(b * T, (b + 1) * T), b * longest);
+      return to;
+    };
+    const count = B * longest;
+    return {
+      ids: wide(ids, new Int32Array(count)),
+      targets: wide(targets, new Int32Array(count)),
+      mask: wide(mask, new Float32Array(count)),
+      targetCount,
+    };
+  };
+
+  // One row, as a short document alone; two on two threads, whose sums lie in shared memory
+  it.each([
+    { batchSize: 1, workers: 1, lengths: [[20], [45], [30]] },
+    {
+      batchSize: 2,
+      workers: 2,
+      lengths: [
+        [20, 31],
+        [5, 60],
+        [8, 3],
+      ],
+    },
+  ])("has the loss and gradients of the padded one: %o", async ({ batchSize, workers, lengths }) => {
+    const model = decoderOf(await readFixture("llama-tied"));
+    const { vocabulary } = model.definition.geometry(model.config);
+    const trainable = Object.keys(model.weights);
+    const options = { runtime, ...model, trainable, batchSize, workers, contextLength: longest, seed: 1 };
+    const cut = lengths.map((some, i) => batchOf(rowsOf(some, vocabulary, i), { contextLength: longest, eosId: 0 }));
+    expect(cut.map(({ ids }) => ids.length / batchSize)).toEqual([32, 64, 32]);
+    const objective = await createObjective(options);
+    /** Loss and gradients of the joint batch. */
+    const jointly = async (batches: readonly Batch[]) => {
+      const total = batches.reduce((sum, { targetCount }) => sum + targetCount, 0);
+      objective.clear();
+      let loss = 0;
+      for (const batch of batches) loss += await objective.accumulate(batch, total, 0);
+      return { loss, gradients: snapshot(objective) };
+    };
+    for (const some of [cut, cut.slice(0, 1), cut.slice(1)]) {
+      const expected = await jointly(some.map((batch) => padded(batch, batchSize)));
+      const found = await jointly(some);
+      expect(Math.abs(found.loss - expected.loss)).toBeLessThan(1e-6);
+      for (const [name, values] of Object.entries(expected.gradients)) {
+        expectClose(name, found.gradients[name], values, { absolute: 1e-6, relative: 1e-6 });
+      }
     }
     await objective.dispose();
   });

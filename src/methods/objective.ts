@@ -23,7 +23,7 @@ export interface ObjectiveOptions {
   readonly trainable: readonly string[];
   /** What the method adds to the layers while training. */
   readonly modification?: Modification;
-  /** B rows of T tokens. */
+  /** B rows of T tokens, the most that a batch has: each shorter length gets a program of its own when it comes. */
   readonly batchSize: number;
   readonly contextLength: number;
   readonly seed: number;
@@ -63,9 +63,9 @@ function buildGraph({ definition, config, weights, modification, batchSize: B, c
 }
 
 export async function createObjective(options: ObjectiveOptions): Promise<Objective> {
-  const { runtime, weights, trainable, batchSize: B, contextLength: T, seed } = options;
+  const { runtime, weights, trainable, batchSize: B, contextLength, seed } = options;
   const workers = shardCount(options);
-  const { gradients, clear, add, dispose } = await createGradients({
+  const { gradients, clear, add, resized, dispose } = await createGradients({
     runtime,
     ...buildGraph({ ...options, batchSize: B / workers }),
     workers,
@@ -73,21 +73,29 @@ export async function createObjective(options: ObjectiveOptions): Promise<Object
     trainable,
     seed,
   });
+  /** Programs for rows that are shorter, by their length. */
+  const shorter = new Map<number, ReturnType<typeof resized>>();
+  const programFor = async (length: number): Promise<{ add: typeof add }> => {
+    if (length === contextLength) return { add };
+    const made = shorter.get(length) ?? resized(buildGraph({ ...options, contextLength: length }));
+    shorter.set(length, made);
+    return made;
+  };
   return {
     gradients,
     clear,
-    accumulate: ({ ids, targets, mask }, total, step) =>
-      add(
-        {
-          ids: int32Host([B, T], ids),
-          targets: int32Host([B, T], targets),
-          share: float32Host(
-            [B, T],
-            mask.map((m) => m / total),
-          ),
-        },
+    async accumulate({ ids, targets, mask }, total, step) {
+      const shape = [B, ids.length / B];
+      const program = await programFor(shape[1]);
+      const share = mask.map((m) => m / total);
+      return program.add(
+        { ids: int32Host(shape, ids), targets: int32Host(shape, targets), share: float32Host(shape, share) },
         step,
-      ),
-    dispose,
+      );
+    },
+    async dispose() {
+      await dispose();
+      for (const program of shorter.values()) await (await program).dispose();
+    },
   };
 }

@@ -2,19 +2,15 @@
  * Low-rank adapters in the layout of Hugging Face PEFT (adapter_config.json, adapter_model.safetensors), which PEFT,
  * vLLM and llama.cpp's converter load; and merging them into the weights: W + (alpha / r) B A.
  */
-import { join } from "node:path";
 import { z } from "zod";
-import { readJsonObject, writeFileAtomic } from "../checkpoint/files.ts";
-import { openSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
 import type { Checkpoint, Weights } from "../models/load.ts";
 import type { ModelDefinition } from "../models/model.ts";
 import { lowRankAdapters } from "../nn/lora.ts";
 import type { Modification } from "../nn/params.ts";
 import { float32Host } from "../tensor/dtype.ts";
-import { makeFolder } from "./folders.ts";
+import { checkShape, PREFIX, readAdapterFolder, writeAdapterFolder } from "./adapter-folder.ts";
 
-const PREFIX = "base_model.model.";
 const DOWN = ".lora_A.weight";
 const UP = ".lora_B.weight";
 
@@ -64,62 +60,43 @@ export async function saveAdapter(
   folder: string,
 ): Promise<void> {
   const config = {
-    peft_type: "LORA",
-    task_type: "CAUSAL_LM",
-    base_model_name_or_path: base.folder,
     r: rank,
     lora_alpha: alpha,
     lora_dropout: dropout,
     target_modules: targetModules(base, pathsOf(tensors)),
     fan_in_fan_out: base.definition.linearInputFirst,
     bias: "none",
-    inference_mode: true,
-    // Our own line, ignored elsewhere: the weights these adapters belong to
-    mneme_base_sha256: await base.hash(),
   };
-  await makeFolder(folder);
-  const named = Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [PREFIX + name, tensor]));
-  await writeSafetensors(join(folder, "adapter_model.safetensors"), named, { metadata: { format: "pt" } });
-  await writeFileAtomic(join(folder, "adapter_config.json"), `${JSON.stringify(config, null, 2)}\n`);
+  await writeAdapterFolder(base, { type: "LORA", config, tensors }, folder);
 }
 
 /** Read an adapter folder written here or by PEFT, and check that it fits the base. */
-export async function loadAdapter(base: Base, folder: string): Promise<Adapter> {
-  const parsed = configSchema.safeParse(await readJsonObject(join(folder, "adapter_config.json")));
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new UserError(
-      `loadAdapter: expected a plain LoRA adapter in ${folder}, got ${issue.path.join(".")}: ${issue.message}`,
-    );
-  }
-  const { r: rank, lora_alpha: alpha, lora_dropout: dropout, mneme_base_sha256: hash } = parsed.data;
-  if (hash !== undefined && hash !== (await base.hash())) {
-    throw new UserError(
-      `loadAdapter: expected an adapter of the model in ${base.folder}, got one of another with SHA-256 ${hash.slice(0, 12)}...; use the model it was trained on`,
-    );
-  }
-  const known = new Set(base.definition.linearPaths(base.config));
-  const tensors: Weights = {};
-  const file = await openSafetensors(join(folder, "adapter_model.safetensors"));
-  try {
-    for (const stored of file.tensors.keys()) {
-      const name = stored.replace(PREFIX, "").replace(".default.weight", ".weight");
-      const path = name.replace(/\.lora_[AB]\.weight$/, "");
-      if (!known.has(path) || path === name) {
-        throw new UserError(
-          `loadAdapter: expected adapters of the model's linear layers, got ${stored}; is it made for another model?`,
-        );
+export function loadAdapter(base: Base, folder: string): Promise<Adapter> {
+  return readAdapterFolder(
+    base,
+    folder,
+    { schema: configSchema, caller: "loadAdapter", kind: "a plain LoRA adapter" },
+    async ({ r: rank, lora_alpha: alpha, lora_dropout: dropout }, file) => {
+      const known = new Set(base.definition.linearPaths(base.config));
+      const adapted = new Set<string>();
+      const tensors: Weights = {};
+      for (const stored of file.tensors.keys()) {
+        const name = stored.replace(PREFIX, "").replace(".default.weight", ".weight");
+        const path = name.replace(/\.lora_[AB]\.weight$/, "");
+        if (!known.has(path) || path === name) {
+          throw new UserError(
+            `loadAdapter: expected adapters of the model's linear layers, got ${stored}; is it made for another model?`,
+          );
+        }
+        adapted.add(path);
+        tensors[name] = await file.readFloat32(stored);
       }
-      tensors[name] = await file.readFloat32(stored);
-    }
-  } finally {
-    await file.close();
-  }
-  const paths = new Set(Object.keys(tensors).map((name) => name.replace(/\.lora_[AB]\.weight$/, "")));
-  if (paths.size === 0)
-    throw new UserError(`loadAdapter: expected adapters in ${folder}, got none; save the adapter again`);
-  for (const path of paths) checkPair(base, tensors, path, rank);
-  return { tensors, rank, alpha, dropout };
+      if (adapted.size === 0)
+        throw new UserError(`loadAdapter: expected adapters in ${folder}, got none; save the adapter again`);
+      for (const path of adapted) checkPair(base, tensors, path, rank);
+      return { tensors, rank, alpha, dropout };
+    },
+  );
 }
 
 function layerSize({ definition, weights }: Base, path: string): { inputs: number; outputs: number } {
@@ -132,14 +109,8 @@ function checkPair(base: Base, tensors: Weights, path: string, rank: number): vo
   for (const [name, shape] of [
     [path + DOWN, [rank, inputs]],
     [path + UP, [outputs, rank]],
-  ] as const) {
-    const got = tensors[name]?.shape;
-    if (got?.join() !== shape.join()) {
-      throw new UserError(
-        `loadAdapter: expected ${name} of shape [${shape}], got ${got ? `[${got}]` : "none"}; is it made for another model?`,
-      );
-    }
-  }
+  ] as const)
+    checkShape("loadAdapter", name, shape, tensors[name]?.shape);
 }
 
 /** The base with an adapter beside its layers: a model for scoring and generation that shares the base's arrays. */

@@ -4,10 +4,11 @@ import { definitionFor } from "../models/index.ts";
 import type { EncoderDefinition } from "../models/model.ts";
 import { gpt2Rule, normal } from "../nn/init.ts";
 import { randomStream } from "../tensor/random.ts";
-import { createContrastiveObjective, mixedSources, pairBatches, type PairSource } from "./contrastive.ts";
+import { createContrastiveObjective, pairBatches, type PairSource } from "./contrastive.ts";
 import { type Corpus, type PretrainObjective, textsOf } from "./pretrain-objective.ts";
 import type { ContrastiveRecipe } from "./pretrain-recipe.ts";
 import { sentencePairs } from "./sentence-pairs.ts";
+import { sharesOf } from "./shares.ts";
 
 /** Pairs drawn at once for the vocabulary. */
 const VOCABULARY_PAIRS = 32;
@@ -38,7 +39,7 @@ export const contrastive: PretrainObjective<ContrastiveRecipe> = {
   /** As many sentences of each source, so that texts do not crowd out the names of worlds. */
   async *vocabularyTexts({ seed, vocabulary, stages: [{ mixture }] }, corpus) {
     const sources = await sourcesOf(corpus);
-    for (const name of mixedSources(mixture, sources))
+    for (const name of sharesOf(mixture, Object.keys(sources)).names)
       for (let i = 0; i < vocabulary.examples; i++)
         yield sources[name]
           .pairs(randomStream(seed, "vocabulary", name, i), VOCABULARY_PAIRS)

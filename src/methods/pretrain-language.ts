@@ -5,6 +5,7 @@ import { exists, writeFileAtomic } from "../checkpoint/files.ts";
 import type { Tokenizer } from "../checkpoint/tokenizer.ts";
 import { UserError } from "../errors.ts";
 import { causalDefinitionFor } from "../models/index.ts";
+import type { ModelDefinition } from "../models/model.ts";
 import { gpt2Rule } from "../nn/init.ts";
 import { randomStream } from "../tensor/random.ts";
 import { mixedBatches } from "./mixture.ts";
@@ -44,16 +45,18 @@ function endOf(tokenizer: Tokenizer): number {
   return tokenizer.eosId;
 }
 
+function causalFor({ model, vocabulary, stages }: LanguageRecipe): ModelDefinition {
+  const definition = causalDefinitionFor(model);
+  const { context } = definition.geometry(definition.parseConfig({ ...model, vocab_size: vocabulary.size }));
+  const longest = Math.max(...stages.map(({ contextLength }) => contextLength));
+  if (longest <= context) return definition;
+  throw new UserError(
+    `recipe: expected a contextLength of at most ${context} (the model's context), got ${longest}; shorten the stage`,
+  );
+}
+
 export const language: PretrainObjective<LanguageRecipe> = {
-  definition({ model, vocabulary, stages }) {
-    const definition = causalDefinitionFor(model);
-    const { context } = definition.geometry(definition.parseConfig({ ...model, vocab_size: vocabulary.size }));
-    const longest = Math.max(...stages.map(({ contextLength }) => contextLength));
-    if (longest <= context) return definition;
-    throw new UserError(
-      `recipe: expected a contextLength of at most ${context} (the model's context), got ${longest}; shorten the stage`,
-    );
-  },
+  definition: causalFor,
   async *vocabularyTexts({ seed, stages: [{ mixture, contextLength }], vocabulary }, { files, sources }) {
     yield* textsOf(files);
     const { examples = {} } = sources;
@@ -75,8 +78,7 @@ export const language: PretrainObjective<LanguageRecipe> = {
   tokenFields: (tokenizer) => ({ bos_token_id: null, eos_token_id: endOf(tokenizer) }),
   initial: (layers) => gpt2Rule({ layers }),
   async prepare(recipe, { files, sources }, tokenizer, folder) {
-    const definition = language.definition(recipe);
-    if (definition.kind !== "causal") throw new UserError("recipe: expected a language model");
+    const definition = causalFor(recipe);
     const stream = await prepareTokens(tokenizer, files, folder);
     return {
       tokens: stream.length,

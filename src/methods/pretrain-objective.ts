@@ -25,7 +25,7 @@ export interface Corpus {
   readonly sources: Sources;
 }
 
-export interface StageContext {
+interface StageContext {
   readonly runtime: Runtime;
   readonly weights: Readonly<Record<string, HostTensor<"float32">>>;
   /** Parsed. */
@@ -33,10 +33,10 @@ export interface StageContext {
 }
 
 /** What the training loop needs of a stage. */
-export type StageTraining = Pick<TrainOptions<Counted>, "objective" | "batches" | "steps" | "accumulate">;
+type StageTraining = Pick<TrainOptions<Counted>, "objective" | "batches" | "steps" | "accumulate">;
 
 /** An objective with its vocabulary and texts at hand. */
-export interface Prepared {
+interface Prepared {
   /** Tokens of the files; 0 where they are not made into tokens at once. */
   readonly tokens: number;
   stage(index: number, context: StageContext): Promise<StageTraining>;

@@ -74,7 +74,6 @@ export type ObjectiveName = keyof typeof schemas;
 export type LanguageRecipe = z.output<typeof schemas.language>;
 export type ContrastiveRecipe = z.output<typeof schemas.contrastive>;
 export type Recipe = LanguageRecipe | ContrastiveRecipe;
-export type Stage = Recipe["stages"][number];
 
 export const objectiveOf = ({ objective = "language" }: Recipe): ObjectiveName => objective;
 

@@ -24,7 +24,7 @@ import type { Corpus, PretrainObjective, Sources } from "./pretrain-objective.ts
 import { type ObjectiveName, objectiveOf, type Recipe } from "./pretrain-recipe.ts";
 import { train, type TrainResult } from "./train.ts";
 
-export { parseRecipe, type Recipe, type Stage } from "./pretrain-recipe.ts";
+export { parseRecipe, type Recipe } from "./pretrain-recipe.ts";
 
 /** What a model can learn from, by the name that recipes use. */
 const objectives: Readonly<Record<ObjectiveName, PretrainObjective<never>>> = { language, contrastive };

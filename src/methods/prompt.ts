@@ -10,6 +10,9 @@ export const questionPrompt = (question: string): string => `Question: ${questio
 /** The text from which a question with its answer is learned. */
 export const answeredQuestion = (question: string, answer: string): string => `${questionPrompt(question)} ${answer}\n`;
 
+/** The answer to what was never stated. */
+export const unknownAnswer = "unknown";
+
 /** What stands between documents, and between the last one and what is asked. */
 export const documentBreak = "\n\n";
 

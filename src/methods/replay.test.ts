@@ -1,29 +1,18 @@
 /** Replay: the exact share of past rows, passes that miss nothing, runs that resume to the same bits. */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { smallTexts, textModel } from "../../tests/support/text-model.ts";
 import { documentsOf, learn, lossesOf, savedState } from "../../tests/support/training.ts";
-import { type LoadedModel, loadModel } from "../models/load.ts";
+import { workbench } from "../../tests/support/workbench.ts";
+import { loadModel } from "../models/load.ts";
 import { bitsPerByte, createScorer } from "../models/score.ts";
-import { createRuntime } from "../runtime/runtime.ts";
 import { cutRows } from "./batches.ts";
 import { finetune } from "./finetune.ts";
 import type { Method } from "./method.ts";
 import { replay, replayBatches } from "./replay.ts";
 
-const runtime = createRuntime({ threads: 1 });
-let root: string;
-let base: LoadedModel;
-beforeAll(async () => {
-  root = await mkdtemp(join(tmpdir(), "mneme-replay-"));
-  base = await textModel(join(root, "base"));
-});
-afterAll(async () => {
-  await runtime.dispose();
-  await rm(root, { recursive: true });
-});
+const { runtime, root } = workbench("replay");
+const base = await textModel(join(root, "base"));
 
 const quick = { epochs: 12, batchSize: 4, contextLength: 32, learningRate: 5e-3, warmupSteps: 2 };
 const create = (options: Record<string, unknown> = {}): Promise<Method> =>

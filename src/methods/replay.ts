@@ -95,7 +95,7 @@ function unpackRows({ tensors }: MethodState, most: number): Row[] {
   );
 }
 
-export function replayRemedy({
+function replayRemedy({
   share,
   capacity,
   contextLength,

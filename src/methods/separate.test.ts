@@ -31,8 +31,8 @@ afterAll(async () => {
 });
 
 const options = { epochs: 20, batchSize: 4, contextLength: 32, learningRate: 1e-2, warmupSteps: 2 };
-async function create(definition = separate): Promise<Method> {
-  const method = await definition.create(base, definition === none ? {} : options, { runtime, seed: 3 });
+async function create(definition = separate, given: Record<string, unknown> = options): Promise<Method> {
+  const method = await definition.create(base, given, { runtime, seed: 3 });
   opened.push(method);
   return method;
 }
@@ -52,7 +52,7 @@ it("each copy is the base fine-tuned on its topic alone, told by the topic", asy
     const query = { text: sentence[topic], form: "completion" as const };
     expect(await learned.answer([{ ...query, topic }])).toEqual(await alone.answer([query]));
   }
-  const untouched = await create(none);
+  const untouched = await create(none, {});
   expect((await learned.rate(asked("sport")))[0].nats).toBeCloseTo((await untouched.rate(asked()))[0].nats, 4);
   const parameters = Object.values(base.weights).reduce((sum, { data }) => sum + data.length, 0);
   expect(learned.bytes()).toBe(2 * 4 * parameters);

@@ -1,10 +1,10 @@
 /** The training loop on a loss of closed form: clipping, budget, early stop, resuming, bad numbers, failing saves. */
-import fsPromises, { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import { syncBuiltinESMExports } from "node:module";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { onFullDisk } from "../../tests/support/full-disk.ts";
 import { drive, emptyBatches, fileBytes, lossesOf, quadratic, savedState } from "../../tests/support/training.ts";
 import { UserError } from "../errors.ts";
 import { adamw, sgd } from "../nn/optim.ts";
@@ -313,28 +313,6 @@ describe("numbers that are not finite", () => {
 });
 
 describe("a save that fails", () => {
-  /** The file system's answer when it is full, after it has taken the first bytes. */
-  async function onFullDisk(action: () => Promise<void>): Promise<void> {
-    const original = fsPromises.open;
-    fsPromises.open = async (...parameters) => {
-      const handle = await original(...parameters);
-      const write = handle.write.bind(handle);
-      let calls = 0;
-      handle.write = (async (bytes: Uint8Array, at: number) => {
-        if (calls++ > 0) throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
-        return write(bytes, at, 20);
-      }) as typeof handle.write;
-      return handle;
-    };
-    syncBuiltinESMExports();
-    try {
-      await action();
-    } finally {
-      fsPromises.open = original;
-      syncBuiltinESMExports();
-    }
-  }
-
   it("for want of space leaves the checkpoint before it, from which the run goes on to the same numbers", async () => {
     const unbroken = start();
     const { events: all } = await drive(train(setUp(unbroken)));
@@ -342,7 +320,7 @@ describe("a save that fails", () => {
     const checkpoint = { folder: at, identity: "a" };
     await drive(train(setUp(start(), { steps: 8, checkpoint })));
     const before = await fileBytes(at);
-    await onFullDisk(async () => {
+    await onFullDisk(20, async () => {
       const run = drive(train(setUp(start(), { checkpoint: { ...checkpoint, everySeconds: 0 } })));
       await expect(run).rejects.toThrow(/^save: expected to write .*, got the disk is full/);
     });

@@ -7,7 +7,7 @@ import { clipScale, globalNorm } from "../nn/clip.ts";
 import type { Optimizer } from "../nn/optim.ts";
 import type { Schedule, ScheduleOptions } from "../nn/schedule.ts";
 import type { Batch, Batches, Counted } from "./batches.ts";
-import type { MethodEvent } from "./method.ts";
+import type { MethodEvent, Receipt } from "./method.ts";
 import type { Objective } from "./objective.ts";
 import { loadTrainingState, saveTrainingState, type TrainingStateFile, type TrainProgress } from "./train-state.ts";
 
@@ -59,13 +59,7 @@ export interface TrainOptions<B extends Counted = Batch> {
   readonly clock?: () => number;
 }
 
-export interface TrainResult {
-  readonly steps: number;
-  readonly tokens: number;
-  readonly seconds: number;
-  readonly finalLoss: number;
-  readonly stopped: "done" | "early-stop" | "token-budget" | "interrupted";
-}
+export type TrainResult = Pick<Receipt, "steps" | "tokens" | "seconds" | "finalLoss" | "stopped">;
 
 const fresh = (): TrainProgress => ({
   step: 0,
@@ -86,7 +80,7 @@ const fresh = (): TrainProgress => ({
 export async function* train<B extends Counted = Batch>(
   options: TrainOptions<B>,
 ): AsyncGenerator<MethodEvent, TrainResult> {
-  const { objective, weights, optimizer, steps, validation, checkpoint, signal } = options;
+  const { objective, weights, optimizer, steps, clipNorm = 1, validation, checkpoint, signal } = options;
   const { tokenBudget = Number.POSITIVE_INFINITY, clock = () => performance.now() } = options;
   const moments = optimizer.init(weights);
   const progress = fresh();
@@ -134,7 +128,6 @@ export async function* train<B extends Counted = Batch>(
       lastKept = clock();
     }
     const rate = options.learningRate * options.schedule(progress.step, options.scheduleOptions);
-    const { clipNorm = 1 } = options;
     optimizer.step(weights, objective.gradients, moments, rate, clipNorm > 0 ? clipScale(norm, clipNorm) : 1);
     progress.step++;
     progress.tokens += tokens;

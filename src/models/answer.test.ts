@@ -1,15 +1,21 @@
-/** Batched answers on the embedded model: each is what its prompt alone gets, and one line. */
+/** Batched answers of a random model: each is what its prompt alone gets, and one line. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { repositoryFile } from "../../tests/support/model-fixture.ts";
+import { textModel } from "../../tests/support/text-model.ts";
 import { createRuntime } from "../runtime/runtime.ts";
 import { answerTexts, textIds } from "./answer.ts";
 import { createDecoder, type Decoder } from "./decoder.ts";
 import { generateText } from "./generate.ts";
-import { loadModel } from "./load.ts";
 
+const folder = await mkdtemp(join(tmpdir(), "mneme-answer-"));
 const runtime = createRuntime({ threads: 1 });
-afterAll(() => runtime.dispose());
-const { tokenizer, eosIds, ...model } = await loadModel(repositoryFile("models/mneme-tiny"));
+afterAll(async () => {
+  await runtime.dispose();
+  await rm(folder, { recursive: true });
+});
+const { tokenizer, eosIds, ...model } = await textModel(folder, { context: 256, vocabulary: 400 });
 const decoder = await createDecoder(runtime, model);
 
 /** Counts the runs and their rows. */
@@ -64,7 +70,7 @@ describe("a batch", () => {
   });
 
   test("stays within the tokens it may hold", async () => {
-    const long = Array.from({ length: 80 }, (_, i) => `${i} ${"word ".repeat(230)}`);
+    const long = Array.from({ length: 80 }, (_, i) => `${i} ${"the ".repeat(112)}`);
     const runs: [rows: number, tokens: number][] = [];
     const idle: Decoder = {
       ...decoder,

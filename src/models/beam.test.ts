@@ -105,6 +105,7 @@ test("several end tokens ahead of all others do not starve the beams", async () 
   const flat: Decoder = {
     geometry: { ...model.geometry, vocabulary: 8 },
     createCache: () => cache,
+    join: () => cache,
     step: async () => Float32Array.from({ length: batch * 8 }, (_, i) => scores[i % 8]),
     dispose: async () => {},
   };

@@ -127,6 +127,50 @@ export function createHostCache(
   };
 }
 
+/** Where a row comes from: the number of a cache, and the row in it. */
+export type Place = readonly [cache: number, row: number];
+
+/**
+ * One cache of the rows at these places. Their last tokens stand in one column: rows of shorter caches have padding
+ * before them.
+ */
+export function joinHostCaches(
+  geometry: Geometry,
+  parts: readonly HostCache[],
+  places: readonly Place[],
+  capacity: number,
+): HostCache {
+  const B = places.length;
+  const unit = geometry.kvHeads * geometry.headDim;
+  const length = Math.max(...parts.map((part) => part.length));
+  const joint = createHostCache(geometry, B, Math.max(capacity, length));
+  joint.length = length;
+  joint.positions.fill(-1, 0, (HEAD + length) * B);
+  // Neighbours that stay neighbours move together
+  const starts = [...places.keys()].filter((b) => {
+    const [part, row] = places[b];
+    return b === 0 || places[b - 1][0] !== part || places[b - 1][1] !== row - 1;
+  });
+  for (const [i, b] of starts.entries()) {
+    const [index, row] = places[b];
+    const part = parts[index];
+    const count = (starts[i + 1] ?? B) - b;
+    const shift = length - part.length;
+    const move = <A extends Float32Array | Int32Array>(from: A, to: A, width: number): void => {
+      for (let t = HEAD; t < HEAD + part.length; t++) {
+        const at = (t * part.batch + row) * width;
+        to.set(from.subarray(at, at + count * width), ((t + shift) * B + b) * width);
+      }
+    };
+    for (const [l, { key, value }] of part.layers.entries()) {
+      move(key, joint.layers[l].key, unit);
+      move(value, joint.layers[l].value, unit);
+    }
+    move(part.positions, joint.positions, 1);
+  }
+  return joint;
+}
+
 /** An empty array of the same kind. */
 function sized<A extends Float32Array | Int32Array>(like: A, size: number): A {
   return new (like.constructor as new (size: number) => A)(size);

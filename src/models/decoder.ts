@@ -9,7 +9,7 @@ import type { HostTensor } from "../tensor/dtype.ts";
 import { input, reshape, slice, transpose } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
 import { addDims } from "../tensor/shape.ts";
-import { type Cache, createHostCache, HEAD, type HostCache } from "./cache.ts";
+import { type Cache, createHostCache, HEAD, type HostCache, joinHostCaches, type Place } from "./cache.ts";
 import { requireIds } from "./ids.ts";
 import { type CompileOptions, fitsGraph, liveWeights, type Model, modelParams } from "./instance.ts";
 import type { Geometry } from "./model.ts";
@@ -20,6 +20,8 @@ export interface Decoder {
   readonly geometry: Geometry;
   /** An empty cache for B sequences with room for `capacity` tokens each; it grows. */
   createCache(batch: number, capacity?: number): Cache;
+  /** A new cache of the rows at these places in other caches, whatever their lengths; a row may be taken repeatedly. */
+  join(caches: readonly Cache[], places: readonly Place[], capacity: number): Cache;
   /**
    * Read T more tokens of each of the cache's B rows: ids [B, T] row by row, positions likewise (negative: padding,
    * which nothing sees; default: counted on from the cache). Gives the scores [B, V] of the token after the last, in
@@ -107,6 +109,7 @@ export async function createDecoder(
   return {
     geometry,
     createCache: (batch, capacity = 64) => createHostCache(geometry, batch, capacity),
+    join: (caches, places, capacity) => joinHostCaches(geometry, caches as readonly HostCache[], places, capacity),
     async step(cache, ids, positions) {
       const host = cache as HostCache;
       const { batch: B, length } = host;

@@ -13,7 +13,7 @@ import { UserError } from "../errors.ts";
 import { didYouMean } from "./nearest.ts";
 
 /** The model that is taken when none is named. */
-export const defaultModel = "mneme-tiny";
+export const defaultModel = "mneme-base";
 
 /** Two folders up both from src/models and from the built dist/models. */
 export const embeddedFolder = fileURLToPath(new URL("../../models", import.meta.url));

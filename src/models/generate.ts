@@ -76,14 +76,16 @@ export async function* generate(
     return;
   }
   const longest = Math.max(...prompts.map(({ length }) => length));
-  const { cache, read } = await readShared(decoder, prompts, longest + Math.min(maxTokens, 256));
-  let { ids, positions } = leftPadded(prompts, longest, read);
+  let reading: Reading | undefined;
   while (true) {
     if (signal?.aborted) {
       for (const row of rows) yield { row: row.index, text: row.end(), finish: "aborted" };
       return;
     }
-    const logits = await decoder.step(cache, ids, positions);
+    reading = reading
+      ? { cache: reading.cache, logits: await stepRows(decoder, reading.cache, rows) }
+      : await readPrompts(decoder, prompts, longest + Math.min(maxTokens, 256));
+    const { cache, logits } = reading;
     const V = logits.length / rows.length;
     // All rows choose before any is shown: whoever reads the pieces may take another step with the decoder
     const tokens = rows.map((row, b) =>
@@ -116,10 +118,16 @@ export async function* generate(
     if (live.length === 0) return;
     if (live.length < rows.length) cache.select(live);
     rows = live.map((b) => rows[b]);
-    ids = Int32Array.from(rows, (row) => row.ids[row.ids.length - 1]);
-    positions = Int32Array.from(rows, (row) => row.ids.length - 1);
   }
 }
+
+/** Read the last token of every row. */
+const stepRows = (decoder: Decoder, cache: Cache, rows: readonly Row[]): Promise<Float32Array> =>
+  decoder.step(
+    cache,
+    Int32Array.from(rows, ({ ids }) => ids[ids.length - 1]),
+    Int32Array.from(rows, ({ ids }) => ids.length - 1),
+  );
 
 /** What a whole row came to. */
 export interface Generated {
@@ -167,19 +175,79 @@ export function sharedLength(prompts: readonly (readonly number[])[]): number {
 /** Beginnings shorter than this are read with each row: a run of their own would cost more. */
 const LEAST_SHARED = 16;
 
-/** A cache of one row per prompt. What all prompts begin with (`read` tokens) is read once and copied to every row. */
-async function readShared(
+/** A cache of one row per prompt, and the scores [B, V] of the tokens after them. */
+interface Reading {
+  readonly cache: Cache;
+  readonly logits: Float32Array;
+}
+
+/**
+ * Read all prompts. What all of them begin with is read once and copied to every row; of the rest, prompts of similar
+ * length are read together and their rows joined, as padding costs what text costs.
+ */
+async function readPrompts(
   decoder: Decoder,
   prompts: readonly (readonly number[])[],
   capacity: number,
-): Promise<{ cache: Cache; read: number }> {
-  const [first] = prompts;
-  const read = prompts.length === 1 ? 0 : sharedLength(prompts);
-  if (read < LEAST_SHARED) return { cache: decoder.createCache(prompts.length, capacity), read: 0 };
-  const cache = decoder.createCache(1, capacity);
-  await decoder.step(cache, first.slice(0, read));
-  cache.select(new Int32Array(prompts.length));
-  return { cache, read };
+): Promise<Reading> {
+  const shared = prompts.length === 1 ? 0 : sharedLength(prompts);
+  const read = shared < LEAST_SHARED ? 0 : shared;
+  const head = read === 0 ? undefined : decoder.createCache(1, read);
+  if (head) await decoder.step(head, prompts[0].slice(0, read));
+  const groups = similarLengths(prompts.map(({ length }) => length - read));
+  const readings: Reading[] = [];
+  for (const group of groups) {
+    const longest = Math.max(...group.map((index) => prompts[index].length));
+    const room = groups.length === 1 ? capacity : longest;
+    const cache = head
+      ? decoder.join(
+          [head],
+          Array.from(group, () => [0, 0] as const),
+          room,
+        )
+      : decoder.createCache(group.length, room);
+    const members = group.map((index) => prompts[index]);
+    const { ids, positions } = leftPadded(members, longest, read);
+    readings.push({ cache, logits: await decoder.step(cache, ids, positions) });
+  }
+  if (readings.length === 1) return readings[0];
+  const { vocabulary: V } = decoder.geometry;
+  const logits = new Float32Array(prompts.length * V);
+  const places: [number, number][] = [];
+  for (const [g, group] of groups.entries()) {
+    for (const [k, index] of group.entries()) {
+      places[index] = [g, k];
+      logits.set(readings[g].logits.subarray(k * V, (k + 1) * V), index * V);
+    }
+  }
+  const caches = readings.map(({ cache }) => cache);
+  return { cache: decoder.join(caches, places, capacity), logits };
+}
+
+/** Fewer tokens than these are not worth a run of their own. */
+const LEAST_TOGETHER = 256;
+/** A row of fewer tokens than this share of its group's longest begins another group. */
+const SIMILAR = 0.9;
+
+/** Indices by falling length, in groups of similar length; one group, in order, where that saves nothing. */
+export function similarLengths(lengths: readonly number[]): number[][] {
+  const order = [...lengths.keys()].sort((a, b) => lengths[b] - lengths[a]);
+  let left = lengths.reduce((a, b) => a + b, 0);
+  const groups: number[][] = [];
+  let tokens = Number.POSITIVE_INFINITY;
+  for (const index of order) {
+    const group = groups.at(-1);
+    const alike = group !== undefined && lengths[index] >= SIMILAR * lengths[group[0]];
+    if (group && (alike || tokens < LEAST_TOGETHER || left < LEAST_TOGETHER)) {
+      group.push(index);
+      tokens += lengths[index];
+    } else {
+      groups.push([index]);
+      tokens = lengths[index];
+    }
+    left -= lengths[index];
+  }
+  return groups.length === 1 ? [order.sort((a, b) => a - b)] : groups;
 }
 
 /** Rows of one length without their first `read` tokens, filled up on the left: their last tokens stand in one column. */

@@ -81,6 +81,20 @@ interface Job extends Window {
 /** nats / ln 2 / bytes. */
 export const bitsPerByte = ({ nats, bytes }: Pick<TextScore, "nats" | "bytes">): number => nats / Math.LN2 / bytes;
 
+/** Bits per byte of several texts together, each scored by itself. */
+export async function meanBitsPerByte(
+  texts: readonly string[],
+  score: (text: string) => Promise<Pick<TextScore, "nats" | "bytes">>,
+): Promise<number> {
+  let [nats, bytes] = [0, 0];
+  for (const text of texts) {
+    const one = await score(text);
+    nats += one.nats;
+    bytes += one.bytes;
+  }
+  return bitsPerByte({ nats, bytes });
+}
+
 /** Compile a model for scoring. */
 export async function createScorer(
   runtime: Runtime,

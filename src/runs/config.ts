@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { UserError } from "../errors.ts";
-import { defaultHoldout } from "../eval/tasks/text.ts";
+import { holdoutOption } from "../eval/tasks/text.ts";
 
 export const streamConfigSchema = z.strictObject({
   kind: z.literal("stream").default("stream"),
@@ -16,18 +16,14 @@ export const streamConfigSchema = z.strictObject({
     .describe("options of the method, checked by its own schema"),
   task: z.string().min(1).optional().describe("name of a task; a stream of text files needs none"),
   taskOptions: z.record(z.string(), z.unknown()).optional().describe("options of the task, checked by its own schema"),
+  streamSeed: z.string().min(1).optional().describe("option of the task that was chosen by the seed"),
   files: z
     .array(z.string().min(1))
     .min(1)
     .optional()
     .describe("text files, learned in this order, where no task is named"),
   seed: z.int().min(0).max(0xffffffff).default(0).describe("seed of everything random"),
-  holdout: z
-    .number()
-    .gt(0)
-    .max(0.5)
-    .default(defaultHoldout)
-    .describe("share of each file that is held out for scoring"),
+  holdout: holdoutOption,
   columns: z.enum(["all", "seen"]).default("all").describe("score all texts after each step, or those learned so far"),
   baseline: z.boolean().default(true).describe("score all texts before anything is learned"),
   threads: z.int().min(1).optional().describe("threads of the engine"),

@@ -33,8 +33,16 @@ export const planSchema = streamConfigSchema.pick({ model: true, method: true, c
   taskOptions: options.default({}),
   methodOptions: options.default({}),
   seeds: z.array(z.int().min(0).max(0xffffffff)).min(1),
+  /** Each seed has a stream of its own: this option of the task is `base` + seed. Without it all have the same. */
+  stream: z.strictObject({ option: z.string(), base: z.int().min(0) }).optional(),
 });
 export type EvaluationPlan = z.output<typeof planSchema>;
+
+/** Options of the task as one seed has them. */
+export const taskOptionsOf = (
+  { taskOptions, stream }: Pick<EvaluationPlan, "taskOptions" | "stream">,
+  seed: number,
+): Record<string, unknown> => (stream ? { ...taskOptions, [stream.option]: stream.base + seed } : taskOptions);
 
 /** run.json: the plan, and where and when it was begun. */
 const recordSchema = z.object({
@@ -62,9 +70,35 @@ export async function loadRecord(folder: string): Promise<EvaluationRecord | und
   );
 }
 
+/** Is a plan another one only in that it has more seeds? */
+const hasMoreSeeds = (before: EvaluationPlan, after: EvaluationPlan): boolean =>
+  isDeepStrictEqual({ ...before, seeds: [] }, { ...after, seeds: [] }) &&
+  before.seeds.every((seed) => after.seeds.includes(seed));
+
+/** The same evaluation with seeds added to it: those that are finished stay. */
+export async function addSeeds(
+  folder: string,
+  record: EvaluationRecord,
+  seeds: readonly number[],
+): Promise<EvaluationRecord> {
+  const missing = record.plan.seeds.filter((seed) => !seeds.includes(seed));
+  if (missing.length > 0) {
+    throw new UserError(
+      `eval: expected at least the seeds that ${folder} has (${record.plan.seeds.join(", ")}), got ${seeds.join(", ")}; ` +
+        "ask for more seeds, or use another folder",
+    );
+  }
+  if (isDeepStrictEqual(record.plan.seeds, seeds)) return record;
+  const more = { ...record, plan: { ...record.plan, seeds: [...seeds] } };
+  // The means of fewer seeds go first: a folder without them is only unfinished
+  await rm(join(folder, summaryName), { force: true });
+  await writeFileAtomic(join(folder, recordName), `${JSON.stringify(more, null, 2)}\n`);
+  return more;
+}
+
 /**
- * Makes the folder of an evaluation, or finds the one that was begun with the same plan.
- * A folder with another plan or with something else is a UserError.
+ * Makes the folder of an evaluation, or finds the one that was begun with the same plan; a plan with more seeds adds
+ * them to it. A folder with another plan or with something else is a UserError.
  */
 export async function beginEvaluation(
   folder: string,
@@ -77,6 +111,7 @@ export async function beginEvaluation(
     const keys = Object.keys({ ...before.plan, ...plain }) as (keyof EvaluationPlan)[];
     const differing = keys.filter((key) => !isDeepStrictEqual(before.plan[key], plain[key]));
     if (differing.length === 0) return before;
+    if (hasMoreSeeds(before.plan, plain)) return addSeeds(folder, before, plain.seeds);
     const [key] = differing;
     throw new UserError(
       `eval: expected the options that ${folder} was begun with, got another ${differing.join(", ")} ` +
@@ -106,16 +141,18 @@ export async function beginEvaluation(
 
 /** The configuration of one seed's run. */
 function seedConfig(plan: EvaluationPlan, seed: number, folder: string): StreamConfig {
-  const { model, method, methodOptions, task, taskOptions, columns, baseline } = plan;
-  const out = seedFolder(folder, seed);
-  return parseStreamConfig({ model, method, methodOptions, task, taskOptions, columns, baseline, seed, out });
+  const { model, method, methodOptions, task, columns, baseline, stream } = plan;
+  const taskOptions = taskOptionsOf(plan, seed);
+  const rest = { columns, baseline, seed, streamSeed: stream?.option, out: seedFolder(folder, seed) };
+  return parseStreamConfig({ model, method, methodOptions, task, taskOptions, ...rest });
 }
 
 export interface EvaluationDeps {
   /** A folder that `beginEvaluation` has made. */
   readonly folder: string;
   readonly store: RunStore;
-  readonly task: Task;
+  /** The stream of one seed, from `taskOptionsOf` the plan. */
+  createTask(seed: number): Promise<Task>;
   /** A fresh method on its untouched base. */
   createMethod(seed: number): Promise<Method>;
   /** The methods' runtime, to tell how much of the time was spent outside of it. */
@@ -151,7 +188,7 @@ export async function* runEvaluation(
       const run = await openRunFolder(path, { resume: await exists(join(path, "config.json")) });
       try {
         const events = runStream(seedConfig(plan, seed, folder), {
-          task: deps.task,
+          task: await deps.createTask(seed),
           createMethod: () => deps.createMethod(seed),
           folder: run,
           runtime: deps.runtime,

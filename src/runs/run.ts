@@ -87,7 +87,6 @@ function resultOf(config: StreamConfig, deps: StreamDeps, saved: Saved, method: 
   const { receipts, learned } = saved.progress;
   const flops = receipts.map((receipt) => receipt.flops);
   const documents = sum(task.topics.slice(0, learned).map((topic) => topic.documents.length));
-  const worked = sum(durations.learn) + sum(durations.evaluate);
   return {
     run: folder.name,
     task: task.name,
@@ -105,7 +104,7 @@ function resultOf(config: StreamConfig, deps: StreamDeps, saved: Saved, method: 
       bytesPerDocument: documents > 0 ? method.bytes() / documents : 0,
       peakMB: saved.peakBytes / 1e6,
     },
-    outsideRuntimeShare: runtime === null || worked <= 0 ? null : Math.max(0, 1 - runtime / worked),
+    outsideRuntimeShare: runtime === null || durations.total <= 0 ? null : Math.max(0, 1 - runtime / durations.total),
     config,
     versions,
     machine,

@@ -10,7 +10,18 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { fakeMethod, sampleTexts } from "../../tests/support/fake-method.ts";
 import { UserError } from "../errors.ts";
 import { textTask } from "../eval/tasks/text.ts";
-import { beginEvaluation, type EvaluationDeps, planSchema, runEvaluation, seedFolder } from "./evaluation.ts";
+import {
+  addSeeds,
+  beginEvaluation,
+  type EvaluationDeps,
+  type EvaluationPlan,
+  loadRecord,
+  planSchema,
+  runEvaluation,
+  seedFolder,
+  summaryName,
+  taskOptionsOf,
+} from "./evaluation.ts";
 import type { RunEvent } from "./events.ts";
 import { reindex } from "./reindex.ts";
 import { migrate, migrations } from "./store-migrations.ts";
@@ -52,11 +63,11 @@ const plan = planSchema.parse({ model: "m", method: "fake", task: "text", seeds:
 type Given = Partial<Omit<EvaluationDeps, "folder" | "store">>;
 
 /** Runs an evaluation with the fake method, from wherever its folder stands. */
-async function evaluate(store: RunStore, folder: string, given: Given = {}) {
-  const record = await beginEvaluation(folder, plan);
-  const task = textTask(sampleTexts());
+async function evaluate(store: RunStore, folder: string, given: Given = {}, asked: EvaluationPlan = plan) {
+  const record = await beginEvaluation(folder, asked);
+  const createTask = async () => textTask(sampleTexts());
   const createMethod = async (seed: number) => fakeMethod({ seed });
-  const events = runEvaluation(record, { folder, store, task, createMethod, ...given });
+  const events = runEvaluation(record, { folder, store, createTask, createMethod, ...given });
   const seen: RunEvent[] = [];
   let next = await events.next();
   for (; !next.done; next = await events.next()) seen.push(next.value.event);
@@ -252,6 +263,60 @@ describe("an evaluation", () => {
     const { id } = second.run("parts");
     expect(second.events(id, 3)).toEqual([...stopped.seen, ...resumed.seen].slice(0, second.eventCount(id, 3)));
     second.close();
+  });
+
+  test("with seeds added reuses those that are finished and equals a run with all of them", async () => {
+    const store = openStore(join(root, "added.db"));
+    const three = { ...plan, seeds: [3, 4, 5] };
+    const whole = await evaluate(store, join(root, "three"), {}, three);
+    const folder = join(root, "one");
+    await evaluate(store, folder, {}, { ...plan, seeds: [3] });
+    const made: number[] = [];
+    const createMethod = async (seed: number) => (made.push(seed), fakeMethod({ seed }));
+    const { summary } = await evaluate(store, folder, { createMethod }, three);
+    expect(made).toEqual([4, 5]);
+    const { seeds, metrics, intervals, matrix } = whole.summary ?? {};
+    expect(summary).toMatchObject({ seeds, metrics, intervals, matrix });
+    expect(store.run("one")).toMatchObject({ seeds: three.seeds, status: "finished" });
+    expect(store.results(store.run("one").id).map(({ seed }) => seed)).toEqual(three.seeds);
+    // Killed between the two writes it is an unfinished run of the old seeds; fewer seeds are refused
+    const record = await loadRecord(folder);
+    if (!record) throw new Error("no record");
+    await expect(addSeeds(folder, record, [3, 4])).rejects.toThrow(/at least the seeds .*3, 4, 5.*got 3, 4;/);
+    expect(existsSync(join(folder, summaryName))).toBe(true);
+    expect(await addSeeds(folder, record, [3, 4, 5, 6])).toMatchObject({ plan: { seeds: [3, 4, 5, 6] } });
+    expect(existsSync(join(folder, summaryName))).toBe(false);
+    store.close();
+  }, 240_000);
+
+  test("gives every seed a stream of its own unless the plan names one", async () => {
+    const store = openStore(join(root, "streams.db"));
+    const own = { ...plan, taskOptions: { holdout: 0.2 }, stream: { option: "world", base: 100 } };
+    expect([3, 4].map((seed) => taskOptionsOf(own, seed))).toEqual([
+      { holdout: 0.2, world: 103 },
+      { holdout: 0.2, world: 104 },
+    ]);
+    expect(taskOptionsOf({ taskOptions: { world: 7 } }, 3)).toEqual({ world: 7 });
+    const asked: number[] = [];
+    const createTask = async (seed: number) => {
+      asked.push(seed);
+      // Another order of topics stands for another stream
+      const texts = sampleTexts();
+      return textTask(seed === 3 ? texts : texts.toReversed());
+    };
+    const { summary } = await evaluate(store, join(root, "streams"), { createTask }, own);
+    expect(asked).toEqual([3, 4]);
+    const results = store.results(store.run("streams").id);
+    expect(results.map(({ result }) => result.config)).toMatchObject([
+      { streamSeed: "world", taskOptions: { world: 103 } },
+      { streamSeed: "world", taskOptions: { world: 104 } },
+    ]);
+    expect(results[0].result.matrix.R).not.toEqual(results[1].result.matrix.R);
+    // One setting all the same: the means are over both
+    expect(summary?.seeds).toEqual([3, 4]);
+    const mean = (results[0].result.matrix.R[2][0] as number) / 2 + (results[1].result.matrix.R[2][0] as number) / 2;
+    expect(summary?.matrix.R[2][0]).toBeCloseTo(mean, 12);
+    store.close();
   });
 
   test("refuses another plan, foreign folders and half-deleted ones", async () => {

@@ -15,7 +15,8 @@ const dimensionSchema = z.union([
   z.strictObject({ key: z.string(), values: z.array(value).min(1) }),
   z.strictObject({ key: z.string(), low: z.number(), high: z.number(), whole: z.boolean() }),
 ]);
-export const spaceSchema = z.array(dimensionSchema).min(1);
+/** An empty one has a single setting: nothing to choose. */
+export const spaceSchema = z.array(dimensionSchema);
 export type Space = z.output<typeof spaceSchema>;
 export type Setting = Readonly<Record<string, Value>>;
 
@@ -33,20 +34,58 @@ function valueOf(text: string, schema: z.ZodObject, key: string): Value {
 
 const booleanOf = (text: string): boolean[] => (text === "true" ? [true] : text === "false" ? [false] : []);
 
-/** Reads the options of a sweep; `schema` has the options that there are, ranges are for random draws only. */
-export function parseSpace(text: string, schema: z.ZodObject, { ranges }: { ranges: boolean }): Space {
-  const keys = Object.keys(schema.shape);
-  const parts = text
+const partsOf = (text: string): string[] =>
+  text
     .split(";")
     .map((part) => part.trim())
     .filter((part) => part !== "");
+
+/** A part of a grid as its key and its values. */
+const keyed = (part: string): [key: string, list: string] => {
+  const [key, list = ""] = part.split(/=(.*)/s).map((word) => word.trim());
+  return [key, list];
+};
+
+/**
+ * Reads the options of a sweep over several methods: each gets the parts whose options it has, and "lora.rank=4,8",
+ * which is for one alone, goes before "rank=4". A part that is for none of them is a UserError.
+ */
+export function parseSpaces(
+  text: string,
+  schemas: Readonly<Record<string, z.ZodObject>>,
+  options: { ranges: boolean },
+): Space[] {
+  const parts = partsOf(text).map((part) => ({ part, key: keyed(part)[0] }));
+  const shapes = Object.entries(schemas).map(([name, schema]) => ({ name, schema, keys: Object.keys(schema.shape) }));
+  const every = shapes.flatMap(({ name, keys }) => [...keys, ...keys.map((key) => `${name}.${key}`)]);
+  // An option of nobody, and no options at all, are told as for a single method
+  const stray = parts.find(({ key }) => !every.includes(key));
+  if (parts.length === 0 || stray) {
+    const any = z.object(Object.assign({}, ...shapes.map(({ schema }) => schema.shape)) as z.ZodRawShape);
+    return [parseSpace(stray?.part ?? "", any, options)];
+  }
+  return shapes.map(({ name, schema, keys }) => {
+    const own = parts.flatMap(({ part, key }) =>
+      key.startsWith(`${name}.`) && keys.includes(key.slice(name.length + 1)) ? [part.slice(name.length + 1)] : [],
+    );
+    const taken = own.map((part) => keyed(part)[0]);
+    const plain = parts.flatMap(({ part, key }) => (keys.includes(key) && !taken.includes(key) ? [part] : []));
+    const all = [...plain, ...own].join(";");
+    return all === "" ? [] : parseSpace(all, schema, options);
+  });
+}
+
+/** Reads the options of a sweep; `schema` has the options that there are, ranges are for random draws only. */
+export function parseSpace(text: string, schema: z.ZodObject, { ranges }: { ranges: boolean }): Space {
+  const keys = Object.keys(schema.shape);
+  const parts = partsOf(text);
   if (parts.length === 0) {
     throw new UserError(
       "sweep: expected options in --grid, got none; write such as 'learningRate=1e-4,3e-4;epochs=2,4'",
     );
   }
   const space = parts.map((part): Space[number] => {
-    const [key, list = ""] = part.split(/=(.*)/s).map((word) => word.trim());
+    const [key, list] = keyed(part);
     if (!keys.includes(key)) {
       throw new UserError(
         `sweep: expected an option of the method or the task in --grid, got ${JSON.stringify(key)}` +

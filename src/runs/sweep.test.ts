@@ -9,6 +9,8 @@ import { loadRecord, planSchema, summaryName } from "./evaluation.ts";
 import { openStore, type RunStore } from "./store.ts";
 import {
   beginSweep,
+  bestPlans,
+  checkFair,
   parseObjective,
   ranked,
   runSweep,
@@ -17,8 +19,9 @@ import {
   type SweepPlan,
   sweepSchema,
   type TrialEnd,
+  trialsOf,
 } from "./sweep.ts";
-import { gridSettings, parseSpace, randomSettings } from "./sweep-space.ts";
+import { gridSettings, parseSpace, parseSpaces, randomSettings } from "./sweep-space.ts";
 
 let root = "";
 beforeAll(async () => void (root = await mkdtemp(join(tmpdir(), "mneme-sweep-"))));
@@ -83,10 +86,85 @@ const base = planSchema.parse({
   methodOptions: { learningRate: 1, epochs: 4 },
   taskOptions: { pairs: 3 },
 });
+describe("the spaces of several methods", () => {
+  const lora = schema.extend({ rank: z.int().default(8) });
+  const none = z.object({ pairs: z.int() });
+  const settings = (text: string) =>
+    parseSpaces(text, { tuned: schema, lora, none }, { ranges: false }).map((space) => gridSettings(space));
+
+  test("share plain options where they have them, and have their own beside", () => {
+    expect(settings("epochs=1,2; lora.rank=4,8; tuned.learningRate=1,2; lora.epochs=3")).toEqual([
+      [
+        { epochs: 1, learningRate: 1 },
+        { epochs: 1, learningRate: 2 },
+        { epochs: 2, learningRate: 1 },
+        { epochs: 2, learningRate: 2 },
+      ],
+      [
+        { rank: 4, epochs: 3 },
+        { rank: 8, epochs: 3 },
+      ],
+      [{}],
+    ]);
+  });
+
+  test.each([
+    ["rnk=4", /got "rnk"; did you mean rank\?/],
+    ["tuned.rank=4", /got "tuned.rank"/],
+    ["lora.rank=x", /values of rank in the grid, got "x"/],
+    ["", /expected options in --grid, got none/],
+  ])("%s is refused", (text, message) => {
+    expect(() => settings(text)).toThrow(message);
+  });
+
+  const sweepOf = (text: string, random: number | null = null): SweepPlan => {
+    const methods = { tuned: schema, lora, none };
+    const spaces = parseSpaces(text, methods, { ranges: random !== null });
+    const entries = Object.keys(methods).map((method, i) => ({ plan: { ...base, method }, space: spaces[i] }));
+    return sweepSchema.parse({ entries, random, objective: parseObjective("nar") });
+  };
+
+  test("take turns, so that a budget leaves each as many trials", () => {
+    const trials = trialsOf(sweepOf("epochs=1,2,3"));
+    expect(trials.map(({ plan, setting }) => `${plan.method} ${JSON.stringify(setting)}`)).toEqual([
+      'tuned {"epochs":1}',
+      'lora {"epochs":1}',
+      "none {}",
+      'tuned {"epochs":2}',
+      'lora {"epochs":2}',
+      'tuned {"epochs":3}',
+      'lora {"epochs":3}',
+    ]);
+  });
+
+  test("must be equally large; random draws make them so", () => {
+    expect(() => checkFair(sweepOf("epochs=1,2,3"))).not.toThrow();
+    expect(() => checkFair(sweepOf("epochs=1,2,3;rank=4,8"))).toThrow(
+      /expected as many trials of each method, got 3 of tuned, 6 of lora; add --random 3/,
+    );
+    const drawn = sweepOf("learningRate=1e-5..1e-3;rank=4,8", 5);
+    expect(() => checkFair(drawn)).not.toThrow();
+    const methods = trialsOf(drawn).map(({ plan }) => plan.method);
+    expect([methods.length, methods.filter((name) => name === "lora").length]).toEqual([11, 5]);
+  });
+
+  test("a setting that names the stream goes before the seeds' own streams", () => {
+    const plan = { ...base, stream: { option: "pairs", base: 100 } };
+    const space = parseSpace("pairs=1,2", none, { ranges: false });
+    const other = parseSpace("epochs=1", schema, { ranges: false });
+    const plans = (one: typeof space) =>
+      trialsOf(sweepSchema.parse({ entries: [{ plan, space: one }], objective: parseObjective("nar") }));
+    expect(plans(space).map(({ plan: { stream, taskOptions } }) => [stream, taskOptions.pairs])).toEqual([
+      [undefined, 1],
+      [undefined, 2],
+    ]);
+    expect(plans(other)[0].plan.stream).toEqual({ option: "pairs", base: 100 });
+  });
+});
+
 const planOf = (grid: string, objective = "nar"): SweepPlan =>
   sweepSchema.parse({
-    plan: base,
-    space: parseSpace(grid, schema.extend({ pairs: z.int() }), { ranges: false }),
+    entries: [{ plan: base, space: parseSpace(grid, schema.extend({ pairs: z.int() }), { ranges: false }) }],
     objective: parseObjective(objective),
   });
 
@@ -144,6 +222,11 @@ describe("a sweep", () => {
       [3, 3],
     ]);
     expect(ranked(parseObjective("bwt"), trials)).toEqual([]);
+
+    // Found again from the folders alone: the best trial's options, for an evaluation elsewhere
+    expect(await bestPlans(join(root, "all"), plan)).toEqual([
+      { ...base, methodOptions: { learningRate: 1, epochs: 3 }, taskOptions: { pairs: 7 } },
+    ]);
 
     let ran = 0;
     const count = (folder: string) => (ran++, pretend(folder));
@@ -208,7 +291,7 @@ describe("a sweep", () => {
     expect(ran).toEqual(["001", "002", "003", "003", "004"]);
     expect(second.trials.map(({ status }) => status)).toEqual(Array.from({ length: 4 }, () => "finished"));
     await expect(sweep("stopped", planOf("epochs=1,2"), other)).rejects.toThrow(
-      /got another space; go on with --resume/,
+      /got another entries; go on with --resume/,
     );
     other.close();
   });

@@ -1,6 +1,6 @@
 /**
- * A sweep: the same evaluation under many settings, several at a time. `sweep.json` in its folder says what it tries,
- * each trial is an evaluation in a folder of its own, and the store holds how far each came. It goes on after any end:
+ * A sweep: the same evaluation under many settings of one or more methods, several at a time, as many settings for each
+ * method. `sweep.json` in its folder says what it tries, each trial is an evaluation in a folder of its own, and the store holds how far each came. It goes on after any end:
  * finished trials stay, running ones are resumed in their folders. A trial that fails does not stop the others.
  * Who runs a trial (a child process of the command line) is an argument.
  */
@@ -22,9 +22,8 @@ export const sweepName = "sweep.json";
 
 export const sweepSchema = z.strictObject({
   kind: z.literal("sweep").default("sweep"),
-  /** What every trial starts from; a setting replaces some of its options. */
-  plan: planSchema,
-  space: spaceSchema,
+  /** One per method: what its trials start from, and the options that a setting replaces. */
+  entries: z.array(z.strictObject({ plan: planSchema, space: spaceSchema })).min(1),
   /** Random draws instead of all combinations. */
   random: z.int().min(1).nullable().default(null),
   /** Seed of the draws. */
@@ -52,20 +51,52 @@ export function parseObjective(text: string): Objective {
   return { names, direction: way === "min" ? "lower" : way === "max" ? "higher" : automatic };
 }
 
-/** The settings of a sweep, always the same ones in the same order. */
-export const settingsOf = ({ space, random, seed }: SweepPlan): Setting[] =>
-  random === null ? gridSettings(space) : randomSettings(space, random, seed);
+/** One trial as the sweep's plan has it; its number is its place in the list, from 1. */
+export interface PlannedTrial {
+  readonly setting: Setting;
+  readonly plan: EvaluationPlan;
+}
 
-/** The evaluation of one trial. Options that the method has are its own, the others are the task's. */
-export function trialPlan({ plan }: SweepPlan, setting: Setting): EvaluationPlan {
+/** The evaluation of one setting. Options that the method has are its own, the others are the task's. */
+function trialPlan(plan: EvaluationPlan, setting: Setting): EvaluationPlan {
   const entries = Object.entries(setting);
   const own = entries.filter(([key]) => Object.hasOwn(plan.methodOptions, key));
   const others = entries.filter(([key]) => !Object.hasOwn(plan.methodOptions, key));
+  const { stream, ...rest } = plan;
   return {
-    ...plan,
+    ...rest,
     methodOptions: { ...plan.methodOptions, ...Object.fromEntries(own) },
     taskOptions: { ...plan.taskOptions, ...Object.fromEntries(others) },
+    // A setting that names the stream has its word
+    ...(stream && !Object.hasOwn(setting, stream.option) ? { stream } : {}),
   };
+}
+
+/**
+ * The trials of a sweep, always the same ones in the same order: the first setting of each method, the second of each,
+ * and so on, so that methods had equally many whatever a budget leaves out.
+ */
+export function trialsOf({ entries, random, seed }: SweepPlan): PlannedTrial[] {
+  const lists = entries.map(({ plan, space }) => {
+    const settings = random === null ? gridSettings(space) : randomSettings(space, random, seed);
+    return settings.map((setting) => ({ setting, plan: trialPlan(plan, setting) }));
+  });
+  const most = Math.max(...lists.map(({ length }) => length));
+  return Array.from({ length: most }, (_, i) => lists.flatMap((list) => list.slice(i, i + 1))).flat();
+}
+
+/** Refuses a sweep in which one method would have more trials than another; one without any option has just one. */
+export function checkFair(sweep: SweepPlan): void {
+  const trials = trialsOf(sweep);
+  const counts = sweep.entries
+    .filter(({ space }) => space.length > 0)
+    .map(({ plan: { method } }) => ({ method, count: trials.filter(({ plan }) => plan.method === method).length }));
+  const least = Math.min(...counts.map(({ count }) => count));
+  if (counts.every(({ count }) => count === least)) return;
+  throw new UserError(
+    `sweep: expected as many trials of each method, got ${counts.map(({ method, count }) => `${count} of ${method}`).join(", ")}; ` +
+      `add --random ${least}, or give each as many values`,
+  );
 }
 
 /** The objective of a finished trial; null where its summary does not have it. */
@@ -85,6 +116,22 @@ export function ranked(objective: Objective, trials: readonly StoredTrial[]): { 
   const matrix = found[0]?.trial.summary?.matrix as { direction?: string } | undefined;
   const lower = objective.direction === "lower" || (objective.direction === "task" && matrix?.direction === "lower");
   return found.toSorted((a, b) => (lower ? a.value - b.value : b.value - a.value) || a.trial.number - b.trial.number);
+}
+
+/** The trials of one method. */
+export const trialsOfMethod = (sweep: SweepPlan, method: string, trials: readonly StoredTrial[]): StoredTrial[] => {
+  const planned = trialsOf(sweep);
+  return trials.filter(({ number }) => planned[number - 1].plan.method === method);
+};
+
+/** The evaluations of each method's best trial, as the folders of the finished trials show them. */
+export async function bestPlans(folder: string, sweep: SweepPlan): Promise<EvaluationPlan[]> {
+  const planned = trialsOf(sweep);
+  const trials = await Promise.all(planned.map((_, i) => trialInFolder(folder, i + 1, planned[i])));
+  return sweep.entries.flatMap(({ plan: { method } }) => {
+    const [best] = ranked(sweep.objective, trialsOfMethod(sweep, method, trials));
+    return best ? [planned[best.trial.number - 1].plan] : [];
+  });
 }
 
 /** How one trial ended. */
@@ -158,6 +205,15 @@ export async function beginSweep(folder: string, plan: SweepPlan): Promise<void>
 
 const trialName = (number: number): string => `trial-${String(number).padStart(3, "0")}`;
 
+/** One trial as its folder shows it: finished with a summary, or to be done. */
+async function trialInFolder(folder: string, number: number, { setting }: PlannedTrial): Promise<StoredTrial> {
+  const path = join(folder, trialName(number));
+  const result = join(path, summaryName);
+  const summary = (await exists(result)) ? await readJsonObject(result) : null;
+  const status = summary === null ? "queued" : "finished";
+  return { number, options: setting, folder: path, status, summary, error: null, seconds: null };
+}
+
 /** The trials as the store knows them, and those that it does not know as their folders show them. */
 async function knownTrials(
   plan: SweepPlan,
@@ -166,22 +222,11 @@ async function knownTrials(
 ): Promise<StoredTrial[]> {
   const stored = new Map(store.trials(sweep).map((trial) => [trial.number, trial]));
   const trials: StoredTrial[] = [];
-  for (const [i, options] of settingsOf(plan).entries()) {
-    const number = i + 1;
-    const path = join(folder, trialName(number));
-    const fresh: StoredTrial = {
-      number,
-      options,
-      folder: path,
-      status: "queued",
-      summary: null,
-      error: null,
-      seconds: null,
-    };
-    const before = stored.get(number) ?? fresh;
-    const result = join(path, summaryName);
-    if (before.status !== "finished" && (await exists(result))) {
-      trials.push({ ...before, status: "finished", summary: await readJsonObject(result), error: null });
+  for (const [i, planned] of trialsOf(plan).entries()) {
+    const shown = await trialInFolder(folder, i + 1, planned);
+    const before = stored.get(i + 1) ?? { ...shown, status: "queued", summary: null };
+    if (before.status !== "finished" && shown.status === "finished") {
+      trials.push({ ...before, status: "finished", summary: shown.summary, error: null });
     } else {
       const again = before.status === "running" || (before.status === "failed" && retry);
       trials.push(again ? { ...before, status: "queued", error: null } : before);
@@ -214,6 +259,7 @@ export async function* runSweep(plan: SweepPlan, deps: SweepDeps): AsyncGenerato
     const started = new Date(clock()).toISOString();
     const sweep = store.beginSweep({ name: runName(folder, store.path), folder, config: plan, started });
     const trials = await knownTrials(plan, sweep.id, deps);
+    const planned = trialsOf(plan);
     const of = (status: StoredTrial["status"]) => trials.filter((trial) => trial.status === status).length;
     yield { type: "sweep-start", trials: trials.length, finished: of("finished"), failed: of("failed") };
     let counted = clock();
@@ -231,8 +277,9 @@ export async function* runSweep(plan: SweepPlan, deps: SweepDeps): AsyncGenerato
       const begun = clock();
       let end: TrialEnd;
       try {
-        await untilFree(trial.folder, plan.plan.seeds, signal);
-        await beginEvaluation(trial.folder, trialPlan(plan, trial.options as Setting), clock);
+        const own = planned[trial.number - 1].plan;
+        await untilFree(trial.folder, own.seeds, signal);
+        await beginEvaluation(trial.folder, own, clock);
         end = signal.aborted ? { type: "interrupted" } : await deps.runTrial(trial.folder, signal);
       } catch (error) {
         end = { type: "failed", error: error instanceof Error ? error.message : String(error) };

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import protobuf from "protobufjs/minimal.js";
 import { errorCode, writeError } from "../checkpoint/files.ts";
 import { internal } from "../errors.ts";
+import { mean } from "../eval/metrics.ts";
 import type { RunEvent } from "./events.ts";
 
 export interface Scalar {
@@ -132,9 +133,7 @@ export function runScalars({ prefix = "" }: { prefix?: string } = {}): (event: R
         ...drift.flatMap(({ relativeL2, cka }, i) =>
           at(event.row + 1, { [`drift/relativeL2/${i}`]: relativeL2, [`drift/cka/${i}`]: cka }),
         ),
-        ...attentionEntropy.flatMap((heads, layer) =>
-          at(event.row + 1, { [`entropy/layer${layer}`]: heads.reduce((a, b) => a + b, 0) / heads.length }),
-        ),
+        ...attentionEntropy.flatMap((heads, layer) => at(event.row + 1, { [`entropy/layer${layer}`]: mean(heads) })),
       ];
     }
     if (event.type !== "result") return [];

@@ -3,11 +3,11 @@
  * Fused operators of the runtime ("com.microsoft") are used where it has them; gradients are ordinary operators.
  */
 import { UserError } from "../errors.ts";
-import { type DType, float32Host, type HostTensor, zerosHost } from "../tensor/dtype.ts";
+import { float32Host, type HostTensor, zerosHost } from "../tensor/dtype.ts";
 import type { Node } from "../tensor/graph.ts";
 import type { ConvParams, Primitive, ReduceParams } from "../tensor/ops.ts";
 import { type Dim, dimTerms, elementCount, isStatic, type Shape } from "../tensor/shape.ts";
-import type { Attribute, OnnxNode } from "./onnx.ts";
+import { type Attribute, type OnnxNode, onnxType } from "./onnx.ts";
 import type { Device } from "./session.ts";
 
 /** Emits operators while a graph is walked; remembers constants and sizes that were emitted before. */
@@ -126,17 +126,6 @@ const reduce =
     e.emit(opType, [x, e.int64((params as ReduceParams).axes)], { keepdims: params.keepDims ? 1 : 0 }),
   ];
 
-/** Values of ONNX TensorProto.DataType that Cast names. */
-const castTarget: { [D in DType]: number } = {
-  float32: 1,
-  uint8: 2,
-  int8: 3,
-  int32: 6,
-  int64: 7,
-  bool: 9,
-  float16: 10,
-};
-
 const convAttributes = ({ stride, padding, dilation, groups }: ConvParams): Record<string, Attribute> => ({
   strides: [stride],
   pads: [padding, padding],
@@ -192,7 +181,7 @@ const lowerings: { [P in Primitive]: Lowering<P> } = {
   iota: (e, { params }) => {
     const size = e.emit("Reshape", [e.dim(params.size), e.int64([])]);
     const range = e.emit("Range", [e.initializer(int64Scalar(0)), size, e.initializer(int64Scalar(1))]);
-    return [e.emit("Cast", [range], { to: castTarget.int32 })];
+    return [e.emit("Cast", [range], { to: onnxType.int32 })];
   },
   add: simple("Add"),
   sub: simple("Sub"),
@@ -224,21 +213,21 @@ const lowerings: { [P in Primitive]: Lowering<P> } = {
   geluTanh: (e, { inputs: [x] }, [name]) =>
     x.rank > 0 ? [e.fused("FastGelu", [name])] : [e.reshape(e.fused("FastGelu", [e.reshape(name, [1])]), [])],
   silu: fused("QuickGelu", { alpha: { float: 1 } }),
-  cast: (e, { params }, [x]) => [e.emit("Cast", [x], { to: castTarget[params.dtype] })],
+  cast: (e, { params }, [x]) => [e.emit("Cast", [x], { to: onnxType[params.dtype] })],
   stopGradient: (_, __, [x]) => [x],
   sum: reduce("ReduceSum"),
   mean: reduce("ReduceMean"),
   max: reduce("ReduceMax"),
   argmax: (e, { params }, [x]) => {
     const index = e.emit("ArgMax", [x], { axis: params.axis, keepdims: 0 });
-    return [e.emit("Cast", [index], { to: castTarget.int32 })];
+    return [e.emit("Cast", [index], { to: onnxType.int32 })];
   },
   cumsum: (e, { params }, [x]) => [
     e.emit("CumSum", [x, e.initializer(int64Scalar(params.axis))], { reverse: params.reverse ? 1 : 0 }),
   ],
   topK: (e, { params }, [x]) => {
     const [values, indices] = e.emitMany("TopK", [x, e.int64([params.k])], 2, { axis: -1, largest: 1, sorted: 1 });
-    return [values, e.emit("Cast", [indices], { to: castTarget.int32 })];
+    return [values, e.emit("Cast", [indices], { to: onnxType.int32 })];
   },
   matmul: lowerMatmul,
   linear: lowerLinear,
@@ -292,7 +281,7 @@ const lowerings: { [P in Primitive]: Lowering<P> } = {
   scatterAdd: (e, { params, inputs: [indices, updates], outputs: [y] }, names) => {
     const count = elementCount(indices.shape);
     const width = updates.shape.slice(indices.rank);
-    const index = e.reshape(e.emit("Cast", [names[0]], { to: castTarget.int64 }), [count, 1]);
+    const index = e.reshape(e.emit("Cast", [names[0]], { to: onnxType.int64 }), [count, 1]);
     const values = e.reshape(names[1], [count, ...width]);
     return [e.emit("ScatterND", [zeros(e, [params.rows, ...y.shape.slice(1)]), index, values], { reduction: "add" })];
   },

@@ -34,7 +34,8 @@ export interface OnnxModel {
 const IR_VERSION = 10;
 const STANDARD_OPSET = 21;
 
-const onnxType: { [D in DType]: number } = {
+/** TensorProto.DataType. */
+export const onnxType: { [D in DType]: number } = {
   float32: 1,
   uint8: 2,
   int8: 3,

@@ -62,7 +62,10 @@ export interface Runtime {
   compile(outputs: Readonly<Record<string, Tensor>>, frozen?: HostTensors): Promise<Program>;
   /** Compile `count` copies, which share the runtime's threads. */
   replicate(outputs: Readonly<Record<string, Tensor>>, count: number): Promise<Replicas>;
-  /** Seconds during which at least one program ran: what is not in them is spent in this language. */
+  /**
+   * Seconds during which at least one session was being created or ran, each moment once: what is not in them is spent
+   * in this language, on building graphs and adding up replicas' gradients too.
+   */
   seconds(): number;
   dispose(): Promise<void>;
 }
@@ -186,7 +189,7 @@ export function createRuntime({
       const { signature } = graph;
       const fixedSizes = graph.inputs.every(({ shape }) => isStatic(shape));
       const entry = shared.get(signature) ?? {
-        session: host.create(graph.model, { device, threads, fixedSizes, profile }),
+        session: watch.during(() => host.create(graph.model, { device, threads, fixedSizes, profile })),
         users: 0,
       };
       shared.set(signature, entry);
@@ -215,7 +218,7 @@ export function createRuntime({
       while (workers.length < count) workers.push(workerHost());
       const used = workers.slice(0, count);
       const sessions = await allOrNone(
-        used.map((worker) => worker.create(graph.model, options)),
+        used.map((worker) => watch.during(() => worker.create(graph.model, options))),
         (session) => session.release(),
       );
       const names = Object.keys(outputs);
@@ -223,19 +226,18 @@ export function createRuntime({
         programs: sessions.map((session) =>
           program(graph, names, (...work) => watch.during(() => session.run(...work)), session.release),
         ),
-        sum: (target, parts) =>
-          watch.during(async () => {
-            const stretch = Math.ceil(target.length / count);
-            const cut = (values: Float32Array, k: number) => values.subarray(k * stretch, (k + 1) * stretch);
-            await allOrNone(
-              used.map((worker, k) =>
-                worker.sum(
-                  cut(target, k),
-                  parts.map((part) => cut(part, k)),
-                ),
+        async sum(target, parts) {
+          const stretch = Math.ceil(target.length / count);
+          const cut = (values: Float32Array, k: number) => values.subarray(k * stretch, (k + 1) * stretch);
+          await allOrNone(
+            used.map((worker, k) =>
+              worker.sum(
+                cut(target, k),
+                parts.map((part) => cut(part, k)),
               ),
-            );
-          }),
+            ),
+          );
+        },
         release: once(async () => {
           await Promise.all(sessions.map((session) => session.release()));
         }),

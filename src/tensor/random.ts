@@ -29,6 +29,9 @@ export interface Random {
   restore(state: RandomState): void;
 }
 
+/** One of the items, each equally likely. */
+export const pick = <T>(items: readonly T[], random: Random): T => items[random.integer(items.length)];
+
 const twoTo32 = 2 ** 32;
 
 /** A generator that continues from a saved state. */

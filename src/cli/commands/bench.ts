@@ -1,9 +1,18 @@
-/** `mneme bench engine`: measures the engine on this machine, against PyTorch where it is installed. */
+/**
+ * `mneme bench engine`: measures the engine on this machine, against PyTorch where it is installed.
+ * `mneme bench lab`: measures what runs of all methods cost, and the answering of many questions together.
+ */
 import { Argument, type Command } from "commander";
-import { engineMeasures, runEngineBench } from "../../bench/engine.ts";
+import { engineBench } from "../../bench/engine.ts";
+import { labBench } from "../../bench/lab.ts";
+import type { Suite } from "../../bench/suite.ts";
 import { modelFolder } from "../open-model.ts";
 import { table } from "../output.ts";
 import type { Session } from "../session.ts";
+
+const suites = { engine: engineBench, lab: labBench } satisfies Record<string, Suite>;
+
+const measureLists = Object.entries(suites).map(([name, { measures }]) => `${name}: ${measures.join(", ")}`);
 
 interface Flags {
   readonly only?: readonly string[];
@@ -13,12 +22,12 @@ interface Flags {
 
 export function define(command: Command): void {
   command
-    .addArgument(new Argument("<suite>", "what to measure").choices(["engine"]))
-    .option("--only <name,...>", `some of the measures: ${engineMeasures.join(", ")}`, (text: string) =>
+    .addArgument(new Argument("<suite>", "what to measure").choices(Object.keys(suites)))
+    .option("--only <name,...>", `some of the measures (${measureLists.join("; ")})`, (text: string) =>
       text.split(",").map((name) => name.trim()),
     )
     .option("--quick", "fewer repeats: shows that it runs, not what is true")
-    .option("--model <name>", "the model that is started cold (default: the embedded one)");
+    .option("--model <name>", "the model that is measured (default: an embedded one)");
 }
 
 /** Objects of one measure, without the nested ones. */
@@ -30,14 +39,16 @@ const shown = (value: unknown): string => {
 export async function run(command: Command, session: Session): Promise<Record<string, unknown>> {
   const { only, quick, model } = command.opts<Flags>();
   const { output, progress, signal } = session;
+  const suite = command.processedArgs[0] as keyof typeof suites;
+  const { measures, run: measure } = suites[suite];
   const folder = model === undefined ? undefined : await modelFolder(model, session);
-  const results = await runEngineBench({ only, quick, model: folder, log: (line) => progress.line(line), signal });
-  const rows = engineMeasures.flatMap((name) => {
+  const results = await measure({ only, quick, model: folder, log: (line) => progress.line(line), signal });
+  const rows = measures.flatMap((name) => {
     const found = results[name] as { value?: unknown; reason?: unknown } | undefined;
     return found === undefined ? [] : [[name, shown(found.value), String(found.reason ?? "")]];
   });
   const [head, ...lines] = table([["measure", "value", ""], ...rows], { right: [1] });
   output.print(output.style("bold", head));
   for (const line of lines) output.print(line);
-  return { command: "bench", suite: "engine", ...results };
+  return { command: "bench", suite, ...results };
 }

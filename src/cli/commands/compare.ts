@@ -1,13 +1,14 @@
 /** `mneme compare`: runs of one task side by side. Runs of different tasks or protocols are refused. */
 import type { Command } from "commander";
+import { equalLearningTable } from "../../eval/equal-learning.ts";
 import { methodsTable } from "../../eval/tables.ts";
-import { checkComparable, comparisonTables, resultsOf } from "../run-tables.ts";
+import { checkComparable, comparisonTables, recordsOf, resultsOf, runsNamed } from "../run-tables.ts";
 import { wrap } from "../output.ts";
 import type { Session } from "../session.ts";
 import { addStoreFlags, type StoreFlags, withStore } from "../store-flags.ts";
 
 export function define(command: Command): void {
-  command.argument("<run...>", "names or folders of finished runs");
+  command.argument("<run...>", "names or folders of finished runs, or of sweeps: their finished trials");
   addStoreFlags(command);
 }
 
@@ -17,7 +18,7 @@ export async function run(command: Command, session: Session): Promise<Record<st
   return withStore(
     command.opts<StoreFlags>(),
     async (store) => {
-      const found = [...new Set(names)].map((name) => store.run(name));
+      const found = await runsNamed(store, names);
       const runs = resultsOf(store, found, "compare");
       const results = runs.map(({ result }) => result);
       checkComparable(results, "compare");
@@ -27,9 +28,15 @@ export async function run(command: Command, session: Session): Promise<Record<st
         print(style("dim", line));
       }
       for (const line of comparisonTables(runs, width)) print(line);
-      const { columns, rows } = methodsTable(runs);
-      const methods = rows.map((row) => Object.fromEntries(columns.map((name, i) => [name, row[i]])));
-      return { command: "compare", task, protocol, model, runs: found.map(({ name }) => name), methods };
+      return {
+        command: "compare",
+        task,
+        protocol,
+        model,
+        runs: found.map(({ name }) => name),
+        methods: recordsOf(methodsTable(runs)),
+        equalLearning: recordsOf(equalLearningTable(runs)),
+      };
     },
     { must: true },
   );

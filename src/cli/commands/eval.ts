@@ -6,22 +6,31 @@ import { checkFits } from "../../eval/questions.ts";
 import { taskNamed } from "../../eval/tasks/index.ts";
 import { parseMethodOptions } from "../../methods/definition.ts";
 import { methodNamed } from "../../methods/index.ts";
-import { beginEvaluation, type EvaluationRecord, loadRecord, runEvaluation } from "../../runs/evaluation.ts";
+import type { Task } from "../../eval/task.ts";
+import {
+  addSeeds,
+  beginEvaluation,
+  type EvaluationPlan,
+  type EvaluationRecord,
+  loadRecord,
+  taskOptionsOf,
+} from "../../runs/evaluation.ts";
 import type { RunStore } from "../../runs/store.ts";
-import { follow } from "../follow.ts";
+import { bestPlans, loadSweep, sweepName } from "../../runs/sweep.ts";
+import { evaluate } from "../evaluate.ts";
 import { refuseBesideResume } from "../method-flags.ts";
 import { openModel } from "../open-model.ts";
-import { addPlanFlags, type PlanFlags, planOf } from "../plan-flags.ts";
+import { addPlanFlags, type PlanFlags, plansOf, seedsFrom } from "../plan-flags.ts";
 import { printSummary } from "../print-summary.ts";
 import { relativeMetrics } from "../run-tables.ts";
 import { commandLine, openRuntime, type Session, shownPath } from "../session.ts";
-import { Interrupted } from "../signals.ts";
 import {
   addStoreFlags,
   databaseArguments,
   folderOfRun,
   newFolder,
   type StoreFlags,
+  sweepFolder,
   withStore,
 } from "../store-flags.ts";
 import { tensorboardLog } from "../tensorboard-log.ts";
@@ -29,6 +38,7 @@ import { tensorboardLog } from "../tensorboard-log.ts";
 interface Flags extends PlanFlags, StoreFlags {
   readonly out?: string;
   readonly resume?: string;
+  readonly fromSweep?: string;
   readonly tensorboard?: string;
   readonly stopWithStdin?: boolean;
 }
@@ -36,12 +46,32 @@ interface Flags extends PlanFlags, StoreFlags {
 export function define(command: Command): void {
   command
     .option("--out <folder>", "folder of the run; one that was begun with the same options goes on")
-    .option("--resume <run>", "go on with a run, by name or folder")
+    .option("--resume <run>", "go on with a run, by name or folder; with --seeds, add seeds to it")
+    .option(
+      "--from-sweep <sweep>",
+      "take task, model and the options of a method's best trial from a sweep; other flags go before them",
+    )
     .option("--tensorboard <folder>", "also write its curves as event files for TensorBoard");
   // For a program that starts this one and may be killed: its end is ours
   command.addOption(command.createOption("--stop-with-stdin", "stop when stdin ends").hideHelp());
   addStoreFlags(command);
-  addPlanFlags(command);
+  addPlanFlags(command, { several: false });
+}
+
+/** The best evaluation of each method of a sweep. */
+async function tunedPlans(store: RunStore, name: string): Promise<EvaluationPlan[]> {
+  const folder = (await sweepFolder(store, name)) ?? name;
+  const sweep = await loadSweep(folder);
+  if (!sweep) {
+    throw new UserError(`eval: expected the name or folder of a sweep, got ${name} without ${sweepName}; correct it`);
+  }
+  const plans = await bestPlans(folder, sweep);
+  if (plans.length > 0) return plans;
+  const objective = sweep.objective.names.join("*");
+  throw new UserError(
+    `eval: expected a finished trial with ${objective} in the sweep ${name}, got none; go on with it: ` +
+      `mneme sweep --resume ${name}`,
+  );
 }
 
 /** The evaluation that the flags name, in its folder; everything that can be wrong with them shows before. */
@@ -51,15 +81,24 @@ async function recordOf(
   store: RunStore,
 ): Promise<{ plan: EvaluationRecord["plan"]; begin: () => Promise<{ folder: string; record: EvaluationRecord }> }> {
   if (flags.resume !== undefined) {
-    refuseBesideResume(command, ["device", "threads", "db", "tensorboard", "stopWithStdin"]);
+    refuseBesideResume(command, ["device", "threads", "db", "seeds", "tensorboard", "stopWithStdin"]);
     const folder = await folderOfRun(store, flags.resume);
     const record = await loadRecord(folder);
-    if (record) return { plan: record.plan, begin: async () => ({ folder, record }) };
+    if (record) {
+      const { seeds: before } = record.plan;
+      const more = command.getOptionValueSource("seeds") === "cli";
+      const seeds = more ? seedsFrom(before[0], flags.seeds) : before;
+      return {
+        plan: { ...record.plan, seeds },
+        begin: async () => ({ folder, record: await addSeeds(folder, record, seeds) }),
+      };
+    }
     throw new UserError(
       `eval: expected run.json in ${shownPath(folder)}, got none (half deleted?); start the run again in a new folder`,
     );
   }
-  const plan = planOf(command, flags);
+  const tuned = flags.fromSweep === undefined ? [] : await tunedPlans(store, flags.fromSweep);
+  const [plan] = plansOf(command, flags, { tuned });
   return {
     plan,
     begin: async () => {
@@ -78,39 +117,30 @@ export async function run(command: Command, session: Session): Promise<Record<st
   }
   return withStore(flags, async (store) => {
     const { plan, begin } = await recordOf(command, flags, store);
-    const [definition, taskDefinition] = [methodNamed(plan.method), taskNamed(plan.task)];
-    const options = parseMethodOptions(definition, plan.methodOptions);
-    const taskOptions = parseTaskOptions(taskDefinition, plan.taskOptions);
-    // Faults of the data show before anything is downloaded, loaded or written
-    const task = await taskDefinition.create(taskOptions, { signal: session.signal });
+    const taskDefinition = taskNamed(plan.task);
+    // Faults of the options and the data show before anything is downloaded, loaded or written
+    parseMethodOptions(methodNamed(plan.method), plan.methodOptions);
+    const makeTask = (seed: number): Promise<Task> =>
+      taskDefinition.create(parseTaskOptions(taskDefinition, taskOptionsOf(plan, seed)), { signal: session.signal });
+    const [first] = plan.seeds;
+    const firstTask = await makeTask(first);
     const model = await openModel(plan.model, session);
-    if (task.questions) checkFits(model.tokenizer, model.geometry.context, task.questions, task);
+    const fitting = (task: Task): Task => {
+      if (task.questions) checkFits(model.tokenizer, model.geometry.context, task.questions, task);
+      return task;
+    };
+    fitting(firstTask);
+    const createTask = async (seed: number): Promise<Task> =>
+      seed === first || !plan.stream ? firstTask : fitting(await makeTask(seed));
     const runtime = openRuntime(flags);
     try {
       const { folder, record } = await begin();
-      const createMethod = (seed: number) => definition.create(model, options, { runtime, seed });
-      const { signal } = session;
-      const events = runEvaluation(record, { folder, store, task, createMethod, runtime, signal });
-      const show = follow(session);
       const log = tensorboardLog(flags.tensorboard, store, folder);
-      let next: Awaited<ReturnType<typeof events.next>>;
-      try {
-        for (next = await events.next(); !next.done; next = await events.next()) {
-          const { seed, event } = next.value;
-          show(plan.seeds.length > 1 ? `${plan.method} seed ${seed}` : plan.method, event);
-          await log.write(seed, event);
-        }
-      } finally {
-        // A failure here must end the method's work as well
-        await events.return(undefined);
-        await log.close();
-        session.progress.clear();
-      }
-      if (next.value === undefined) {
-        throw new Interrupted(commandLine(["eval", "--resume", shownPath(folder), ...databaseArguments(flags)]));
-      }
+      const resume = commandLine(["eval", "--resume", shownPath(folder), ...databaseArguments(flags)]);
+      const parts = { folder, store, createTask, model, runtime, resume, onEvent: log.write };
+      const found = await evaluate(session, record, parts).finally(log.close);
       const { cer } = relativeMetrics(store, store.run(folder));
-      const summary = { ...next.value, metrics: { ...next.value.metrics, cer } };
+      const summary = { ...found, metrics: { ...found.metrics, cer } };
       printSummary(session, summary);
       session.output.print(`folder: ${session.output.style("cyan", shownPath(folder))}`);
       return { command: "eval", ...summary, folder };

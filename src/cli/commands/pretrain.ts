@@ -17,7 +17,7 @@ import { acquireLock } from "../../runs/lock.ts";
 import type { CardFile } from "../card.ts";
 import { exportModel } from "../export-model.ts";
 import { shellWord } from "../output.ts";
-import { addEngineFlags, commandLine, type EngineFlags, openRuntime, type Session, shownPath } from "../session.ts";
+import { addEngineFlags, numberFlag, commandLine, type EngineFlags, openRuntime, type Session, shownPath } from "../session.ts";
 import { Interrupted } from "../signals.ts";
 
 interface Flags extends Omit<EngineFlags, "seed"> {
@@ -28,6 +28,7 @@ interface Flags extends Omit<EngineFlags, "seed"> {
   readonly out: string;
   readonly work?: string;
   readonly licence: string;
+  readonly seed?: number;
   readonly force?: boolean;
 }
 
@@ -40,6 +41,7 @@ export function define(command: Command): void {
     .requiredOption("--out <folder>", "new folder for the model")
     .option("--work <folder>", "folder for the state of the training; goes on from what is there (default: work/NAME)")
     .option("--licence <id>", "licence in the model card", "mit")
+    .option("--seed <n>", "a seed instead of the recipe's, with a folder of its own for the state", numberFlag({ min: 0, max: 0xffffffff, integer: true }))
     .option("--force", "replace what is in --out");
   addEngineFlags(command, { seed: false });
 }
@@ -168,10 +170,12 @@ async function checkOut({ out, force }: Flags): Promise<void> {
 export async function run(command: Command, session: Session): Promise<Record<string, unknown>> {
   const flags = command.opts<Flags>();
   const { output, progress } = session;
-  const recipe = parseRecipe(await readJsonObject(flags.recipe));
+  const given = parseRecipe(await readJsonObject(flags.recipe));
+  const { seed = given.seed } = flags;
+  const recipe: Recipe = { ...given, seed };
   await checkOut(flags);
   const { files, validation } = await corpusOf(flags);
-  const { work = join("work", recipe.name) } = flags;
+  const { work = join("work", seed === given.seed ? recipe.name : `${recipe.name}-seed-${seed}`) } = flags;
   await mkdir(work, { recursive: true });
   const lock = await acquireLock(join(work, "run.lock"), work);
   const runtime = openRuntime(flags);
@@ -214,13 +218,13 @@ export async function run(command: Command, session: Session): Promise<Record<st
 }
 
 /** The command for the model card, with paths from here: a card shall not name this machine's folders. */
-function cardCommand({ recipe, data, exclude, validate, out, work }: Flags): string {
+function cardCommand({ recipe, data, exclude, validate, out, work, seed }: Flags): string {
   const list = (...paths: readonly string[]): string =>
     paths.map((path) => shellWord(relative("", path) || ".")).join(" ");
   return [
     `mneme pretrain --recipe ${list(recipe)} --data ${list(...data)}`,
     ...(exclude === undefined ? [] : [`--exclude ${list(exclude)}`]),
     ...(validate.length === 0 ? [] : [`--validate ${list(...validate)}`]),
-    `--out ${list(out)}${work === undefined ? "" : ` --work ${list(work)}`}`,
+    `--out ${list(out)}${work === undefined ? "" : ` --work ${list(work)}`}${seed === undefined ? "" : ` --seed ${seed}`}`,
   ].join(" \\\n  ");
 }

@@ -5,9 +5,10 @@ import type { Command } from "commander";
 import { writeFileAtomic } from "../../checkpoint/files.ts";
 import { UserError } from "../../errors.ts";
 import { csvText } from "../../eval/csv.ts";
+import { equalLearningTable } from "../../eval/equal-learning.ts";
 import { reportHtml } from "../../eval/report.ts";
 import { methodsTable, runsTable, scoresTable } from "../../eval/tables.ts";
-import { checkComparable, resultsOf } from "../run-tables.ts";
+import { checkComparable, resultsOf, runsNamed } from "../run-tables.ts";
 import { type Session, shownPath } from "../session.ts";
 import { addStoreFlags, type StoreFlags, withStore } from "../store-flags.ts";
 
@@ -19,9 +20,9 @@ interface Flags extends StoreFlags {
 
 export function define(command: Command): void {
   command
-    .argument("<run...>", "names or folders of finished runs of one task")
+    .argument("<run...>", "names or folders of finished runs of one task, or of sweeps: their finished trials")
     .option("--out <file>", "HTML file to write")
-    .option("--csv <folder>", "also write the tables as methods.csv, runs.csv and scores.csv")
+    .option("--csv <folder>", "also write the tables as methods.csv, runs.csv, scores.csv and equal-learning.csv")
     .option("--title <text>", "heading of the page");
   addStoreFlags(command);
 }
@@ -33,7 +34,7 @@ export async function run(command: Command, { output }: Session): Promise<Record
   return withStore(
     flags,
     async (store) => {
-      const found = [...new Set(names)].map((name) => store.run(name));
+      const found = await runsNamed(store, names);
       const runs = resultsOf(store, found, "report");
       checkComparable(
         runs.map(({ result }) => result),
@@ -43,7 +44,12 @@ export async function run(command: Command, { output }: Session): Promise<Record
       const written = [out];
       if (csv !== undefined) {
         await mkdir(csv, { recursive: true });
-        const tables = { methods: methodsTable(runs), runs: runsTable(runs), scores: scoresTable(runs) };
+        const tables = {
+          methods: methodsTable(runs),
+          runs: runsTable(runs),
+          scores: scoresTable(runs),
+          "equal-learning": equalLearningTable(runs),
+        };
         for (const [name, table] of Object.entries(tables)) {
           const path = join(csv, `${name}.csv`);
           await writeFileAtomic(path, csvText(table));

@@ -1,16 +1,21 @@
-/** `mneme sweep`: one method on one task under many settings, several processes at a time, and which was best. */
+/** `mneme sweep`: methods on one task under many settings, several processes at a time, and which were best. */
 import { availableParallelism } from "node:os";
+import { resolve } from "node:path";
 import { type Command, InvalidArgumentError } from "commander";
 import { z } from "zod";
 import { UserError } from "../../errors.ts";
+import { equalLearningTable } from "../../eval/equal-learning.ts";
 import { formatScore, formatSeconds } from "../../eval/format.ts";
+import { groupRuns } from "../../eval/report-groups.ts";
 import { parseTaskOptions } from "../../eval/tasks/definition.ts";
 import { taskNamed } from "../../eval/tasks/index.ts";
 import { parseMethodOptions } from "../../methods/definition.ts";
 import { methodNamed } from "../../methods/index.ts";
 import type { RunStore, StoredTrial } from "../../runs/store.ts";
+import { taskOptionsOf } from "../../runs/evaluation.ts";
 import {
   beginSweep,
+  checkFair,
   loadSweep,
   parseObjective,
   ranked,
@@ -18,13 +23,14 @@ import {
   type SweepPlan,
   sweepName,
   sweepSchema,
-  settingsOf,
-  trialPlan,
+  trialsOf,
+  trialsOfMethod,
 } from "../../runs/sweep.ts";
-import { parseSpace } from "../../runs/sweep-space.ts";
+import { parseSpaces } from "../../runs/sweep-space.ts";
 import { kebab, refuseBesideResume } from "../method-flags.ts";
 import { table } from "../output.ts";
-import { addPlanFlags, type PlanFlags, planOf } from "../plan-flags.ts";
+import { addPlanFlags, type PlanFlags, plansOf } from "../plan-flags.ts";
+import { equalLearningLines, finishedTrials, recordsOf, reportRuns } from "../run-tables.ts";
 import { commandLine, numberFlag, PartlyFailed, type Session, shownPath } from "../session.ts";
 import { Interrupted } from "../signals.ts";
 import {
@@ -46,6 +52,7 @@ interface Flags extends PlanFlags, StoreFlags {
   readonly retryFailed?: boolean;
   readonly out?: string;
   readonly resume?: string;
+  readonly tensorboard?: string;
 }
 
 /** "12" is a number of trials, "90s", "10m" and "2h" a time. */
@@ -76,33 +83,40 @@ export function define(command: Command): void {
     )
     .option("--retry-failed", "when resuming, run failed trials again")
     .option("--out <folder>", "folder of the sweep; one that was begun with the same options goes on")
-    .option("--resume <sweep>", "go on with a sweep, by name or folder");
+    .option("--resume <sweep>", "go on with a sweep, by name or folder")
+    .option("--tensorboard <folder>", "also write the curves of every trial as event files, a folder for each");
   addStoreFlags(command);
-  addPlanFlags(command);
+  addPlanFlags(command, { several: true });
+  command.addHelpText(
+    "after",
+    "\nSeveral methods (--method a,b) get as many trials each. A plain key of --grid is for all that have the option,\n" +
+      "METHOD.KEY for one. Streams are those kept for development (worlds 1 to 99) unless one is named.",
+  );
 }
 
 /** The sweep that the flags describe; every setting is checked before anything is run. */
 function sweepOf(command: Command, flags: Flags): SweepPlan {
-  const plan = planOf(command, flags);
+  const plans = plansOf(command, flags, { development: true });
   if (flags.grid === undefined) {
     throw new UserError(
       "sweep: expected --grid, got none; name what to try, such as 'learningRate=1e-4,3e-4;epochs=2,4'",
     );
   }
-  const [method, task] = [methodNamed(plan.method), taskNamed(plan.task)];
-  const known = z.object({ ...task.options.shape, ...method.options.shape });
-  const space = parseSpace(flags.grid, known, { ranges: flags.random !== undefined });
+  const task = taskNamed(plans[0].task);
+  const known = Object.fromEntries(
+    plans.map(({ method }) => [method, z.object({ ...task.options.shape, ...methodNamed(method).options.shape })]),
+  );
+  const spaces = parseSpaces(flags.grid, known, { ranges: flags.random !== undefined });
   const sweep = sweepSchema.parse({
-    plan,
-    space,
+    entries: plans.map((plan, i) => ({ plan, space: spaces[i] })),
     random: flags.random ?? null,
     seed: flags.seed,
     objective: parseObjective(flags.objective),
   });
-  for (const setting of settingsOf(sweep)) {
-    const { methodOptions, taskOptions } = trialPlan(sweep, setting);
-    parseMethodOptions(method, methodOptions);
-    parseTaskOptions(task, taskOptions);
+  checkFair(sweep);
+  for (const { plan } of trialsOf(sweep)) {
+    parseMethodOptions(methodNamed(plan.method), plan.methodOptions);
+    for (const seed of plan.seeds) parseTaskOptions(task, taskOptionsOf(plan, seed));
   }
   return sweep;
 }
@@ -114,12 +128,12 @@ async function openSweep(
 ): Promise<{ folder: string; sweep: SweepPlan }> {
   if (flags.resume === undefined) {
     const sweep = sweepOf(command, flags);
-    const { task, method } = sweep.plan;
-    const folder = flags.out ?? (await newFolder(store, `sweep-${task}-${method}`));
+    const stem = `sweep-${sweep.entries[0].plan.task}-${methodsOf(sweep).join("-")}`;
+    const folder = flags.out ?? (await newFolder(store, stem));
     await beginSweep(folder, sweep);
     return { folder, sweep };
   }
-  refuseBesideResume(command, ["device", "threads", "db", "jobs", "budget", "retryFailed"]);
+  refuseBesideResume(command, ["device", "threads", "db", "jobs", "budget", "retryFailed", "tensorboard"]);
   const folder = await folderOfRun(store, flags.resume, sweepName);
   const sweep = await loadSweep(folder);
   if (sweep) return { folder, sweep };
@@ -128,23 +142,29 @@ async function openSweep(
   );
 }
 
-const settingText = ({ options }: StoredTrial): string =>
-  Object.entries(options)
-    .map(([key, value]) => `${key}=${String(value)}`)
-    .join(" ");
+const methodsOf = ({ entries }: SweepPlan): string[] => entries.map(({ plan }) => plan.method);
 
-function printRanking({ output }: Session, sweep: SweepPlan, trials: readonly StoredTrial[]): void {
+/** "lora learningRate=0.01", without the method where there is one only. */
+const settingText = (sweep: SweepPlan, { number, options }: StoredTrial): string => {
+  const method = sweep.entries.length > 1 ? [trialsOf(sweep)[number - 1].plan.method] : [];
+  return [...method, ...Object.entries(options).map(([key, value]) => `${key}=${String(value)}`)].join(" ");
+};
+
+/** The trials of one method, the best first, and its options as flags. */
+function printRanking({ output }: Session, sweep: SweepPlan, at: number, trials: readonly StoredTrial[]): void {
   const { print, style } = output;
   const { names, direction } = sweep.objective;
-  const best = ranked(sweep.objective, trials);
+  const { plan, space } = sweep.entries[at];
+  const best = ranked(sweep.objective, trialsOfMethod(sweep, plan.method, trials));
   const name = names.join("*");
-  const keys = sweep.space.map(({ key }) => key);
+  const keys = space.map(({ key }) => key);
   const rows = best.map(({ trial, value }) => [
     String(trial.number),
     ...keys.map((key) => String(trial.options[key])),
     formatScore(value, 4),
     formatSeconds(trial.seconds ?? 0),
   ]);
+  if (sweep.entries.length > 1) print(style("bold", plan.method));
   for (const line of table([["trial", ...keys, name, "time"], ...rows], {
     right: keys.concat("", "").map((_, i) => i + 1),
   }))
@@ -152,9 +172,21 @@ function printRanking({ output }: Session, sweep: SweepPlan, trials: readonly St
   const [first] = best;
   if (!first) return print(`no finished trial has ${name}`);
   const way = direction === "task" ? "best for the task" : direction === "lower" ? "lowest" : "highest";
-  const flags = sweep.space.map(({ key }) => `--${kebab(key)} ${String(first.trial.options[key])}`).join(" ");
+  const flags = keys.map((key) => `--${kebab(key)} ${String(first.trial.options[key])}`).join(" ");
   print();
-  print(`best by ${name} (${way}): ${style("bold", flags)}  ${name} ${formatScore(first.value, 4)}`);
+  print(`best by ${name} (${way}): ${style("bold", flags || "as it is")}  ${name} ${formatScore(first.value, 4)}`);
+  if (at < sweep.entries.length - 1) print();
+}
+
+/** The best trial of each method, as --json says it. */
+function bestByMethod(sweep: SweepPlan, trials: readonly StoredTrial[]): Record<string, unknown> {
+  const best = (method: string) => {
+    const own = trialsOfMethod(sweep, method, trials);
+    const [first] = ranked(sweep.objective, own);
+    const found = first ? { trial: first.trial.number, options: first.trial.options, value: first.value } : null;
+    return { trials: own.length, best: found };
+  };
+  return Object.fromEntries(methodsOf(sweep).map((method) => [method, best(method)]));
 }
 
 export async function run(command: Command, session: Session): Promise<Record<string, unknown>> {
@@ -163,7 +195,8 @@ export async function run(command: Command, session: Session): Promise<Record<st
   return withStore(flags, async (store) => {
     const { folder, sweep } = await openSweep(command, flags, store);
     const threads = flags.threads ?? Math.max(1, Math.floor(availableParallelism() / flags.jobs));
-    const engine = ["--threads", String(threads), "--device", flags.device, "--db", flags.db];
+    const curves = flags.tensorboard === undefined ? [] : ["--tensorboard", flags.tensorboard];
+    const engine = ["--threads", String(threads), "--device", flags.device, "--db", flags.db, ...curves];
     let [total, done] = [0, 0];
     let trials: readonly StoredTrial[] = [];
     const show = (detail = ""): void => progress.update({ label: "trials", done, total, detail });
@@ -183,7 +216,7 @@ export async function run(command: Command, session: Session): Promise<Record<st
         show();
       } else if (event.type === "trial-start") {
         progress.line(
-          `trial ${event.trial.number} of ${total} ${event.resumed ? "goes on" : "starts"}: ${settingText(event.trial)}`,
+          `trial ${event.trial.number} of ${total} ${event.resumed ? "goes on" : "starts"}: ${settingText(sweep, event.trial)}`,
         );
       } else if (event.type === "trial-end") {
         done++;
@@ -205,7 +238,9 @@ export async function run(command: Command, session: Session): Promise<Record<st
       }
     }
     progress.clear();
-    printRanking(session, sweep, trials);
+    for (const [i] of sweep.entries.entries()) printRanking(session, sweep, i, trials);
+    const reports = finishedTrials(store, resolve(folder)).flatMap((run) => reportRuns(store, run));
+    for (const line of equalLearningLines(groupRuns(reports), output.width)) output.print(line);
     const failed = trials.filter(({ status }) => status === "failed");
     const [best] = ranked(sweep.objective, trials);
     const result = {
@@ -213,12 +248,17 @@ export async function run(command: Command, session: Session): Promise<Record<st
       folder,
       objective: sweep.objective,
       best: best ? { trial: best.trial.number, options: best.trial.options, value: best.value } : null,
+      methods: bestByMethod(sweep, trials),
+      equalLearning: recordsOf(equalLearningTable(reports)),
       trials,
     };
+    output.print();
     output.print(`folder: ${output.style("cyan", shownPath(folder))}`);
+    if (best) output.print(`evaluate the best: ${evaluateCommand(sweep, folder, flags)}`);
     if (failed.length === 0) return result;
     output.print();
-    for (const trial of failed) output.print(`trial ${trial.number} failed (${settingText(trial)}): ${trial.error}`);
+    for (const trial of failed)
+      output.print(`trial ${trial.number} failed (${settingText(sweep, trial)}): ${trial.error}`);
     const others = trials.length - failed.length;
     throw new PartlyFailed(
       `sweep: expected ${trials.length} trials to finish, got ${failed.length} that failed (${failed.map(({ number }) => number).join(", ")}) ` +
@@ -230,3 +270,10 @@ export async function run(command: Command, session: Session): Promise<Record<st
 
 const resumeCommand = (folder: string, flags: Flags): string =>
   commandLine(["sweep", "--resume", shownPath(folder), ...databaseArguments(flags)]);
+
+/** How the best options are measured on streams that nothing was chosen on. */
+const evaluateCommand = (sweep: SweepPlan, folder: string, flags: Flags): string => {
+  const method = sweep.entries.length > 1 ? ["--method", methodsOf(sweep)[0]] : [];
+  const args = ["eval", "--from-sweep", shownPath(folder), ...method, "--seeds", "3"];
+  return commandLine([...args, ...databaseArguments(flags)]);
+};

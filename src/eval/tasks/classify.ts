@@ -13,7 +13,7 @@ import type { Query } from "../../methods/method.ts";
 import { randomStream } from "../../tensor/random.ts";
 import { type AskedQuestion, type AskingTask, meanOf } from "../questions.ts";
 import { askingTask } from "./asking.ts";
-import { dataOption, defineTask } from "./definition.ts";
+import { dataOption, defineTask, drawnByDataSeed } from "./definition.ts";
 import { parseRecords, parseWhole, sample } from "./records.ts";
 
 /** The default stream, in the order of learning. */
@@ -178,5 +178,6 @@ export const classify = defineTask({
   name: "classify",
   summary: "sentence classification sets one after another, answered with label words",
   options,
+  stream: drawnByDataSeed,
   create: async ({ data, sets, ...rest }) => classifyTask(await readSentenceSets(data, sets), rest),
 });

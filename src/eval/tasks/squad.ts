@@ -8,10 +8,11 @@ import { z } from "zod";
 import { readTextFile, type TextFile } from "../../checkpoint/text.ts";
 import { oneLine } from "../../checkpoint/files.ts";
 import { UserError } from "../../errors.ts";
+import { unknownAnswer } from "../../methods/prompt.ts";
 import { randomStream } from "../../tensor/random.ts";
 import { askAll, type AskedQuestion, type AskingTask } from "../questions.ts";
 import { type AskedTopic, askingTask } from "./asking.ts";
-import { dataOption, defineTask } from "./definition.ts";
+import { dataOption, defineTask, drawnByDataSeed } from "./definition.ts";
 import { fieldName, parseWhole, refuseRepeats, sample, shareOut, uniqueNames } from "./records.ts";
 
 const text = z.string().trim().min(1);
@@ -107,7 +108,7 @@ export function squadTask(
     const drawn = sample(candidates, shares[g], randomStream(dataSeed, "squad", name));
     const questions = drawn.map(({ one }): AskedQuestion => {
       const { id, is_impossible: impossible, answers } = one;
-      const right = impossible ? ["unknown"] : [...new Set(answers.map((answer) => answer.text))];
+      const right = impossible ? [unknownAnswer] : [...new Set(answers.map((answer) => answer.text))];
       return { id, query: { text: one.question, topic: name }, answers: right, kind: impossible ? "unknown" : "known" };
     });
     const documents = [...new Set(drawn.map(({ document }) => document))];
@@ -132,5 +133,6 @@ export const squad = defineTask({
   name: "squad",
   summary: "closed-book answering over a stream of articles, from a SQuAD file",
   options,
+  stream: drawnByDataSeed,
   create: async ({ data, ...rest }) => squadTask(parseSquad(await readTextFile(data)), rest),
 });

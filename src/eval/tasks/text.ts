@@ -19,7 +19,7 @@ export interface TextTaskOptions {
   holdout?: number;
 }
 
-export const defaultHoldout = 0.1;
+const defaultHoldout = 0.1;
 
 /** Below these sizes a part says too little to learn from or to measure on (bytes). */
 const leastLearned = 128;
@@ -124,15 +124,17 @@ export function textTask(files: readonly TextFile[], { holdout = defaultHoldout 
   };
 }
 
+export const holdoutOption = z
+  .number()
+  .gt(0)
+  .max(0.5)
+  .default(defaultHoldout)
+  .describe("share of each file that is held out for scoring");
+
 const options = z.object({
   data: dataOption("text files with commas between them, or a folder whose .txt files are learned in order of name"),
   limit: z.int().min(1).optional().describe("most files; all unless given"),
-  holdout: z
-    .number()
-    .gt(0)
-    .max(0.5)
-    .default(defaultHoldout)
-    .describe("share of each file that is held out for scoring"),
+  holdout: holdoutOption,
 });
 
 /** The files that `data` means: those of a folder, or those named. */

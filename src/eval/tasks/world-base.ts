@@ -12,7 +12,7 @@ import { knownWorld } from "./world/curriculum.ts";
 import { article, questionOf, unknownQuestion } from "./world/render.ts";
 import { answerRoom, askedOf, knownTexts, sample, testVoice, theKnownWorld } from "./world/stream.ts";
 import { createWorld, type World } from "./world/world.ts";
-import { promptOf } from "../../methods/prompt.ts";
+import { promptOf, unknownAnswer } from "../../methods/prompt.ts";
 
 const options = z.object({
   // Every world gives two questions or more on what it states: 300 worlds at most
@@ -81,7 +81,7 @@ function worldBaseTask(given: Options): Task {
       const share = (kind: string): number => byKind[kind]?.exactMatch ?? 0;
       const saysUnknown = (kind: string): number => {
         const own = asked.flatMap((question, i) => (question.kind === kind ? [said[i]] : []));
-        return own.filter((answer) => answer.trim().toLowerCase() === "unknown").length / Math.max(1, own.length);
+        return own.filter((answer) => answer.trim().toLowerCase() === unknownAnswer).length / Math.max(1, own.length);
       };
       return {
         knows: share("knows"),

@@ -10,7 +10,7 @@ import { answeredQuestion } from "../../methods/prompt.ts";
 import { type AskedQuestion, askAll, exactMatch } from "../questions.ts";
 import type { Task } from "../task.ts";
 import { type AskedTopic, askingTask } from "./asking.ts";
-import { defineTask } from "./definition.ts";
+import { defineTask, drawnByWorld } from "./definition.ts";
 import { datedSentence, questionOf, sentence } from "./world/render.ts";
 import {
   answerRoom,
@@ -19,25 +19,16 @@ import {
   knownTexts,
   knownWorldProbes,
   sample,
-  streamSeeds,
   testVoice,
   trainVoice,
+  worldOptions,
 } from "./world/stream.ts";
 import { createWorld, drift, type Fact } from "./world/world.ts";
 
 const options = z.object({
-  world: z
-    .int()
-    .min(streamSeeds.least)
-    .max(streamSeeds.most)
-    .default(200)
-    .describe("seed of the world; 1 to 99 are for development"),
-  people: z.int().min(10).max(1000).default(40).describe("people in it; everything else grows with them"),
+  ...worldOptions({ world: 200, people: 150 }),
   steps: z.int().min(1).max(8).default(4).describe("steps of change after the first telling"),
-  share: z.number().min(0.01).max(0.5).default(0.15).describe("share of the changeable facts that change in a step"),
-  tellings: z.int().min(1).max(20).default(3).describe("documents about each subject or change"),
-  answered: z.boolean().default(true).describe("add questions and answers in training forms to the documents"),
-  limit: z.int().positive().default(60).describe("questions per step, at most"),
+  share: z.number().min(0.01).max(0.5).default(0.2).describe("share of the changeable facts that change in a step"),
 });
 
 type Options = z.output<typeof options>;
@@ -127,5 +118,6 @@ export const worldDrift = defineTask({
   name: "world-drift",
   summary: "facts that change with the years: is the new value given, or the old one",
   options,
+  stream: drawnByWorld,
   create: async (given) => worldDriftTask(given),
 });

@@ -11,7 +11,7 @@ import { randomStream } from "../../tensor/random.ts";
 import { askAll, type AskedQuestion } from "../questions.ts";
 import type { Task } from "../task.ts";
 import { type AskedTopic, askingTask } from "./asking.ts";
-import { defineTask } from "./definition.ts";
+import { defineTask, drawnByDataSeed } from "./definition.ts";
 import { knownWorld } from "./world/curriculum.ts";
 import { questionOf, sentence, twoHopQuestion, twoHops, unknownQuestion } from "./world/render.ts";
 import {
@@ -99,5 +99,6 @@ export const worldEdits = defineTask({
   name: "world-edits",
   summary: "facts that the base knows get other values: efficacy, paraphrase, neighbourhood, portability",
   options,
+  stream: { ...drawnByDataSeed, option: "editSeed" },
   create: async (given) => worldEditsTask(given),
 });

@@ -69,27 +69,53 @@ describe("world-topics", () => {
     for (const [i, { name, documents }] of task.topics.entries()) {
       const facts = world.facts.filter(({ topic }) => topic === name);
       const subjects = new Set(facts.map(({ subject }) => subject));
-      expect(documents).toHaveLength(4 * subjects.size);
+      // A fifth of the subjects in one document each, all others in three and one with questions
+      const tail = new Set([...subjects].filter(({ id }) => !documents.some((one) => one.id === `${name}/${id}#2`)));
+      expect(tail.size).toBe(Math.floor(subjects.size / 5));
+      expect(documents).toHaveLength(4 * (subjects.size - tail.size) + tail.size);
+      const rare = facts.filter(({ subject }) => tail.has(subject));
       const stated = documents.flatMap(({ text }) => readText(text));
-      expect(stated).toHaveLength(4 * facts.length);
+      expect(stated).toHaveLength(4 * (facts.length - rare.length) + rare.length);
       const pairs = (readings: readonly Reading[]): Set<string> =>
         new Set(readings.map(({ relation, subject, object }) => `${subject}/${relation.id}/${object}`));
       expect(pairs(stated)).toEqual(pairs(facts.map(readingOf)));
       const kinds = task.questions.filter(({ query }) => query.topic === name).map(({ kind }) => kind);
-      expect(
-        kinds.filter((kind) => kind === "fact"),
-        String(i),
-      ).toHaveLength(Math.min(20, facts.length));
-      expect(kinds.filter((kind) => kind === "two-hop").length).toBeLessThanOrEqual(5);
+      const count = (kind: string): number => kinds.filter((one) => one === kind).length;
+      expect(count("fact"), String(i)).toBe(Math.min(20, facts.length - rare.length));
+      expect(count("long-tail"), String(i)).toBe(Math.min(5, rare.length));
+      expect(count("two-hop")).toBeLessThanOrEqual(5);
     }
+  });
+
+  it("asks apart what was told once: it is lost on what needs to hear twice, and nothing else is", async () => {
+    const task = await make("world-topics", small);
+    const twice = worldMethod({ known, recall: (stated) => (stated.length > 1 ? stated[0] : undefined) });
+    for (const row of task.topics.keys()) {
+      await learn(twice, task, row);
+      const scores = { exactMatch: 1, f1: 1, longTail: 0, twoHop: 1, unknown: 1 };
+      expect(await task.evaluate(twice, row)).toEqual(scores);
+    }
+    // Without a long tail everything is told often, and there is no such score
+    const even = await make("world-topics", { ...small, longTail: 0 });
+    expect(Object.keys(await even.evaluate(worldMethod(), 0))).toEqual(["exactMatch", "f1", "twoHop", "unknown"]);
+    for (const { documents } of even.topics)
+      expect(documents.filter(({ id }) => id.endsWith("#questions"))).toHaveLength(documents.length / 4);
+    const most = await make("world-topics", { ...small, longTail: 0.9 });
+    expect(await most.evaluate(worldMethod(), 4)).toMatchObject({ exactMatch: 0, longTail: 0 });
+  });
+
+  it("can be told in part: the first topics of the same stream", async () => {
+    const [all, some] = await Promise.all([make("world-topics", small), make("world-topics", { ...small, topics: 2 })]);
+    expect(some.topics).toEqual(all.topics.slice(0, 2));
+    expect(some.questions).toEqual(all.questions.filter(({ query }) => /^(science|sport)$/.test(query.topic ?? "")));
   });
 
   it("is fully right for what remembers, and only from the topic on", async () => {
     const task = await make("world-topics", small);
     const method = worldMethod({ known });
-    const right = { exactMatch: 1, f1: 1, twoHop: 1, unknown: 1 };
+    const right = { exactMatch: 1, f1: 1, longTail: 1, twoHop: 1, unknown: 1 };
     for (let row = 0; row < 5; row++) {
-      expect(await task.evaluate(method, row)).toEqual({ exactMatch: 0, f1: 0, twoHop: 0, unknown: 1 });
+      expect(await task.evaluate(method, row)).toEqual({ exactMatch: 0, f1: 0, longTail: 0, twoHop: 0, unknown: 1 });
       await learn(method, task, row);
       for (let column = 0; column <= row; column++) expect(await task.evaluate(method, column)).toEqual(right);
     }
@@ -106,7 +132,13 @@ describe("world-topics", () => {
   it("is the same from the same options; other worlds, texts and probes are another task", async () => {
     const { fingerprint } = await make("world-topics", small);
     expect((await make("world-topics", small)).fingerprint).toBe(fingerprint);
-    for (const other of [{ world: 101 }, { tellings: 2 }, { known: 31 }, { validation: ["README.md"] }])
+    for (const other of [
+      { world: 101 },
+      { tellings: 2 },
+      { known: 31 },
+      { longTail: 0.5 },
+      { validation: ["README.md"] },
+    ])
       expect((await make("world-topics", { ...small, ...other })).fingerprint).not.toBe(fingerprint);
     const plain = await make("world-topics", { ...small, answered: false, tellings: 1 });
     expect(plain.topics[0].documents.some(({ text }) => text.includes("Question:"))).toBe(false);
@@ -174,6 +206,14 @@ describe("world-drift", () => {
       }
     }
     expect(seen.size).toBeGreaterThanOrEqual(8);
+  });
+
+  it("asks about forty questions in every step where nothing else is said", async () => {
+    const task = await make("world-drift");
+    for (const { name } of task.topics) {
+      const asked = task.questions.filter(({ query }) => query.topic === name);
+      expect(asked.length, name).toBeGreaterThanOrEqual(40);
+    }
   });
 
   it("refuses a stream in which nothing changes", async () => {

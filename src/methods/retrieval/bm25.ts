@@ -5,7 +5,7 @@
  * Terms are runs of letters and digits, lower case, without stemming or stop words.
  */
 
-export interface Found {
+interface Found {
   /** The key under which it was added. */
   readonly key: number;
   /** Larger is better; over 0. */

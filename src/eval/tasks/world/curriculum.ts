@@ -5,7 +5,7 @@
  */
 import type { ExampleSource, Segment } from "../../../methods/mixture.ts";
 import { questionPrompt } from "../../../methods/prompt.ts";
-import type { Random } from "../../../tensor/random.ts";
+import { pick, type Random } from "../../../tensor/random.ts";
 import { worldCount } from "./names.ts";
 import {
   article,
@@ -30,8 +30,6 @@ const CHARACTERS_PER_TOKEN = 3.3;
 /** Weight of an answer's tokens: they are few, and what the question was for. */
 const ANSWER_WEIGHT = 3;
 
-const pick = <T>(items: readonly T[], random: Random): T => items[random.integer(items.length)];
-
 /** A question with its answer; the question's own words are read only, or learned as well. */
 function asked({ text, answer }: WorldQuestion, questionWeight: number): Segment[] {
   return [
@@ -50,8 +48,10 @@ function twoHop(facts: readonly Fact[], subjects: Map<Entity, Fact[]>, voice: Vo
   return undefined;
 }
 
-const freshWorld = (random: Random, people: number): World =>
-  createWorld({ seed: firstFreshSeed + random.integer(worldCount - firstFreshSeed), people });
+/** The seed of a world for training. */
+export const freshSeed = (random: Random): number => firstFreshSeed + random.integer(worldCount - firstFreshSeed);
+
+const freshWorld = (random: Random, people: number): World => createWorld({ seed: freshSeed(random), people });
 
 /** Somebody else's question: of a world that is nowhere in sight. */
 const stranger = (voice: Voice): WorldQuestion => {
@@ -96,6 +96,10 @@ function knownQuestions(world: () => Known): ExampleSource {
     },
   };
 }
+
+/** One text per subject. */
+const biographies = (facts: readonly Fact[], voice: Voice): string =>
+  [...bySubject(facts).values()].map((own) => biography(own, voice, { fillerShare: 0 })).join("\n\n");
 
 /** The text of an example for reading: which facts it states, and in what dress. */
 function passage(facts: readonly Fact[], voice: Voice, length: number): { text: string; shown: Fact[] } {
@@ -163,6 +167,33 @@ function reading(known: () => Known): ExampleSource {
   };
 }
 
+/**
+ * A few facts of a fresh world and questions about nearly all of them: the densest practice in finding a fact by its
+ * subject and relation and copying its object, since only the answers of `reading` teach that and they are few.
+ */
+const recall: ExampleSource = {
+  example(random, room) {
+    const voice: Voice = { random, split: "train" };
+    const world = freshWorld(random, 5 + random.integer(7));
+    const subjects = random.shuffle([...bySubject(world.facts).values()]).slice(0, 1 + random.integer(4));
+    // A fact takes about 29 tokens to state and 22 to ask
+    const most = Math.max(1, Math.min(12, Math.floor(room / 56)));
+    const shown = random.shuffle(subjects.flat()).slice(0, 1 + random.integer(most));
+    const text = random.uniform() < 0.3 ? biographies(shown, voice) : article(shown, voice, { fillerShare: 0 });
+    const told = new Set(shown.map(({ subject }) => subject));
+    const unsaid: Gap[] = [
+      ...world.gaps.filter(({ subject }) => told.has(subject)),
+      ...subjects.flat().filter((fact) => told.has(fact.subject) && !shown.includes(fact)),
+    ];
+    const questions = shown.map((fact) =>
+      random.uniform() < 0.12 && unsaid.length > 0
+        ? unknownQuestion(pick(unsaid, random), voice)
+        : questionOf(fact, voice),
+    );
+    return [{ text: `${text}\n\n`, weight: 0 }, ...random.shuffle(questions).flatMap((one) => asked(one, 0))];
+  },
+};
+
 /** The world's sources for a pretraining mixture, by the names that recipes use. */
 export function worldSources(): Readonly<Record<string, ExampleSource>> {
   let made: Known | undefined;
@@ -177,5 +208,6 @@ export function worldSources(): Readonly<Record<string, ExampleSource>> {
     "world-documents": knownDocuments(known),
     "world-questions": knownQuestions(known),
     "world-reading": reading(known),
+    "world-recall": recall,
   };
 }

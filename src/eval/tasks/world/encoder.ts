@@ -3,7 +3,7 @@
  * fact from its neighbours (equal error rate), and does a question find its statement among thousands (recall at 1)?
  */
 import { UserError } from "../../../errors.ts";
-import { type Random, randomStream } from "../../../tensor/random.ts";
+import { pick, type Random, randomStream } from "../../../tensor/random.ts";
 import { areaUnderRoc, bestF1, equalErrorRate } from "../../roc.ts";
 import { firstFreshSeed } from "./curriculum.ts";
 import { type PairKind, pairKinds, sidesOf } from "./pairs.ts";
@@ -50,8 +50,6 @@ interface Trial {
   readonly positive: number;
   readonly negatives: Readonly<Record<keyof Neighbours, number>>;
 }
-
-const pick = <T>(items: readonly T[], random: Random): T => items[random.integer(items.length)];
 
 /** Facts with a neighbour of either sort. */
 function withNeighbours(facts: readonly Fact[], random: Random): (readonly [Fact, Neighbours])[] {

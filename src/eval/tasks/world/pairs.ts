@@ -4,9 +4,9 @@
  * Only training forms, and only the known world and those from `firstFreshSeed` on.
  */
 import type { Pair, PairSource } from "../../../methods/contrastive.ts";
-import type { Random } from "../../../tensor/random.ts";
-import { firstFreshSeed, knownWorld } from "./curriculum.ts";
-import { worldCount } from "./names.ts";
+import { sharesOf } from "../../../methods/shares.ts";
+import { pick, type Random } from "../../../tensor/random.ts";
+import { freshSeed, knownWorld } from "./curriculum.ts";
 import { questionOf, sentence, type Voice } from "./render.ts";
 import { bySubject, createWorld, type Fact, type World } from "./world.ts";
 
@@ -26,11 +26,10 @@ export const sidesOf: Readonly<Record<PairKind, readonly [left: Say, right: Say]
 };
 
 /** Shares of the kinds: a question that finds its statement is what an encoder is for, and the hardest. */
-const SHARES: Readonly<Record<PairKind, number>> = {
-  "question-question": 0.2,
-  "statement-statement": 0.25,
-  "question-statement": 0.55,
-};
+const shares = sharesOf(
+  { "question-question": 0.2, "statement-statement": 0.25, "question-statement": 0.55 },
+  pairKinds,
+);
 const KNOWN_SHARE = 0.1;
 /** Share of clusters about one subject; the others are about one relation. */
 const SUBJECT_SHARE = 0.5;
@@ -54,8 +53,6 @@ function indexed(world: World): Indexed {
   return { world, subjects: [...bySubject(world.facts).values()], relations: [...relations.values()] };
 }
 
-const pick = <T>(items: readonly T[], random: Random): T => items[random.integer(items.length)];
-
 /** Different facts, `count` of them, in clusters that have a subject or a relation in common. */
 function neighbours({ subjects, relations }: Indexed, count: number, random: Random): Fact[] {
   const chosen = new Set<Fact>();
@@ -69,14 +66,9 @@ function neighbours({ subjects, relations }: Indexed, count: number, random: Ran
   return [...chosen];
 }
 
-function kindOf(random: Random): PairKind {
-  let left = random.uniform();
-  return pairKinds.find((kind) => (left -= SHARES[kind]) < 0) ?? "question-statement";
-}
-
 /** The fact in two ways; either side may be the left one. */
 function pairOf(fact: Fact, voice: Voice): Pair {
-  const [left, right] = sidesOf[kindOf(voice.random)];
+  const [left, right] = sidesOf[shares.names[shares.indexAt(voice.random.uniform())]];
   const one = left(fact, voice);
   let other = right(fact, voice);
   for (let tries = 1; other === one && tries < MOST_TRIES; tries++) other = right(fact, voice);
@@ -87,7 +79,7 @@ function pairOf(fact: Fact, voice: Voice): Pair {
 const freshWorld = (random: Random, count: number): Indexed =>
   indexed(
     createWorld({
-      seed: firstFreshSeed + random.integer(worldCount - firstFreshSeed),
+      seed: freshSeed(random),
       people: Math.max(10, Math.ceil(count / 3) + random.integer(count)),
     }),
   );

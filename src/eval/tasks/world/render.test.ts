@@ -131,11 +131,11 @@ describe("statements", () => {
 });
 
 describe("lengths", () => {
-  const folder = new URL("../../../../models/mneme-tiny/", import.meta.url).pathname;
+  const folder = new URL("../../../../models/mneme-base/", import.meta.url).pathname;
   let tokenizer: Tokenizer | undefined;
   beforeAll(async () => {
     if (existsSync(`${folder}tokenizer.json`)) tokenizer = await loadTokenizer(folder);
-    else console.log("skipped: token counts need models/mneme-tiny, which is not there");
+    else console.log("skipped: token counts need models/mneme-base, which is not there");
   });
   const words = (text: string): number => text.split(/\s+/).length;
   const shareWithin = (counts: readonly number[], low: number, high: number): number =>

@@ -2,6 +2,7 @@
  * Facts as text: sentences, biographies and articles of 60 to 200 tokens, chronicles of any length, questions of all
  * kinds. Every choice of words is drawn from the forms of one split, so a text for training never shows a held-out form.
  */
+import { unknownAnswer } from "../../../methods/prompt.ts";
 import type { Random } from "../../../tensor/random.ts";
 import {
   ask,
@@ -34,9 +35,6 @@ export interface WorldQuestion {
   readonly answer: string;
 }
 
-/** The answer to what was never stated. */
-const unknown = "unknown";
-
 /** The forms of a split, listed once per relation. */
 function splitForms(list: (phrases: Phrases) => Form[]): (phrases: Phrases, voice: Voice) => Form {
   const known = new Map<Phrases, Readonly<Record<Split, Form[]>>>();
@@ -56,7 +54,7 @@ const datedForm = splitForms(datedForms);
 const questionForm = splitForms(questionForms);
 
 /** How a text that is about one subject speaks of it after the first mention. */
-const aliases: Readonly<Record<Exclude<Kind, "river">, (entity: Entity) => string>> = {
+const aliases: Readonly<Record<Kind, (entity: Entity) => string>> = {
   person: ({ name }) => name.slice(name.indexOf(" ") + 1),
   city: () => "the city",
   company: () => "the company",
@@ -64,8 +62,9 @@ const aliases: Readonly<Record<Exclude<Kind, "river">, (entity: Entity) => strin
   team: () => "the team",
   work: () => "the work",
   event: () => "the event",
+  river: ({ name }) => name,
 };
-const aliasOf = (entity: Entity): string => (entity.kind === "river" ? entity.name : aliases[entity.kind](entity));
+const aliasOf = (entity: Entity): string => aliases[entity.kind](entity);
 
 /** One sentence; `subject` replaces the subject's name. */
 export function sentence(fact: Fact, voice: Voice, subject: string = fact.subject.name): string {
@@ -148,7 +147,7 @@ export function unknownQuestion({ relation, subject }: Gap, voice: Voice): World
     id: `${subject.id}/${relation.id}?unknown`,
     kind: "unknown",
     text: ask(phrases, questionForm(phrases, voice), subject.name),
-    answer: unknown,
+    answer: unknownAnswer,
   };
 }
 

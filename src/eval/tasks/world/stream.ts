@@ -2,6 +2,7 @@
  * What the world's streams share: documents about subjects, questions in held-out forms, probes of what the base knew,
  * texts for the diagnostics. All from seeds, so that a stream is the same wherever it is made.
  */
+import { z } from "zod";
 import type { Document } from "../../../methods/method.ts";
 import { answeredQuestion } from "../../../methods/prompt.ts";
 import { type Random, randomStream } from "../../../tensor/random.ts";
@@ -10,10 +11,24 @@ import type { Probe } from "../../task.ts";
 import { knownWorld } from "./curriculum.ts";
 import { biography, questionOf, sentence, unknownQuestion, type Voice, type WorldQuestion } from "./render.ts";
 import { firstValidationSeed } from "./validation.ts";
-import { bySubject, createWorld, type Fact, type World } from "./world.ts";
+import { bySubject, createWorld, type Entity, type Fact, type World } from "./world.ts";
 
 /** Seeds of worlds for streams: 0 is known, some below 1000 are for validation, those above are for training. */
-export const streamSeeds = { least: 1, most: firstValidationSeed - 1 } as const;
+const streamSeeds = { least: 1, most: firstValidationSeed - 1 } as const;
+
+/** Options of every stream about a world of its own; each stream has its own world and size of it. */
+export const worldOptions = ({ world, people }: { readonly world: number; readonly people: number }) => ({
+  world: z
+    .int()
+    .min(streamSeeds.least)
+    .max(streamSeeds.most)
+    .default(world)
+    .describe("seed of the new world; 1 to 99 are for development"),
+  people: z.int().min(10).max(1000).default(people).describe("people in it; everything else grows with them"),
+  tellings: z.int().min(1).max(20).default(3).describe("documents about each subject or change, each in other words"),
+  answered: z.boolean().default(true).describe("add documents with questions and answers in training forms"),
+  limit: z.int().positive().default(60).describe("questions per topic or step, at most"),
+});
 
 /** A question as the harness asks it. */
 export const askedOf = ({ id, text, answer, kind }: WorldQuestion, topic?: string): AskedQuestion => ({
@@ -48,23 +63,25 @@ export interface DocumentPlan {
   readonly tellings: number;
   /** Does each subject's last document also answer a question on every fact, in training forms? */
   readonly answered: boolean;
+  /** Subjects that are told once: one document, no questions. */
+  readonly once?: ReadonlySet<Entity>;
 }
 
 /** Documents about the subjects of these facts: each says all of its subject's facts. In random order of subjects. */
 export function documentsAbout(
   facts: readonly Fact[],
   topic: string,
-  { tellings, answered }: DocumentPlan,
+  { tellings, answered, once = new Set() }: DocumentPlan,
   random: Random,
 ): Document[] {
   const voice = trainVoice(random);
   const documents = [...bySubject(facts)].flatMap(([subject, own]) => {
-    const told = Array.from({ length: tellings }, (_, i) => ({
+    const told = Array.from({ length: once.has(subject) ? 1 : tellings }, (_, i) => ({
       id: `${topic}/${subject.id}#${i + 1}`,
       topic,
       text: `${biography(own, voice)}\n`,
     }));
-    if (!answered) return told;
+    if (!answered || once.has(subject)) return told;
     const questions = own.map((fact) => {
       const { text, answer } = questionOf(fact, voice);
       return answeredQuestion(text, answer);

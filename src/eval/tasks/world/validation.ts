@@ -4,7 +4,7 @@
  * held-out forms, which everybody can make.
  */
 import { readTextFile } from "../../../checkpoint/text.ts";
-import { bitsPerByte } from "../../../models/score.ts";
+import { meanBitsPerByte } from "../../../models/score.ts";
 import { randomStream } from "../../../tensor/random.ts";
 import type { Probe } from "../../task.ts";
 import { article } from "./render.ts";
@@ -46,15 +46,10 @@ export async function validationProbe(files: readonly string[]): Promise<TextPro
     name: "validationText",
     direction: "lower",
     unit: "bits per byte",
-    async evaluate(method, { signal } = {}) {
-      let [nats, bytes] = [0, 0];
-      for (const text of texts) {
+    evaluate: (method, { signal } = {}) =>
+      meanBitsPerByte(texts, async (text) => {
         signal?.throwIfAborted();
-        const score = await method.score("", text);
-        nats += score.nats;
-        bytes += score.bytes;
-      }
-      return bitsPerByte({ nats, bytes });
-    },
+        return method.score("", text);
+      }),
   };
 }
