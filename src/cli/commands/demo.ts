@@ -39,7 +39,7 @@ const prose = fileURLToPath(new URL("../../../examples/notes/1-lighthouse.txt", 
 const training = { epochs: 8, batchSize: 4 };
 const methods: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   finetune: { ...training, learningRate: 1e-3 },
-  lora: { ...training, learningRate: 5e-3 },
+  lora: { ...training, learningRate: 1e-2, rank: 16, alpha: 32 },
   replay: { ...training, learningRate: 1e-3, share: 0.1 },
   rag: { topK: 2 },
 };
