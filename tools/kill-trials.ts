@@ -54,6 +54,7 @@ function start(folder: string, method: string): ChildProcess {
     folder,
     "--db",
     `${folder}.db`,
+    "--keep-state",
     "--json",
   ];
   return spawn(process.execPath, [...program, ...args], { stdio: ["ignore", "ignore", "pipe"] });

@@ -67,9 +67,21 @@ test("runs are measured, listed, shown, compared and reported", patient, async (
     /^run +started +status[\s\S]*^base +\d{4}-\d\d-\d\d \d\d:\d\d +finished/m,
   );
   expect((await lab(["show", "tokens-finetune-1"])).stdout).toMatch(/methodOptions.epochs +30\n/);
+  // The same numbers as `eval` printed, and no weights of what is finished
+  expect(jsonOf(await lab(["show", "tokens-finetune-1", "--json"]))).toMatchObject({
+    summary: { metrics: (jsonOf(tuned) as unknown as Summary).metrics },
+  });
+  expect(readdirSync(join(folder, "runs", "tokens-finetune-1", "seed-1")).join()).not.toContain("state-");
 
   const compared = await lab(["compare", "tokens-finetune-1", "base"]);
   expect(compared.stdout).toMatch(/finetune \(2 seeds\) .* ± [\s\S]*exactMatch +tokenAccuracy/);
+  const again = await lab(["eval", ...finetune, "--epochs", "30", "--out", "runs/again"]);
+  expect(again.code).toBe(0);
+  const twice = await lab(["compare", "tokens-finetune-1", "again"]);
+  expect(twice.stdout.replaceAll(/\s+/g, " ")).toMatch(
+    /Seed 0 of finetune counted once, from again \(the newest\), not from tokens-finetune-1\. .*finetune \(2 seeds\)/,
+  );
+  rmSync(join(folder, "runs", "again"), { recursive: true });
   const apart = await lab(["compare", "tokens-finetune-1", "other", "--json"]);
   expect(apart.code).toBe(2);
   expect(jsonOf(apart)).toEqual({

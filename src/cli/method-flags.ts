@@ -28,14 +28,27 @@ export function propertiesOf(schema: z.ZodObject): Record<string, Property> {
   return (z.toJSONSchema(schema, { io: "input" }).properties ?? {}) as Record<string, Property>;
 }
 
-const shownDefault = (value: unknown): string =>
-  value === undefined || (Array.isArray(value) && value.length === 0) ? "" : String(value);
+/** A default that is worth saying: an empty list is none, and the form of a switch (--merge, --no-answered) says its. */
+const shownDefault = ({ type, default: value }: Property): string =>
+  value === undefined || type === "boolean" || (Array.isArray(value) && value.length === 0) ? "" : String(value);
+
+/** Choices that fit beside the name of a flag; more of them stand in its help. */
+const mostChoices = 24;
+const fitsFlag = (choices: readonly string[]): boolean => choices.join("|").length <= mostChoices;
+
+/** What a property means, as its flag has it: switched off where it is on, and with choices that are too many beside it. */
+function meaningOf({ type, description = "", default: preset, enum: choices }: Property): string {
+  if (type === "boolean" && preset === true) return `do not ${description}`;
+  return choices && !fitsFlag(choices) ? `${description}: ${choices.join(", ")}` : description;
+}
 
 /** One flag for a property; `name` is its long name without dashes. */
 function optionOf(name: string, property: Property, help: string): Option {
   const { type, enum: choices, items, default: preset } = property;
   if (type === "boolean") return new Option(preset === true ? `--no-${name}` : `--${name}`, help);
-  if (choices) return new Option(`--${name} <${choices.join("|")}>`, help).argParser(oneOf(choices));
+  if (choices) {
+    return new Option(`--${name} <${fitsFlag(choices) ? choices.join("|") : "name"}>`, help).argParser(oneOf(choices));
+  }
   if (type === "number" || type === "integer") {
     return new Option(`--${name} <n>`, help).argParser(numberFlag({ integer: type === "integer" }));
   }
@@ -61,12 +74,16 @@ const oneOf =
     throw new InvalidArgumentError(`Expected one of ${choices.join(", ")}${didYouMean(text, choices)}.`);
   };
 
+/** What one property does, with its default. */
+function ownHelp(property: Property): string {
+  const preset = shownDefault(property);
+  return `${meaningOf(property)}${preset === "" ? "" : ` (default: ${preset})`}`;
+}
+
 /** Flags of a schema that is not a method's. */
 export function addSchemaFlags(command: Command, schema: z.ZodObject): void {
   for (const [key, property] of Object.entries(propertiesOf(schema))) {
-    const preset = shownDefault(property.default);
-    const note = preset === "" || property.type === "boolean" ? "" : ` (default: ${preset})`;
-    command.addOption(optionOf(kebab(key), property, `${property.description ?? ""}${note}`));
+    command.addOption(optionOf(kebab(key), property, ownHelp(property)));
   }
 }
 
@@ -85,21 +102,22 @@ interface Catalogue<E extends Entry = Entry> {
 /** The catalogue whose options a plain flag such as --limit sets. */
 const ownerOf = new WeakMap<Option, Catalogue["kind"]>();
 
-/** "(default: 4)", or one default for each entry where they differ or only some entries have the option. */
-function note(owners: readonly { entry: string; property: Property }[], entries: number): string {
-  const presets = owners.map(({ entry, property }) => ({ entry, preset: shownDefault(property.default) }));
-  if (owners.length === entries && new Set(presets.map(({ preset }) => preset)).size === 1) {
-    return presets[0].preset === "" ? "" : ` (default: ${presets[0].preset})`;
+/** "(default: 4)" where several owners agree and `all` have this meaning of the option; else the default of each. */
+function note(owners: readonly { entry: string; property: Property }[], all: boolean): string {
+  const presets = owners.map(({ entry, property }) => ({ entry, preset: shownDefault(property) }));
+  const [{ preset: first }] = presets;
+  if (all && owners.length > 1 && first !== "" && presets.every(({ preset }) => preset === first)) {
+    return ` (default: ${first})`;
   }
   return ` (${presets.map(({ entry, preset }) => (preset === "" ? entry : `${entry}: ${preset}`)).join(", ")})`;
 }
 
 /** What an option does, once for all entries that mean the same by it. */
-function helpOf(owners: readonly { entry: string; property: Property }[], entries: number): string {
-  const meanings = [...new Set(owners.map(({ property }) => property.description ?? ""))];
+function helpOf(owners: readonly { entry: string; property: Property }[]): string {
+  const meanings = [...new Set(owners.map(({ property }) => meaningOf(property)))];
   const parts = meanings.map((meaning) => {
-    const same = owners.filter(({ property }) => (property.description ?? "") === meaning);
-    return `${meaning}${note(same, entries)}`;
+    const same = owners.filter(({ property }) => meaningOf(property) === meaning);
+    return `${meaning}${note(same, meanings.length === 1)}`;
   });
   return parts.join("; ");
 }
@@ -130,13 +148,16 @@ function addCatalogueFlags(command: Command, { kind, entries }: Catalogue, { sev
     const [{ property }] = found;
     if (new Set(found.map(({ property: { type } }) => type)).size > 1)
       internal(`method-flags: --${kebab(key)} has several types`);
-    if (!command.options.some((option) => option.attributeName() === key)) {
-      const option = optionOf(kebab(key), property, helpOf(found, names.length));
+    const taken = command.options.some((option) => option.attributeName() === key);
+    if (!taken) {
+      const option = optionOf(kebab(key), property, helpOf(found));
       ownerOf.set(option, kind);
       command.addOption(option);
     }
     for (const owner of found) {
-      command.addOption(optionOf(`${owner.entry}.${kebab(key)}`, owner.property, "").hideHelp());
+      // Where the plain name is another's, this one is the only way to the option
+      const option = optionOf(`${owner.entry}.${kebab(key)}`, owner.property, ownHelp(owner.property));
+      command.addOption(taken ? option : option.hideHelp());
     }
   }
 }

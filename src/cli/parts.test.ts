@@ -109,6 +109,9 @@ describe("flags of methods", () => {
     }
     expect(help).toContain("peak learning rate (finetune: 0.001, lora: 0.005");
     expect(help).toContain("(lora: 8)");
+    expect(help).toMatch(/--epochs <n> .*one observation \(default: 4\)\n/);
+    expect(help).toMatch(/--activation <name> .*: gelu, gelu_python, .*tanh \(adapter: gelu\)\n/);
+    expect(help).toMatch(/--optimizer <sgd\|adam\|adamw> +update rule \(default: adamw\)\n/);
   });
   test("tasks have theirs beside those of methods and of the command, which keep their names", () => {
     const command = new Command("eval").exitOverride().configureOutput({ getOutHelpWidth: () => 4000 });
@@ -125,6 +128,11 @@ describe("flags of methods", () => {
     command.parse(["--pairs", "7", "--topics", "9", "--tokens.data-seed", "3", "--rank", "2"], { from: "user" });
     const { options } = taskOptions(command, "tokens");
     expect(options).toEqual({ topics: 5, pairs: 7, dataSeed: 3 });
+    // What another flag hides has its own line; what is on is switched off
+    expect(help).toMatch(/--world-drift\.share <n> +share of the changeable facts.*\(default: 0\.2\)\n/);
+    expect(help).toMatch(/--tokens\.topics <n> +topics, .*\(default: 5\)\n/);
+    expect(help).not.toContain("--tokens.pairs");
+    expect(help).toMatch(/--no-answered +do not add documents/);
     expect(methodOptions(command, ["lora"])[0].options).toMatchObject({ rank: 2 });
     expect(() => taskOptions(command, "squad")).toThrow(/got --pairs of tokens; leave it out or add --task tokens/);
     expect(() => taskOptions(new Command("eval"), "squad")).toThrow(/expected --data for the task squad, got none/);

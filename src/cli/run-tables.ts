@@ -10,17 +10,19 @@ import {
   bestText,
   equalLearning,
   equalLearningNote,
+  hasBest,
   keptColumns,
   reachText,
 } from "../eval/equal-learning.ts";
 import type { ReportRun, RunResult } from "../eval/result.ts";
-import { type Group, groupRuns, sharedConfig } from "../eval/report-groups.ts";
+import { type Group, groupRuns, sharedConfig, withoutRepeatedSeeds } from "../eval/report-groups.ts";
 import { type Column, costColumns, intervalOf, scoreColumns } from "../eval/tables.ts";
 import { lossPoints } from "../runs/events.ts";
 import { seedFolder } from "../runs/evaluation.ts";
 import { isOpenRun } from "../runs/folder.ts";
 import { below } from "../runs/run-name.ts";
 import type { RunStore, StoredRun } from "../runs/store.ts";
+import type { Summary } from "../runs/summary.ts";
 import { table, wrap } from "./output.ts";
 import { sweepFolder } from "./store-flags.ts";
 
@@ -70,15 +72,20 @@ export const finishedTrials = (store: RunStore, folder: string): StoredRun[] =>
     .filter((run) => run.status === "finished" && below(folder, run.folder) !== undefined)
     .toSorted((a, b) => a.folder.localeCompare(b.folder, "en", { numeric: true }));
 
-/** Results of several runs; one without any is an error. */
-export function resultsOf(store: RunStore, runs: readonly StoredRun[], command: string): ReportRun[] {
-  return runs.flatMap((run) => {
+/** Results of several runs, each seed of a setting once, and a note where one was there twice. No result is an error. */
+export function resultsOf(
+  store: RunStore,
+  runs: readonly StoredRun[],
+  command: string,
+): { runs: ReportRun[]; notes: string[] } {
+  const all = runs.flatMap((run) => {
     const found = reportRuns(store, run);
     if (found.length > 0) return found;
     throw new UserError(
       `${command}: expected finished runs, got ${run.name} without a result; go on with it: mneme eval --resume ${run.name}`,
     );
   });
+  return withoutRepeatedSeeds(all);
 }
 
 /** What two results must share to stand in one table. */
@@ -157,9 +164,9 @@ export function equalLearningLines(groups: readonly Group[], width: number): str
   ]);
   return [
     "",
-    ...wrap(equalLearningNote, width),
+    ...wrap(equalLearningNote(rows), width),
     ...wrapTable([["equal learning", "learned", ...titles(keptColumns)], ...equal], width),
-    ...wrapTable([["own best", "setting", ...titles(bestColumns)], ...best], width),
+    ...(hasBest(rows) ? wrapTable([["own best", "setting", ...titles(bestColumns)], ...best], width) : []),
   ];
 }
 
@@ -181,7 +188,7 @@ const relativeTo = (groups: readonly Group[]): Column | undefined =>
  * Numbers of a run that need another run beside it: its learning per second relative to full fine-tuning (CER), found
  * among the finished runs of the same task and model, the latest that has it.
  */
-export function relativeMetrics(store: RunStore, run: StoredRun): { cer: number | null } {
+function relativeMetrics(store: RunStore, run: StoredRun): { cer: number | null } {
   const own = reportRuns(store, run);
   const setting = ({ task, model, config }: StoredRun) =>
     JSON.stringify([task, model, config.taskOptions, config.stream]);
@@ -195,6 +202,12 @@ export function relativeMetrics(store: RunStore, run: StoredRun): { cer: number 
   }
   return { cer: null };
 }
+
+/** The means of a run, and beside them the numbers that need another run. */
+export const withRelativeMetrics = (store: RunStore, run: StoredRun, summary: Summary): Summary => ({
+  ...summary,
+  metrics: { ...summary.metrics, ...relativeMetrics(store, run) },
+});
 
 /** The task's own scores at the end, such as exactMatch. */
 function namedColumns(runs: readonly ReportRun[]): Column[] {

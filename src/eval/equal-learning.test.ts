@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { equalLearning, equalLearningTable, reachText } from "./equal-learning.ts";
+import { equalLearning, equalLearningNote, equalLearningTable, hasBest, reachText } from "./equal-learning.ts";
 import { interval95 } from "./interval.ts";
 import { groupRuns } from "./report-groups.ts";
 import type { ReportRun, RunResult } from "./result.ts";
@@ -52,6 +52,13 @@ describe("methods at equal learning", () => {
     expect([tuned, lora].map(reachText)).toEqual(["at 70 %", "at 70 %"]);
     // 0.6 * 0.8 is more than 0.5 * 0.9 and 0.9 * 0.1
     expect([tuned.best?.setting, lora.best?.setting]).toEqual(["lr 2", "lr 2"]);
+  });
+
+  test("without RKR have no best setting, and nothing is said of one", () => {
+    const found = rows([run("tuned", 1, 0, 0.5, null), run("tuned", 2, 0, 0.9, null)]);
+    expect([hasBest(found), equalLearningNote(found).includes("Best")]).toEqual([false, false]);
+    const best = rows([run("tuned", 1, 0, 0.5, 0.5)]);
+    expect([hasBest(best), equalLearningNote(best).includes("Best")]).toEqual([true, true]);
   });
 
   test("that do not reach the point, or begin above it, say so and have no number", () => {

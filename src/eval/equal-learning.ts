@@ -136,9 +136,12 @@ export const bestOf = ({ best }: EqualLearningRow, { value }: Kept): Interval | 
 export const bestText = ({ best, settings }: EqualLearningRow): string =>
   best === null ? "–" : settings === 1 ? "the only one" : best.setting;
 
-export const equalLearningNote =
+/** Has any method a best setting? Without RKR none has, and a table of them would be empty. */
+export const hasBest = (rows: readonly EqualLearningRow[]): boolean => rows.some(({ best }) => best !== null);
+
+export const equalLearningNote = (rows: readonly EqualLearningRow[]): string =>
   `At ${percent(equalLearningAt)} learned of new facts (NAR): linear between the two settings of a method around that ` +
-  "point, never beyond its settings. Best: the setting with the largest NAR · RKR.";
+  `point, never beyond its settings.${hasBest(rows) ? " Best: the setting with the largest NAR · RKR." : ""}`;
 
 /** The table as CSV has it. */
 export function equalLearningTable(runs: readonly ReportRun[]): Table {

@@ -88,6 +88,21 @@ describe("sentences", () => {
       ],
     };
     expect(forgettingSentence(high)).toBe("After learning b.txt, a.txt got worse by 0.40 accuracy (0.90 -> 0.50).");
+    const share = (unit: string) => forgettingSentence({ ...high, unit });
+    expect(share("share (exactMatch)")).toBe(
+      "After learning b.txt, a.txt got worse by 40 points (exact match 90 % -> 50 %).",
+    );
+    expect(share("share of exact answers")).toContain("(exact answers 90 % -> 50 %)");
+    expect(share("share")).toContain("by 40 points (90 % -> 50 %)");
+    const barely = {
+      ...high,
+      unit: "share",
+      R: [
+        [0.5, 0, 0],
+        [0.513, 0, 0],
+      ],
+    };
+    expect(forgettingSentence(barely)).toContain("a.txt got better by 1 point (50 % -> 51 %)");
     expect(forgettingSentence({ ...matrix, R: matrix.R.slice(0, 1) })).toBe("");
     expect(learningSentence({ ...matrix, baseline: null })).toBe("");
   });

@@ -75,7 +75,16 @@ export function renderMatrix(
   return lines.join("\n");
 }
 
-/** One change in words: "a.txt got worse by 0.21 bits per byte (1.80 -> 2.01)". */
+/** Of "share (exactMatch)" the words "exact match", of "share of exact answers" "exact answers"; undefined for no share. */
+function shareOf(unit: string): string | undefined {
+  const [found, name = ""] = /^share(?: \((.+)\)| of (.+))?$/.exec(unit)?.filter((part) => part !== undefined) ?? [];
+  return found === undefined ? undefined : name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}
+
+/**
+ * One change in words: "a.txt got worse by 0.21 bits per byte (1.80 -> 2.01)", and of a share
+ * "sport got better by 40 points (exact match 0 % -> 40 %)".
+ */
 function change(
   name: string,
   from: Cell,
@@ -85,10 +94,16 @@ function change(
 ): string | undefined {
   const better = improvement(from, to, direction);
   if (better === null) return undefined;
-  const numbers = `(${formatScore(from, digits)} -> ${formatScore(to, digits)})`;
-  const size = formatScore(Math.abs(better), digits);
+  const share = shareOf(unit);
+  const shown = (value: Cell): string =>
+    share === undefined || value === null ? formatScore(value, digits) : formatScore(100 * value, digits - 2);
+  const sign = share === undefined ? "" : " %";
+  const what = share === undefined || share === "" ? "" : `${share} `;
+  const numbers = `(${what}${shown(from)}${sign} -> ${shown(to)}${sign})`;
+  const size = shown(Math.abs(better));
   if (Number(size) === 0) return `${name} stayed the same ${numbers}`;
-  return `${name} got ${better > 0 ? "better" : "worse"} by ${size} ${unit} ${numbers}`;
+  const points = size === "1" ? "point" : "points";
+  return `${name} got ${better > 0 ? "better" : "worse"} by ${size} ${share === undefined ? unit : points} ${numbers}`;
 }
 
 /**

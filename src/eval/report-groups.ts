@@ -90,6 +90,31 @@ export function groupRuns(runs: readonly ReportRun[]): Group[] {
   });
 }
 
+/**
+ * Each seed of a setting once, from the run that was finished last: the same seed twice is no second draw, and would
+ * make an interval narrower than it is. The notes say what was left out.
+ */
+export function withoutRepeatedSeeds(runs: readonly ReportRun[]): { runs: ReportRun[]; notes: string[] } {
+  const dropped = new Set<ReportRun>();
+  const seedsOf = new Map<string, string[]>();
+  const seedOf = ({ result }: ReportRun): string => result.seeds.join(" ");
+  for (const group of groupRuns(runs)) {
+    for (const seed of new Set(group.runs.map(seedOf))) {
+      const same = group.runs.filter((run) => seedOf(run) === seed);
+      const [newest, ...others] = same.toSorted((a, b) => (a.result.finished < b.result.finished ? 1 : -1));
+      if (others.length === 0) continue;
+      for (const other of others) dropped.add(other);
+      const names = others.map(({ result }) => result.run).join(", ");
+      const text = `${group.label} counted once, from ${newest.result.run} (the newest), not from ${names}`;
+      seedsOf.set(text, [...(seedsOf.get(text) ?? []), seed]);
+    }
+  }
+  const notes = [...seedsOf].map(
+    ([text, seeds]) => `${seeds.length > 1 ? "Seeds" : "Seed"} ${seeds.join(", ")} of ${text}.`,
+  );
+  return { runs: runs.filter((run) => !dropped.has(run)), notes };
+}
+
 /** Values of one cell in each matrix, or null where one of them has none. */
 function over(matrices: readonly ScoreMatrix[], pick: (matrix: ScoreMatrix) => Cell | undefined): number[] | null {
   const values: number[] = [];

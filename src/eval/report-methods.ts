@@ -9,6 +9,7 @@ import {
   equalLearningNote,
   type EqualLearningRow,
   equalLearningTable,
+  hasBest,
   keptColumns,
   reachText,
 } from "./equal-learning.ts";
@@ -68,8 +69,8 @@ function equalSection(groups: readonly Group[]): string {
   const titles = (columns: typeof keptColumns): string[] => columns.map(({ title }) => title);
   return (
     numbers(["method", "learned", ...titles(keptColumns)], equal, "At equal learning") +
-    numbers(["method", "setting", ...titles(bestColumns)], best, "Each method at its own best") +
-    `<p class="soft">${equalLearningNote}</p>`
+    (hasBest(rows) ? numbers(["method", "setting", ...titles(bestColumns)], best, "Each method at its own best") : "") +
+    `<p class="soft">${equalLearningNote(rows)}</p>`
   );
 }
 

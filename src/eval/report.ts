@@ -21,6 +21,8 @@ import type { ColumnsOptions } from "./tables.ts";
 
 export interface ReportOptions extends ColumnsOptions {
   title?: string;
+  /** Lines about the choice of runs, such as one that was left out. */
+  notes?: readonly string[];
 }
 
 /** Times and forgetting of each topic, means over the runs. */
@@ -134,7 +136,8 @@ export function reportHtml(runs: readonly ReportRun[], options: ReportOptions = 
     `<meta name="viewport" content="width=device-width, initial-scale=1">\n` +
     `<title>${escape(name)}</title>\n<style>\n${style}\n</style>\n</head>\n<body>\n` +
     `<header><h1>${escape(name)}</h1><p class="soft">${escape(about)}</p>` +
-    `${protocol === "" ? "" : `<p><strong>Protocol:</strong> ${escape(protocol)}</p>`}</header>\n` +
+    `${protocol === "" ? "" : `<p><strong>Protocol:</strong> ${escape(protocol)}</p>`}` +
+    `${(options.notes ?? []).map((note) => `<p class="soft">${escape(note)}</p>`).join("")}</header>\n` +
     `<main>${runs.length === 0 ? "<p>No runs.</p>" : body(runs, options)}</main>\n</body>\n</html>\n`
   );
 }

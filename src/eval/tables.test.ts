@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { groupRuns, numberAt } from "./report-groups.ts";
+import { groupRuns, numberAt, withoutRepeatedSeeds } from "./report-groups.ts";
 import type { ReportRun, RunResult } from "./result.ts";
 import { runMetrics } from "./summary.ts";
 import { formatLarge, hypervolumeOf, methodsTable, runsTable, scoresTable } from "./tables.ts";
@@ -46,6 +46,30 @@ describe("runs are put together by setting", () => {
       ["none, model base", 1],
       ["none, model other", 1],
     ]);
+  });
+
+  test("a seed that several runs of a setting have counts once, from the newest", () => {
+    const of = (name: string, seed: number, finished: string, first = 0.8): ReportRun => {
+      const { result, losses } = run("lora", seed, { first });
+      return { losses, result: { ...result, run: name, finished } };
+    };
+    const old = of("one", 0, "2026-11-21T09:00:00.000Z", 0.6);
+    const others = [of("two", 0, "2026-11-21T10:00:00.000Z"), of("two", 1, "2026-11-21T10:30:00.000Z")];
+    const { runs, notes } = withoutRepeatedSeeds([others[0], old, others[1], run("none", 0)]);
+    expect(runs.map(({ result }) => [result.run, result.seeds])).toEqual([
+      ["two", [0]],
+      ["two", [1]],
+      ["none-0", [0]],
+    ]);
+    expect(notes).toEqual(["Seed 0 of lora counted once, from two (the newest), not from one."]);
+    const again = others.map(({ result, losses }) => ({ losses, result: { ...result, run: "three" } }));
+    expect(
+      withoutRepeatedSeeds([
+        ...again.map((one) => ({ ...one, result: { ...one.result, finished: "2025" } })),
+        ...others,
+      ]).notes,
+    ).toEqual(["Seeds 0, 1 of lora counted once, from two (the newest), not from three."]);
+    expect(withoutRepeatedSeeds([old, run("none", 0)]).notes).toEqual([]);
   });
 
   test("streams that were chosen by the seed are one setting, another named stream is not", () => {

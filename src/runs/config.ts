@@ -24,8 +24,8 @@ export const streamConfigSchema = z.strictObject({
     .describe("text files, learned in this order, where no task is named"),
   seed: z.int().min(0).max(0xffffffff).default(0).describe("seed of everything random"),
   holdout: holdoutOption,
-  columns: z.enum(["all", "seen"]).default("all").describe("score all texts after each step, or those learned so far"),
-  baseline: z.boolean().default(true).describe("score all texts before anything is learned"),
+  columns: z.enum(["all", "seen"]).default("all").describe("score all topics after each step, or those learned so far"),
+  baseline: z.boolean().default(true).describe("score all topics before anything is learned (FWT and NAR need it)"),
   threads: z.int().min(1).optional().describe("threads of the engine"),
   out: z.string().min(1).describe("folder of the run"),
 });

@@ -33,6 +33,8 @@ export const planSchema = streamConfigSchema.pick({ model: true, method: true, c
   taskOptions: options.default({}),
   methodOptions: options.default({}),
   seeds: z.array(z.int().min(0).max(0xffffffff)).min(1),
+  /** Each seed keeps the method's last state, which nothing but an unfinished run needs. */
+  keepState: z.boolean().default(false),
   /** Each seed has a stream of its own: this option of the task is `base` + seed. Without it all have the same. */
   stream: z.strictObject({ option: z.string(), base: z.int().min(0) }).optional(),
 });
@@ -192,6 +194,7 @@ export async function* runEvaluation(
           createMethod: () => deps.createMethod(seed),
           folder: run,
           runtime: deps.runtime,
+          keepState: plan.keepState,
           signal,
           clock,
         });

@@ -42,9 +42,14 @@ export type Saved = Readonly<Omit<z.infer<typeof savedSchema>, "progress">> & { 
 
 /** Folder of the method's state. */
 export const stateName = (learned: number): string => `state-${learned}`;
+export const isState = (name: string): boolean => /^state-\d+$/.test(name);
 
-/** Reads progress.json and checks that it belongs to this task and is complete. */
-export async function loadSaved(folder: RunFolder, task: Task): Promise<Saved | undefined> {
+/** Reads progress.json and checks that it belongs to this task and is complete; a finished run needs no state. */
+export async function loadSaved(
+  folder: RunFolder,
+  task: Task,
+  { finished = false }: { finished?: boolean } = {},
+): Promise<Saved | undefined> {
   const value = await folder.readJson("progress.json");
   if (value === undefined) return undefined;
   const parsed = savedSchema.safeParse(value);
@@ -62,7 +67,7 @@ export async function loadSaved(folder: RunFolder, task: Task): Promise<Saved | 
         "restore them, or start a new run in another folder",
     );
   }
-  if (saved.progress.learned > 0 && (saved.state === null || !(await folder.has(saved.state)))) {
+  if (!finished && saved.progress.learned > 0 && (saved.state === null || !(await folder.has(saved.state)))) {
     throw new UserError(
       `runStream: expected the method's state ${saved.state ?? stateName(saved.progress.learned)} in ${folder.path}, ` +
         "got none (half deleted?); delete the folder and start again",

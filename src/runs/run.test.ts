@@ -125,14 +125,13 @@ describe("an unbroken run", () => {
     expect(result.durations.total).toBeGreaterThan(6 + result.cost.seconds - 1);
   });
 
-  test("leaves the report, the last state and the log, and no left-overs", async () => {
+  test("leaves the report and the log, no state and no left-overs", async () => {
     expect((await readdir(join(root, "whole"))).sort()).toEqual([
       "config.json",
       "events.jsonl",
       "progress.json",
       "report.html",
       "result.json",
-      "state-3",
     ]);
     const folder = await openRunFolder(join(root, "whole"), { resume: true });
     expect(await folder.events()).toEqual(events);
@@ -149,6 +148,15 @@ describe("an unbroken run", () => {
     expect(again.map((event) => event.type)).toEqual(["result"]);
     expect(again[0]).toMatchObject({ result: await resultIn("whole") });
     expect(await readFile(join(root, "whole", "events.jsonl"), "utf8")).toBe(before);
+  });
+
+  test("keeps the last state if asked to; a state that a crash left at the very end goes with the next sitting", async () => {
+    const states = async () => (await readdir(join(root, "kept"))).filter((name) => name.startsWith("state"));
+    await sit("kept", { keepState: true });
+    await sit("kept", { resume: true, keepState: true });
+    expect(await states()).toEqual(["state-3"]);
+    await sit("kept", { resume: true });
+    expect(await states()).toEqual([]);
   });
 
   test("run twice gives the same numbers, another seed others", async () => {

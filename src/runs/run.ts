@@ -19,7 +19,7 @@ import type { RunEvent, RunEventBody } from "./events.ts";
 import type { RunFolder } from "./folder.ts";
 import { machineInfo, memoryUse, versionInfo } from "./machine.ts";
 import type { MemoryUse } from "./machine.ts";
-import { addSeconds, loadSaved, type Saved, stateName } from "./progress.ts";
+import { addSeconds, isState, loadSaved, type Saved, stateName } from "./progress.ts";
 import { safetensorsStore } from "./state.ts";
 import type { StateStore } from "./state.ts";
 
@@ -36,6 +36,8 @@ export interface StreamDeps {
   /** The method's runtime, to tell how much of the time was spent outside of it. */
   readonly runtime?: { seconds(): number };
   readonly memory?: () => MemoryUse;
+  /** Keep the method's last state when the run is finished; only going on needs it. */
+  readonly keepState?: boolean;
   /** Aborting ends the run in a resumable state. */
   readonly signal?: AbortSignal;
 }
@@ -134,9 +136,14 @@ function memoryWatch(memory: () => MemoryUse): () => number {
 export async function* runStream(config: StreamConfig, deps: StreamDeps): AsyncGenerator<RunEvent> {
   const { task, folder, clock = Date.now, states = safetensorsStore, runtime, memory = memoryUse, signal } = deps;
   await checkConfig(config, folder);
-  const loaded = await loadSaved(folder, task);
   const finished = (await folder.readJson("result.json")) as RunResult | undefined;
+  const loaded = await loadSaved(folder, task, { finished: finished !== undefined });
+  /** Removes the states but `kept`: what progress.json does not refer to, or all of them at the end. */
+  const removeStates = async (kept: string | null = null) => {
+    for (const name of await folder.list()) if (isState(name) && name !== kept) await folder.remove(name);
+  };
   if (finished) {
+    if (!deps.keepState) await removeStates();
     yield { time: clock(), type: "result", result: finished };
     return;
   }
@@ -156,10 +163,10 @@ export async function* runStream(config: StreamConfig, deps: StreamDeps): AsyncG
   const save = () => folder.writeJson("progress.json", saved);
   /** Removes what progress.json no longer refers to. */
   const tidy = async () => {
+    await removeStates(saved.state);
     for (const name of await folder.list()) {
-      const oldState = /^state-\d+$/.test(name) && name !== saved.state;
-      const oldCheckpoint = /^checkpoint-\d+$/.test(name) && Number(name.slice(11)) < saved.progress.learned;
-      if (oldState || oldCheckpoint) await folder.remove(name);
+      const old = /^checkpoint-\d+$/.test(name) && Number(name.slice(11)) < saved.progress.learned;
+      if (old) await folder.remove(name);
     }
   };
 
@@ -242,8 +249,9 @@ export async function* runStream(config: StreamConfig, deps: StreamDeps): AsyncG
     await folder.writeText("report.html", reportHtml([{ result, losses }]));
     const event = await log({ type: "result", result });
     await folder.sync();
-    // result.json marks the run as finished, so it comes last.
+    // result.json marks the run as finished, so it comes last; what is only for going on goes after it.
     await folder.writeJson("result.json", result);
+    if (!deps.keepState) await removeStates();
     yield event;
   } catch (error) {
     // The log is a courtesy here: the error itself must reach the caller even when the disk is full.

@@ -269,7 +269,7 @@ describe("an evaluation", () => {
     const store = openStore(join(root, "added.db"));
     const three = { ...plan, seeds: [3, 4, 5] };
     const whole = await evaluate(store, join(root, "three"), {}, three);
-    const folder = join(root, "one");
+    const folder = join(root, "grown");
     await evaluate(store, folder, {}, { ...plan, seeds: [3] });
     const made: number[] = [];
     const createMethod = async (seed: number) => (made.push(seed), fakeMethod({ seed }));
@@ -277,8 +277,8 @@ describe("an evaluation", () => {
     expect(made).toEqual([4, 5]);
     const { seeds, metrics, intervals, matrix } = whole.summary ?? {};
     expect(summary).toMatchObject({ seeds, metrics, intervals, matrix });
-    expect(store.run("one")).toMatchObject({ seeds: three.seeds, status: "finished" });
-    expect(store.results(store.run("one").id).map(({ seed }) => seed)).toEqual(three.seeds);
+    expect(store.run("grown")).toMatchObject({ seeds: three.seeds, status: "finished" });
+    expect(store.results(store.run("grown").id).map(({ seed }) => seed)).toEqual(three.seeds);
     // Killed between the two writes it is an unfinished run of the old seeds; fewer seeds are refused
     const record = await loadRecord(folder);
     if (!record) throw new Error("no record");

@@ -19,7 +19,7 @@ export async function run(command: Command, session: Session): Promise<Record<st
     command.opts<StoreFlags>(),
     async (store) => {
       const found = await runsNamed(store, names);
-      const runs = resultsOf(store, found, "compare");
+      const { runs, notes } = resultsOf(store, found, "compare");
       const results = runs.map(({ result }) => result);
       checkComparable(results, "compare");
       const [{ task, model, protocol, matrix }] = results;
@@ -27,6 +27,7 @@ export async function run(command: Command, session: Session): Promise<Record<st
       for (const line of wrap(`${protocol}; R in ${matrix.unit}; mean ± 95% interval over seeds`, width)) {
         print(style("dim", line));
       }
+      for (const line of notes.flatMap((note) => wrap(note, width))) print(style("yellow", line));
       for (const line of comparisonTables(runs, width)) print(line);
       return {
         command: "compare",
@@ -34,6 +35,7 @@ export async function run(command: Command, session: Session): Promise<Record<st
         protocol,
         model,
         runs: found.map(({ name }) => name),
+        notes,
         methods: recordsOf(methodsTable(runs)),
         equalLearning: recordsOf(equalLearningTable(runs)),
       };

@@ -22,7 +22,7 @@ import { refuseBesideResume } from "../method-flags.ts";
 import { openModel } from "../open-model.ts";
 import { addPlanFlags, type PlanFlags, plansOf, seedsFrom } from "../plan-flags.ts";
 import { printSummary } from "../print-summary.ts";
-import { relativeMetrics } from "../run-tables.ts";
+import { withRelativeMetrics } from "../run-tables.ts";
 import { commandLine, openRuntime, type Session, shownPath } from "../session.ts";
 import {
   addStoreFlags,
@@ -39,6 +39,7 @@ interface Flags extends PlanFlags, StoreFlags {
   readonly out?: string;
   readonly resume?: string;
   readonly fromSweep?: string;
+  readonly keepState?: boolean;
   readonly tensorboard?: string;
   readonly stopWithStdin?: boolean;
 }
@@ -50,6 +51,10 @@ export function define(command: Command): void {
     .option(
       "--from-sweep <sweep>",
       "take task, model and the options of a method's best trial from a sweep; other flags go before them",
+    )
+    .option(
+      "--keep-state",
+      "keep what the method has learned (seed-N/state-T), for some methods a whole model per seed",
     )
     .option("--tensorboard <folder>", "also write its curves as event files for TensorBoard");
   // For a program that starts this one and may be killed: its end is ours
@@ -98,7 +103,8 @@ async function recordOf(
     );
   }
   const tuned = flags.fromSweep === undefined ? [] : await tunedPlans(store, flags.fromSweep);
-  const [plan] = plansOf(command, flags, { tuned });
+  const [asked] = plansOf(command, flags, { tuned });
+  const plan = { ...asked, keepState: flags.keepState ?? false };
   return {
     plan,
     begin: async () => {
@@ -139,8 +145,7 @@ export async function run(command: Command, session: Session): Promise<Record<st
       const resume = commandLine(["eval", "--resume", shownPath(folder), ...databaseArguments(flags)]);
       const parts = { folder, store, createTask, model, runtime, resume, onEvent: log.write };
       const found = await evaluate(session, record, parts).finally(log.close);
-      const { cer } = relativeMetrics(store, store.run(folder));
-      const summary = { ...found, metrics: { ...found.metrics, cer } };
+      const summary = withRelativeMetrics(store, store.run(folder), found);
       printSummary(session, summary);
       session.output.print(`folder: ${session.output.style("cyan", shownPath(folder))}`);
       return { command: "eval", ...summary, folder };

@@ -35,12 +35,12 @@ export async function run(command: Command, { output }: Session): Promise<Record
     flags,
     async (store) => {
       const found = await runsNamed(store, names);
-      const runs = resultsOf(store, found, "report");
+      const { runs, notes } = resultsOf(store, found, "report");
       checkComparable(
         runs.map(({ result }) => result),
         "report",
       );
-      await writeFileAtomic(out, reportHtml(runs, { title }));
+      await writeFileAtomic(out, reportHtml(runs, { title, notes }));
       const written = [out];
       if (csv !== undefined) {
         await mkdir(csv, { recursive: true });
@@ -56,8 +56,9 @@ export async function run(command: Command, { output }: Session): Promise<Record
           written.push(path);
         }
       }
+      for (const note of notes) output.print(note);
       for (const path of written) output.print(`wrote ${output.style("cyan", shownPath(path))}`);
-      return { command: "report", runs: found.map(({ name }) => name), wrote: written };
+      return { command: "report", runs: found.map(({ name }) => name), notes, wrote: written };
     },
     { must: true },
   );

@@ -6,7 +6,7 @@ import type { RunEvent } from "../../runs/events.ts";
 import { summaryOf } from "../../runs/summary.ts";
 import { printSummary } from "../print-summary.ts";
 import { table } from "../output.ts";
-import { costTable, plainRun, reportRuns, statusOf } from "../run-tables.ts";
+import { costTable, plainRun, reportRuns, statusOf, withRelativeMetrics } from "../run-tables.ts";
 import { type Session, shownPath } from "../session.ts";
 import { addStoreFlags, type StoreFlags, withStore } from "../store-flags.ts";
 
@@ -37,9 +37,13 @@ export async function run(command: Command, session: Session): Promise<Record<st
       const summary =
         reports.length === 0
           ? undefined
-          : summaryOf(
-              found.name,
-              reports.map(({ result }) => result),
+          : withRelativeMetrics(
+              store,
+              found,
+              summaryOf(
+                found.name,
+                reports.map(({ result }) => result),
+              ),
             );
       if (summary) printSummary(session, summary);
       else print(`${style("bold", found.name)}  ${found.method} on ${found.task}, ${found.model}`);
