@@ -36,7 +36,10 @@ export async function measureWorld(folder: string, { runtime, session }: Measure
     fields: { world },
     facts: [
       ["knows world 0, held-out forms, exact", percent(near.knows)],
-      ["reads unseen worlds in its window, up to 300 / 2,900 characters", `${percent(near.reads)} / ${percent(far.reads)}`],
+      [
+        "reads unseen worlds in its window, up to 300 / 2,900 characters",
+        `${percent(near.reads)} / ${percent(far.reads)}`,
+      ],
       ["admits what was never stated", percent(near.admits)],
     ],
     section: [

@@ -17,7 +17,15 @@ import { acquireLock } from "../../runs/lock.ts";
 import type { CardFile } from "../card.ts";
 import { exportModel } from "../export-model.ts";
 import { shellWord } from "../output.ts";
-import { addEngineFlags, numberFlag, commandLine, type EngineFlags, openRuntime, type Session, shownPath } from "../session.ts";
+import {
+  addEngineFlags,
+  numberFlag,
+  commandLine,
+  type EngineFlags,
+  openRuntime,
+  type Session,
+  shownPath,
+} from "../session.ts";
 import { Interrupted } from "../signals.ts";
 
 interface Flags extends Omit<EngineFlags, "seed"> {
@@ -41,7 +49,11 @@ export function define(command: Command): void {
     .requiredOption("--out <folder>", "new folder for the model")
     .option("--work <folder>", "folder for the state of the training; goes on from what is there (default: work/NAME)")
     .option("--licence <id>", "licence in the model card", "mit")
-    .option("--seed <n>", "a seed instead of the recipe's, with a folder of its own for the state", numberFlag({ min: 0, max: 0xffffffff, integer: true }))
+    .option(
+      "--seed <n>",
+      "a seed instead of the recipe's, with a folder of its own for the state",
+      numberFlag({ min: 0, max: 0xffffffff, integer: true }),
+    )
     .option("--force", "replace what is in --out");
   addEngineFlags(command, { seed: false });
 }
