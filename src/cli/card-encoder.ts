@@ -1,5 +1,5 @@
 /** The card of a sentence encoder: equal error rate and retrieval in worlds and forms that it never saw. */
-import { formatCount } from "../eval/format.ts";
+import { formatCount, formatPercent } from "../eval/format.ts";
 import { type EncoderScores, measureEncoder, type Separation } from "../eval/tasks/world/encoder.ts";
 import { createEmbedder } from "../models/embed.ts";
 import { loadEncoder } from "../models/load.ts";
@@ -8,7 +8,7 @@ import { type CardKind, tableOf } from "./card.ts";
 /** Texts embedded between two looks at the signal. */
 const AT_ONCE = 512;
 
-const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
+const percent = (share: number): string => formatPercent(share, 2);
 
 const rowOf = (name: string, { equalErrorRate, areaUnderRoc, bestF1, positives, negatives }: Separation): string[] => [
   name,

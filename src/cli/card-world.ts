@@ -1,10 +1,10 @@
 /** What a model learned from worlds, for its card: it knows one, reads others in its window, admits what was never said. */
+import { formatCount, formatPercent } from "../eval/format.ts";
 import { worldBase } from "../eval/tasks/world-base.ts";
-import type { Measured, MeasureOptions } from "./card.ts";
-import { tableOf } from "./card.ts";
 import { parseMethodOptions } from "../methods/definition.ts";
 import { none } from "../methods/none.ts";
 import { loadModel } from "../models/load.ts";
+import { type Measured, type MeasureOptions, tableOf } from "./card.ts";
 
 /** Characters of text in the window: about 90, 550 and 880 tokens. */
 const windows = [300, 1800, 2900];
@@ -13,7 +13,7 @@ const QUESTIONS = 200;
 const columns = ["knows", "reads", "admits", "falseUnknown", "falseUnknownReading"] as const;
 const heads = ["knows", "reads", "admits", 'false "unknown" (known)', 'false "unknown" (read)'];
 
-const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+const percent = (share: number): string => formatPercent(share, 1);
 
 export async function measureWorld(folder: string, { runtime, session }: MeasureOptions): Promise<Measured> {
   const model = await loadModel(folder);
@@ -31,14 +31,16 @@ export async function measureWorld(folder: string, { runtime, session }: Measure
     `${window} characters`,
     ...columns.map((column) => percent(scores[column])),
   ]);
-  const [near, , far] = windows.map((window) => world[window]);
+  const all = Object.values(world);
+  const near = all[0];
+  const lengths = windows.map(formatCount).join(" / ");
   return {
     fields: { world },
     facts: [
       ["knows world 0, held-out forms, exact", percent(near.knows)],
       [
-        "reads unseen worlds in its window, up to 300 / 2,900 characters",
-        `${percent(near.reads)} / ${percent(far.reads)}`,
+        `reads unseen worlds in its window, up to ${lengths} characters`,
+        all.map(({ reads }) => percent(reads)).join(" / "),
       ],
       ["admits what was never stated", percent(near.admits)],
     ],

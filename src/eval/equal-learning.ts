@@ -6,7 +6,7 @@
  */
 import { atEqualLearning, equalLearningAt } from "./comparison.ts";
 import type { Table } from "./csv.ts";
-import { formatScore, formatSeconds } from "./format.ts";
+import { formatPercent, formatScore, formatSeconds } from "./format.ts";
 import { interval95 } from "./interval.ts";
 import type { Interval } from "./interval.ts";
 import type { Cell } from "./metrics.ts";
@@ -110,11 +110,9 @@ export function equalLearning(groups: readonly Group[]): EqualLearningRow[] {
   });
 }
 
-const percent = (share: number): string => `${Math.round(share * 100)} %`;
-
 /** "at 70 %", "reaches 43 %" or "starts at 81 %": rounded so that it never says 70 % of what is not. */
 export function reachText({ learned: [least, most], at }: EqualLearningRow): string {
-  if (at) return `at ${percent(equalLearningAt)}`;
+  if (at) return `at ${formatPercent(equalLearningAt)}`;
   return most < equalLearningAt
     ? `reaches ${Math.floor(most * 100)} %`
     : least > equalLearningAt
@@ -140,7 +138,7 @@ export const bestText = ({ best, settings }: EqualLearningRow): string =>
 export const hasBest = (rows: readonly EqualLearningRow[]): boolean => rows.some(({ best }) => best !== null);
 
 export const equalLearningNote = (rows: readonly EqualLearningRow[]): string =>
-  `At ${percent(equalLearningAt)} learned of new facts (NAR): linear between the two settings of a method around that ` +
+  `At ${formatPercent(equalLearningAt)} learned of new facts (NAR): linear between the two settings of a method around that ` +
   `point, never beyond its settings.${hasBest(rows) ? " Best: the setting with the largest NAR · RKR." : ""}`;
 
 /** The table as CSV has it. */

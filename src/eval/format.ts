@@ -14,6 +14,9 @@ export function formatChange(value: Cell, digits = 3): string {
   return value !== null && Number(text) > 0 ? `+${text}` : text;
 }
 
+/** A share from 0 to 1 as "43 %". */
+export const formatPercent = (share: number, digits = 0): string => `${(100 * share).toFixed(digits)} %`;
+
 /** Seconds as "0.42 s", "12.3 s", "4 min 05 s" or "2 h 03 min". */
 export function formatSeconds(seconds: number): string {
   if (seconds < 9.995) return `${seconds.toFixed(2)} s`;

@@ -71,8 +71,9 @@ function answerFrom(question: string, find: (subject: string, relation: string) 
 const fromKnown = (subject: string, relation: string): string | undefined => knownFacts.get(`${subject}/${relation}`);
 
 describe("curriculum", () => {
-  it("has four sources, each example a pure function of the numbers drawn", () => {
-    expect(Object.keys(sources)).toEqual(["world-documents", "world-questions", "world-reading", "world-recall"]);
+  it("has five sources, each example a pure function of the numbers drawn", () => {
+    const names = ["documents", "questions", "reading", "recall", "recall-long"];
+    expect(Object.keys(sources)).toEqual(names.map((name) => `world-${name}`));
     for (const name of Object.keys(sources)) {
       const [one, two] = examplesOf(name, 2);
       expect(worldSources()[name].example(randomStream(2, name, 1), 255)).toEqual(two);
@@ -147,10 +148,14 @@ describe("curriculum", () => {
     expect(kindsSeen.read).toBeGreaterThan(kindsSeen.unknown);
   });
 
-  it.each([255, 1023])("world-recall asks for nearly all that it tells, in rows of %i", (room) => {
+  it.each([
+    ["world-recall", 255],
+    ["world-recall", 1023],
+    ["world-recall-long", 1023],
+  ])("%s asks for nearly all that it tells, in rows of %i", (name, room) => {
     let unknown = 0;
     let read = 0;
-    for (const [passage, ...rest] of examplesOf("world-recall", 60, room)) {
+    for (const [passage, ...rest] of examplesOf(name, 60, room)) {
       expect(passage.weight).toBe(0);
       for (const sentence of passage.text.trim().split(/(?<=\.)\s+/)) expect(isHeldOut(sentence), sentence).toBe(false);
       const told = new Map(readText(passage.text).map((one) => [`${one.subject}/${one.relation.id}`, one.object]));
@@ -170,7 +175,7 @@ describe("curriculum", () => {
   });
 
   it("asks in training forms only", () => {
-    const questions = ["world-questions", "world-reading", "world-recall"].flatMap((name) =>
+    const questions = ["world-questions", "world-reading", "world-recall", "world-recall-long"].flatMap((name) =>
       examplesOf(name, 30).flatMap((segments) =>
         segments.flatMap(({ text }) => /^Question: (.*)\nAnswer:$/.exec(text)?.[1] ?? []),
       ),
@@ -189,7 +194,7 @@ describe("curriculum", () => {
       for (const kind of kinds)
         for (let i = 0; i < (kind === "person" ? 24 : 4); i++) reserved.add(nameOf(kind, seed, i));
     expect(reserved.size).toBe(999 * (24 + 7 * 4));
-    const readings = ["world-documents", "world-reading", "world-recall"].flatMap((name) =>
+    const readings = ["world-documents", "world-reading", "world-recall", "world-recall-long"].flatMap((name) =>
       examplesOf(name, 60).flatMap((segments) => segments.flatMap(({ text }) => readText(text))),
     );
     const asked = examplesOf("world-questions", 60).flatMap((segments) =>

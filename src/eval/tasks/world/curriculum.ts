@@ -170,15 +170,16 @@ function reading(known: () => Known): ExampleSource {
 /**
  * A few facts of a fresh world and questions about nearly all of them: the densest practice in finding a fact by its
  * subject and relation and copying its object, since only the answers of `reading` teach that and they are few.
+ * With more subjects the right fact is harder to tell from the others, and farther away.
  */
-const recall: ExampleSource = {
+const recall = (most: { readonly subjects: number; readonly facts: number }): ExampleSource => ({
   example(random, room) {
     const voice: Voice = { random, split: "train" };
-    const world = freshWorld(random, 5 + random.integer(7));
-    const subjects = random.shuffle([...bySubject(world.facts).values()]).slice(0, 1 + random.integer(4));
+    const world = freshWorld(random, most.subjects + 1 + random.integer(7));
+    const subjects = random.shuffle([...bySubject(world.facts).values()]).slice(0, 1 + random.integer(most.subjects));
     // A fact takes about 29 tokens to state and 22 to ask
-    const most = Math.max(1, Math.min(12, Math.floor(room / 56)));
-    const shown = random.shuffle(subjects.flat()).slice(0, 1 + random.integer(most));
+    const fits = Math.max(1, Math.min(most.facts, Math.floor(room / 56)));
+    const shown = random.shuffle(subjects.flat()).slice(0, 1 + random.integer(fits));
     const text = random.uniform() < 0.3 ? biographies(shown, voice) : article(shown, voice, { fillerShare: 0 });
     const told = new Set(shown.map(({ subject }) => subject));
     const unsaid: Gap[] = [
@@ -192,7 +193,7 @@ const recall: ExampleSource = {
     );
     return [{ text: `${text}\n\n`, weight: 0 }, ...random.shuffle(questions).flatMap((one) => asked(one, 0))];
   },
-};
+});
 
 /** The world's sources for a pretraining mixture, by the names that recipes use. */
 export function worldSources(): Readonly<Record<string, ExampleSource>> {
@@ -208,6 +209,7 @@ export function worldSources(): Readonly<Record<string, ExampleSource>> {
     "world-documents": knownDocuments(known),
     "world-questions": knownQuestions(known),
     "world-reading": reading(known),
-    "world-recall": recall,
+    "world-recall": recall({ subjects: 4, facts: 12 }),
+    "world-recall-long": recall({ subjects: 16, facts: 18 }),
   };
 }
