@@ -1,22 +1,26 @@
 #!/bin/sh
 # The stream of five topics, every method, three seeds (worlds 100-102). Run it from the repository; finished runs are kept.
 set -e
-common="--task world-topics --people 20 --limit 30 --known 100 --validation examples/notes/1-lighthouse.txt --model mneme-base --seeds 3 --db runs/results.db"
+. results/measure.sh
+common="--task world-topics --people 20 --limit 30 --known 100 --validation examples/notes/1-lighthouse.txt --seeds 3"
 training="--epochs 8 --batch-size 4"
-measure() {
+mkdir -p results/world-topics
+runs=
+one() {
   name=$1
   shift
-  npx mneme eval $common --out "runs/results/$name" --json "$@" | tail -n 1 > "results/world-topics/$name.json.part"
-  mv "results/world-topics/$name.json.part" "results/world-topics/$name.json"
+  measure "results/world-topics/$name.json" "$name" $common "$@"
+  runs="$runs runs/results/$name"
 }
-measure none --method none
-measure finetune --method finetune $training
-measure replay --method replay $training
-measure rag --method rag
-measure lora --method lora $training --learning-rate 0.01 --rank 16 --alpha 32
-measure ewc --method ewc $training
-measure in-context --method in-context
-measure adapter --method adapter $training
-measure separate --method separate $training
-for share in 0.05 0.2 0.5; do measure "replay-$share" --method replay $training --share $share; done
-npx mneme report --db runs/results.db --out results/world-topics/report.html --csv results/world-topics runs/results/*/
+one none --method none
+one finetune --method finetune $training
+one replay --method replay $training
+one rag --method rag
+one lora --method lora $training --learning-rate 0.01 --rank 16 --alpha 32
+one ewc --method ewc $training
+one in-context --method in-context
+one adapter --method adapter $training
+one separate --method separate $training
+for share in 0.05 0.2 0.5; do one "replay-$share" --method replay $training --share $share; done
+# Sweeps and other tasks lie beside these runs: each is named
+npx mneme report --db runs/results.db --out results/world-topics/report.html --csv results/world-topics $runs

@@ -61,6 +61,7 @@ export { createEmbedder, type Embedder } from "./models/embed.ts";
 export { methodNamed, methods } from "./methods/index.ts";
 export { defineMethod, type MethodDefinition, type MethodDeps, parseMethodOptions } from "./methods/definition.ts";
 export type { Document, Method, MethodEvent, MethodState, Receipt, Sampling, Score } from "./methods/method.ts";
+export { withAdapter } from "./methods/adapters.ts";
 export { attachAdapter, loadAdapter, mergeAdapter, saveAdapter } from "./methods/peft.ts";
 export { parseRecipe, pretrain, type Pretrained, type Recipe } from "./methods/pretrain.ts";
 

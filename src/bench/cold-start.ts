@@ -1,7 +1,7 @@
 /** coldStartMs: from the start of the command's process to the first generated token on its output. */
-import { access } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { exists } from "../checkpoint/files.ts";
 import { runNode } from "./child.ts";
 import { absent, type Measure } from "./measure.ts";
 import { spread } from "./stats.ts";
@@ -9,12 +9,6 @@ import { spread } from "./stats.ts";
 /** The built command, for the sources and the build alike: running a source would time its compilation. */
 const command = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const root = fileURLToPath(new URL("../../", import.meta.url));
-
-const exists = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
 
 export const coldStartMs: Measure = async ({ quick, model, signal }) => {
   // In a checkout, build what is there now; an installed package has its build

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { onFullDisk } from "../../tests/support/full-disk.ts";
 import { UserError } from "../errors.ts";
-import { readJsonObject, sha256File, writeFileAtomic } from "./files.ts";
+import { readJsonObject, requireEmptyFolder, sha256File, writeFileAtomic } from "./files.ts";
 
 let folder = "";
 beforeEach(() => {
@@ -87,4 +87,14 @@ test("readJsonObject: missing, malformed and non-object files are one line", asy
   }
   writeFileSync(path, '\uFEFF{"a": 1}');
   expect(await readJsonObject(path)).toEqual({ a: 1 });
+});
+
+test("requireEmptyFolder: absent or empty is fine, anything in it is one line with the way out", async () => {
+  const caller = "here";
+  await requireEmptyFolder(folder, { caller });
+  await requireEmptyFolder(join(folder, "absent"), { caller });
+  for (const name of "abcdef") writeFileSync(join(folder, name), "x");
+  const error = await failure(requireEmptyFolder(folder, { caller, wayOut: (found) => `mind ${found.length}` }));
+  expect(error.message).toBe(`here: expected a new or empty folder, got ${folder} with a, b, c, d, e; mind 6`);
+  expect((await failure(requireEmptyFolder(join(folder, "a"), { caller }))).message).toContain("got ENOTDIR");
 });

@@ -1,12 +1,13 @@
 /**
  * Files that are either whole or absent. Everything the project saves passes through `writeFileAtomic`:
  * a temporary file in the same folder, fsync, rename; after any failure the old file is untouched and the
- * temporary one is gone. Beside it: streamed SHA-256 and JSON reading whose errors are one line.
+ * temporary one is gone. Beside it: streamed SHA-256, and reading JSON, checked or not, whose errors are one line.
  */
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { access, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { access, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import type { z } from "zod";
 import { UserError } from "../errors.ts";
 
 type Chunk = Uint8Array | string;
@@ -108,6 +109,27 @@ export const isFolder = (path: string): Promise<boolean> =>
     () => false,
   );
 
+export interface EmptyFolder {
+  /** For errors: the function or command that wants it, what may be there, and the way out by what was found. */
+  readonly caller: string;
+  readonly what?: string;
+  readonly wayOut?: (found: readonly string[]) => string;
+}
+
+/** Refuses a folder in which there is something; one that is not there is as good as empty. */
+export async function requireEmptyFolder(
+  folder: string,
+  { caller, what = "a new or empty folder", wayOut = () => "use another folder" }: EmptyFolder,
+): Promise<void> {
+  const found = await readdir(folder).catch((error: unknown): string[] => {
+    if (errorCode(error) === "ENOENT") return [];
+    throw readError(caller, folder, error);
+  });
+  if (found.length === 0) return;
+  const some = found.slice(0, 5).join(", ");
+  throw new UserError(`${caller}: expected ${what}, got ${folder} with ${some}; ${wayOut(found)}`);
+}
+
 /** A file-system error while reading `path`, as one line for the user; other errors are returned unchanged. */
 export function readError(who: string, path: string, error: unknown): unknown {
   const code = errorCode(error);
@@ -120,26 +142,48 @@ export function readError(who: string, path: string, error: unknown): unknown {
   return error;
 }
 
-/** Reads and parses a JSON file that must hold an object. Missing, malformed, not an object: one line. */
-export async function readJsonObject(path: string): Promise<Record<string, unknown>> {
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
+async function readJson(path: string): Promise<unknown> {
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
     throw readError("readJson", path, error);
-  }
-  let value: unknown;
+  });
   try {
-    value = JSON.parse(text.startsWith("\uFEFF") ? text.slice(1) : text);
+    return JSON.parse(text.startsWith("\uFEFF") ? text.slice(1) : text);
   } catch (error) {
     const detail = error instanceof Error ? oneLine(error.message) : "a syntax error";
     throw new UserError(`readJson: expected JSON in ${path}, got ${detail}; repair or replace the file`);
   }
+}
+
+/** Reads and parses a JSON file that must hold an object. Missing, malformed, not an object: one line. */
+export async function readJsonObject(path: string): Promise<Record<string, unknown>> {
+  const value = await readJson(path);
   if (!isObject(value)) {
     const got = Array.isArray(value) ? "an array" : value === null ? "null" : `a ${typeof value}`;
     throw new UserError(`readJson: expected a JSON object in ${path}, got ${got}; repair or replace the file`);
   }
   return value;
+}
+
+export interface CheckedFile {
+  /** For errors: the function or command that reads, what the file should hold, and the way out. */
+  readonly caller: string;
+  readonly what: string;
+  readonly wayOut?: string;
+}
+
+/** Reads a JSON file by its schema. What does not fit is one line with the file, the field and the way out. */
+export async function readChecked<T>(
+  path: string,
+  schema: z.ZodType<T>,
+  { caller, what, wayOut = "delete the folder and start again" }: CheckedFile,
+): Promise<T> {
+  const parsed = schema.safeParse(await readJson(path));
+  if (parsed.success) return parsed.data;
+  const [{ path: field, message }] = parsed.error.issues;
+  throw new UserError(
+    `${caller}: expected ${what} in ${path}, got a wrong or missing ${field.join(".") || "content"}: ` +
+      `${oneLine(message)}; ${wayOut}`,
+  );
 }
 
 export const isObject = (value: unknown): value is Record<string, unknown> =>

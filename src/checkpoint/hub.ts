@@ -9,7 +9,8 @@ import { homedir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { UserError } from "../errors.ts";
 import { describe, download, HttpError } from "./download.ts";
-import { exists, isFolder, isObject, oneLine, readJsonObject, writeError, writeFileAtomic } from "./files.ts";
+import { exists, isFolder, isObject, oneLine, writeError, writeFileAtomic } from "./files.ts";
+import { shardsOf } from "./safetensors.ts";
 import { tokenizerFiles } from "./tokenizer.ts";
 
 export interface DownloadProgress {
@@ -261,13 +262,6 @@ async function fetchSnapshot(
 async function link(blob: string, path: string): Promise<void> {
   await rm(path, { force: true });
   await symlink(relative(dirname(path), blob), path).catch(() => copyFile(blob, path));
-}
-
-async function shardsOf(indexPath: string): Promise<string[]> {
-  const { weight_map: map } = await readJsonObject(indexPath);
-  if (!isObject(map))
-    throw new UserError(`model: expected "weight_map" in ${indexPath}, got none; delete that file and run again`);
-  return [...new Set(Object.values(map).map(String))].sort();
 }
 
 /** The snapshot that a revision (branch, tag or commit) stands for in the cache. */

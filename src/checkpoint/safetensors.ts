@@ -201,14 +201,24 @@ export async function openCheckpoint(folder: string): Promise<SafetensorsFile> {
   );
 }
 
+/** The file of each tensor, as an index says; not yet checked. */
+async function readWeightMap(indexPath: string): Promise<Record<string, unknown>> {
+  const { weight_map: map } = await readJsonObject(indexPath);
+  if (isObject(map)) return map;
+  throw new UserError(
+    `openCheckpoint: expected "weight_map" in ${indexPath}, got none; delete that file and download or save the ` +
+      "model again",
+  );
+}
+
+/** The files that an index names, sorted. */
+export async function shardsOf(indexPath: string): Promise<string[]> {
+  return [...new Set(Object.values(await readWeightMap(indexPath)).map(String))].sort();
+}
+
 async function openSharded(folder: string): Promise<SafetensorsFile> {
   const indexPath = join(folder, "model.safetensors.index.json");
-  const { weight_map: weightMap } = await readJsonObject(indexPath);
-  if (!isObject(weightMap)) {
-    throw new UserError(
-      `openCheckpoint: expected "weight_map" in ${indexPath}, got none; download or save the model again`,
-    );
-  }
+  const weightMap = await readWeightMap(indexPath);
   const shards = new Map<string, SafetensorsFile>();
   const homes = new Map<string, SafetensorsFile>();
   const tensors = new Map<string, TensorInfo>();

@@ -12,6 +12,9 @@ export interface TextFile {
   readonly sha256: string;
 }
 
+/** Bytes of a text in UTF-8. */
+export const byteLength = (text: string): number => Buffer.byteLength(text, "utf8");
+
 /** Checks bytes to be text in UTF-8 and decodes them. A byte order mark at the start is dropped; line ends stay. */
 function decodeText(path: string, bytes: Uint8Array): string {
   const expected = `readTextFile: expected UTF-8 text in ${path}`;

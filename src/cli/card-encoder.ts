@@ -20,7 +20,8 @@ const rowOf = (name: string, { equalErrorRate, areaUnderRoc, bestF1, positives, 
 ];
 
 const sectionOf = (scores: EncoderScores): string[] => [
-  "## Measured\n\nIn worlds that nothing was trained on, in held-out forms, by the cosine of two texts: do they tell the same fact, or " +
+  "## Measured\n\nIn worlds that nothing was trained on, in held-out forms, by the cosine of two texts: do they " +
+    "tell the same fact, or " +
     "are they neighbours (the same relation of another subject, another relation of the same subject)? " +
     "The first rows are of all pairs under one threshold.\n",
   tableOf(

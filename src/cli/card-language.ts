@@ -38,7 +38,8 @@ async function validate(folder: string, { validation, runtime, session }: Measur
 }
 
 const sectionOf = ({ files, total }: Validation): string[] => [
-  "## Validation\n\nFiles that nothing was trained on, each scored whole in overlapping windows of the model's context.\n",
+  "## Validation\n\nFiles that nothing was trained on, each scored whole in overlapping windows of the model's " +
+    "context.\n",
   tableOf(
     ["file", "bits per byte", "nats per token", "tokens", "bytes"],
     [...files, { file: "**all**", ...total }].map((score) => [

@@ -1,4 +1,7 @@
-/** Writes a pretrained model as a folder that other tools load, measures what was written, and says it all in a card. */
+/**
+ * Writes a pretrained model as a folder that other tools load, measures what was written, and says it all in a
+ * card.
+ */
 import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { exists, sha256File, writeFileAtomic } from "../checkpoint/files.ts";
@@ -47,7 +50,8 @@ function cardText(
   const facts = [
     [
       "architecture",
-      `${String(model.config.model_type)}, ${formatCount(parameters)} parameters, float16 weights, ${formatBytes(bytes)}`,
+      `${String(model.config.model_type)}, ${formatCount(parameters)} parameters, float16 weights, ` +
+        `${formatBytes(bytes)}`,
     ],
     ["vocabulary", `${formatCount(Number(model.config.vocab_size))} tokens, byte-level BPE trained on the same texts`],
     ["corpus", `${corpus.files.length} files, ${formatCount(corpus.bytes)} bytes${tokens}`],

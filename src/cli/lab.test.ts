@@ -42,6 +42,7 @@ test("runs are measured, listed, shown, compared and reported", patient, async (
   expect(readdirSync(join(folder, "tb", "tokens-finetune-1")).sort()).toEqual(["seed-0", "seed-1"]);
   const none = await lab(["eval", ...tokens, "--model", "tiny", "--method", "none", "--out", "runs/base"]);
   expect(none.stdout).toMatch(/none on tokens, tiny, seed 0\n[\s\S]*before learning[\s\S]*folder: runs\/base\n/);
+  // Deeper than others, and no trial of a sweep
   const other = await lab([
     "eval",
     ...tokens,
@@ -52,7 +53,7 @@ test("runs are measured, listed, shown, compared and reported", patient, async (
     "--method",
     "none",
     "--out",
-    "runs/other",
+    "runs/deep/other",
   ]);
   expect(other.code).toBe(0);
 
@@ -60,7 +61,7 @@ test("runs are measured, listed, shown, compared and reported", patient, async (
   const listed = jsonOf(runs).runs as { name: string; status: string; config: object }[];
   expect(listed.map(({ name, status }) => `${name} ${status}`).sort()).toEqual([
     "base finished",
-    "other finished",
+    "deep/other finished",
     "tokens-finetune-1 finished",
   ]);
   expect((await lab(["runs"])).stdout).toMatch(
@@ -82,7 +83,7 @@ test("runs are measured, listed, shown, compared and reported", patient, async (
     /Seed 0 of finetune counted once, from again \(the newest\), not from tokens-finetune-1\. .*finetune \(2 seeds\)/,
   );
   rmSync(join(folder, "runs", "again"), { recursive: true });
-  const apart = await lab(["compare", "tokens-finetune-1", "other", "--json"]);
+  const apart = await lab(["compare", "tokens-finetune-1", "deep/other", "--json"]);
   expect(apart.code).toBe(2);
   expect(jsonOf(apart)).toEqual({
     error: expect.stringMatching(/^compare: expected runs of one task options/),
@@ -95,14 +96,15 @@ test("runs are measured, listed, shown, compared and reported", patient, async (
     "csv/runs.csv",
     "csv/scores.csv",
     "csv/equal-learning.csv",
+    "csv/signs.csv",
   ]);
   expect(readFileSync(join(folder, "r.html"), "utf8")).toContain("<!doctype html>");
   // Without its folder a run is still in the database, and says so
-  rmSync(join(folder, "runs", "other"), { recursive: true });
-  expect((await lab(["runs"])).stdout).toMatch(/^other .* folder gone/m);
-  expect((await lab(["show", "other"])).code).toBe(0);
-  const gone = await lab(["eval", "--resume", "other"]);
-  expect(gone.stderr).toMatch(/expected run\.json in runs\/other, got none/);
+  rmSync(join(folder, "runs", "deep", "other"), { recursive: true });
+  expect((await lab(["runs"])).stdout).toMatch(/^deep\/other .* folder gone/m);
+  expect((await lab(["show", "deep/other"])).code).toBe(0);
+  const gone = await lab(["eval", "--resume", "deep/other"]);
+  expect(gone.stderr).toMatch(/expected run\.json in runs\/deep\/other, got none/);
 });
 
 test("what a sweep over methods found is evaluated on other streams; seeds are added later", patient, async () => {
@@ -110,6 +112,7 @@ test("what a sweep over methods found is evaluated on other streams; seeds are a
   const grid = ["--grid", "learningRate=0.001,0.03", "--objective", "tokenAccuracy", "--jobs", "2"];
   const swept = await lab([...args, ...grid, "--out", "f/sweep", "--tensorboard", "f/tb", "--json"]);
   expect(swept.code, swept.stderr).toBe(0);
+  expect(jsonOf(swept).note).toBeNull();
   const { methods, equalLearning } = jsonOf(swept) as {
     methods: Record<string, { trials: number; best: { options: { learningRate: number } } }>;
     equalLearning: { method: string; settings: number }[];
@@ -244,6 +247,31 @@ test("a run stopped by Ctrl-C names the command that goes on", patient, async ()
   expect((await lab(["runs", "--db", "c/x.db"])).stdout).toMatch(/^run .* interrupted/m);
   const both = await lab(["eval", "--resume", "c/run", "--db", "c/x.db", "--epochs", "3"]);
   expect(both.stderr).toMatch(/expected --resume alone/);
+});
+
+test("a sweep on a named stream says so; trials of other task options never share a table", patient, async () => {
+  const args = [
+    "sweep",
+    "--task",
+    "tokens",
+    "--topics",
+    "2",
+    "--data-seed",
+    "3",
+    "--model",
+    "tiny",
+    "--method",
+    "none",
+  ];
+  const swept = await lab([...args, "--grid", "pairs=3,4", "--out", "n/sweep", "--db", "n/x.db", "--json"]);
+  const note = /options are chosen on the streams that are named, .*--data-seed 1000000 to 1999999.*; report other/;
+  expect(swept.stderr).toMatch(note);
+  const { note: said, equalLearning } = jsonOf(swept) as { note: string; equalLearning: object[] };
+  expect(said).toMatch(note);
+  expect(equalLearning).toMatchObject([
+    { method: "none", settings: 1, taskOptions: { pairs: 3 } },
+    { method: "none", settings: 1, taskOptions: { pairs: 4 } },
+  ]);
 });
 
 test("a sweep lists what failed, and after a kill goes on with what is left", patient, async () => {

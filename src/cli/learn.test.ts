@@ -29,18 +29,22 @@ function resumeArguments(stderr: string): string[] {
   return command.split(" ");
 }
 
-test("learn with lora writes an adapter that generate takes", async () => {
-  const out = named("adapter");
+test.each([
+  { method: "lora", options: { rank: 2, learningRate: 0.02 } },
+  { method: "adapter", options: { size: 4, learningRate: 0.02 } },
+])("learn with $method writes an adapter that score and generate take", async ({ method, options }) => {
+  const out = named(`${method} folder`);
+  const [[option, value]] = Object.entries(options);
   const learned = await mneme([
     "learn",
     ...engine,
     "--method",
-    "lora",
-    "--rank",
-    "2",
+    method,
+    `--${option}`,
+    String(value),
     "--epochs",
     "30",
-    "--lora.learning-rate",
+    `--${method}.learning-rate`,
     "0.02",
     "--json",
     "--out",
@@ -49,20 +53,22 @@ test("learn with lora writes an adapter that generate takes", async () => {
   ]);
   expect(learned.code).toBe(0);
   expect(jsonOf(learned)).toMatchObject({
-    method: "lora",
-    options: { rank: 2, learningRate: 0.02, epochs: 30 },
+    method,
+    options: { ...options, epochs: 30 },
     receipt: { stopped: "done", documents: [texts[0]] },
   });
   expect(readdirSync(out).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
   const score = ["score", "--model", model, "--json", texts[0]];
-  const [base, adapted, asModel] = await Promise.all([
+  const [base, adapted, asModel, generated] = await Promise.all([
     mneme(score),
     mneme([...score, "--adapter", out]),
     mneme(["score", "--model", out, texts[0]]),
+    mneme(["generate", "--model", model, "--adapter", out, "--max-tokens", "4", "--json", "The"]),
   ]);
   const bits = (result: typeof base): number => (jsonOf(result).total as { bitsPerByte: number }).bitsPerByte;
   expect(bits(adapted)).toBeLessThan(bits(base) - 0.01);
   expect(asModel.stderr).toMatch(/got the adapter .*--adapter/);
+  expect(jsonOf(generated)).toMatchObject({ tokens: 4 });
 });
 
 test("learn stopped by Ctrl-C goes on to the same weights", async () => {

@@ -28,7 +28,10 @@ export function propertiesOf(schema: z.ZodObject): Record<string, Property> {
   return (z.toJSONSchema(schema, { io: "input" }).properties ?? {}) as Record<string, Property>;
 }
 
-/** A default that is worth saying: an empty list is none, and the form of a switch (--merge, --no-answered) says its. */
+/**
+ * A default that is worth saying: an empty list is none, and the form of a switch (--merge, --no-answered) says
+ * its.
+ */
 const shownDefault = ({ type, default: value }: Property): string =>
   value === undefined || type === "boolean" || (Array.isArray(value) && value.length === 0) ? "" : String(value);
 
@@ -36,7 +39,10 @@ const shownDefault = ({ type, default: value }: Property): string =>
 const mostChoices = 24;
 const fitsFlag = (choices: readonly string[]): boolean => choices.join("|").length <= mostChoices;
 
-/** What a property means, as its flag has it: switched off where it is on, and with choices that are too many beside it. */
+/**
+ * What a property means, as its flag has it: switched off where it is on, and with choices that are too many beside
+ * it.
+ */
 function meaningOf({ type, description = "", default: preset, enum: choices }: Property): string {
   if (type === "boolean" && preset === true) return `do not ${description}`;
   return choices && !fitsFlag(choices) ? `${description}: ${choices.join(", ")}` : description;
@@ -202,7 +208,8 @@ function givenOptions<E extends Entry>(
       if (own || useless) {
         const flag = own ? `--${name}.${kebab(key)}` : `--${kebab(key)}`;
         throw new UserError(
-          `${command.name()}: expected options of ${chosen.join(", ")}, got ${flag} of ${name}; leave it out or add --${kind} ${name}`,
+          `${command.name()}: expected options of ${chosen.join(", ")}, got ${flag} of ${name}; leave it out or add ` +
+            `--${kind} ${name}`,
         );
       }
     }

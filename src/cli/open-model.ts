@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { isFile } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
 import { formatBytes } from "../eval/format.ts";
-import { type LoadedModel, loadModel } from "../models/load.ts";
+import type { AdaptedModel } from "../methods/adapters.ts";
+import { loadModel } from "../models/load.ts";
 import { resolveModel } from "../models/embedded.ts";
 import type { Session } from "./session.ts";
 
@@ -23,25 +24,27 @@ export async function modelFolder(
   progress.clear();
   if ((await isFile(join(folder, "adapter_config.json"))) && !(await isFile(join(folder, "config.json")))) {
     throw new UserError(
-      `model: expected a whole model, got the adapter ${name}; name its base with --model and it with --adapter`,
+      `model: expected a whole model, got the adapter ${name}; name its base with --model and it with --adapter ` +
+        "(generate and score have it)",
     );
   }
   return folder;
 }
 
-/** The model itself; with an adapter folder (PEFT), merged into the weights. */
+/** The model itself, or as it answers with the adapters in a folder. */
 export async function openModel(
   name: string,
   session: Session,
   { adapter }: { adapter?: string } = {},
-): Promise<LoadedModel> {
+): Promise<AdaptedModel> {
   const model = await loadModel(await modelFolder(name, session));
   if (adapter === undefined) return model;
   if (!(await isFile(join(adapter, "adapter_config.json")))) {
     throw new UserError(
-      `adapter: expected a folder with adapter_config.json, got ${adapter}; name what \`mneme learn --method lora\` wrote`,
+      `adapter: expected a folder with adapter_config.json, got ${adapter}; name what \`mneme learn\` wrote as an ` +
+        "adapter",
     );
   }
-  const { loadAdapter, mergeAdapter } = await import("../methods/peft.ts");
-  return { ...model, weights: mergeAdapter(model, await loadAdapter(model, adapter)) };
+  const { withAdapter } = await import("../methods/adapters.ts");
+  return withAdapter(model, adapter);
 }

@@ -4,9 +4,25 @@ import { Command } from "commander";
 import { describe, expect, test } from "vitest";
 import { tasks } from "../eval/tasks/index.ts";
 import { methods } from "../methods/index.ts";
+import { planSchema } from "../runs/evaluation.ts";
 import { addMethodFlags, addTaskFlags, methodOptions, propertiesOf, taskOptions } from "./method-flags.ts";
+import { isForDevelopment } from "./plan-flags.ts";
 import { createOutput, shellWord, table, wantsColour, wrap } from "./output.ts";
 import { clockTime, createProgress } from "./progress.ts";
+import { commandLine } from "./session.ts";
+
+test("tasks that read files have no streams for development, the others do", () => {
+  const plan = (task: string, taskOptions: object, stream?: object) =>
+    isForDevelopment(
+      planSchema.parse({ model: "m", task, taskOptions, method: "none", methodOptions: {}, seeds: [0, 1], stream }),
+    );
+  expect(plan("world-topics", {}, { option: "world", base: 1 })).toBe(true);
+  expect(plan("world-topics", { world: 7 })).toBe(true);
+  expect(plan("world-topics", { world: 150 })).toBe(false);
+  expect(plan("tokens", {}, { option: "dataSeed", base: 1_000_000 })).toBe(true);
+  expect(plan("squad", { data: "f" }, { option: "dataSeed", base: 0 })).toBe(false);
+  expect(plan("zsre", { data: "f" })).toBe(false);
+});
 
 test("tables align, also wide characters; text wraps; words are quoted for the shell", () => {
   expect(
@@ -22,6 +38,13 @@ test("tables align, also wide characters; text wraps; words are quoted for the s
   expect(wrap("one two three four", 9)).toEqual(["one two", "three", "four"]);
   expect(["a/b-c.txt", "it's here"].map(shellWord)).toEqual(["a/b-c.txt", "'it'\\''s here'"]);
   expect([7.4, 127, 3727].map(clockTime)).toEqual(["0:07", "2:07", "1:02:07"]);
+});
+
+test("a command line to go on with is one that can be typed where this one was", () => {
+  const from = (entry: string, env: Record<string, string>) => commandLine(["show", "a b"], { entry, env });
+  expect(from("/usr/bin/mneme", {})).toBe("mneme show 'a b'");
+  expect(from("bin/mneme.js", { npm_execpath: "/usr/lib/npm-cli.js" })).toBe("npx mneme show 'a b'");
+  expect(from("src/cli/main.ts", {})).toBe("npx tsx src/cli/main.ts show 'a b'");
 });
 
 describe("output", () => {

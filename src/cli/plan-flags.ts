@@ -47,9 +47,9 @@ function streamOf(
 ): EvaluationPlan["stream"] {
   if (!definition.stream) return undefined;
   const { option, development: kept } = definition.stream;
-  const stream = { option, base: development ? kept[0] : (options[option] as number) };
+  const stream = { option, base: development && kept ? kept[0] : (options[option] as number) };
   for (const seed of seeds) {
-    if (development && stream.base + seed > kept[1]) {
+    if (development && kept && stream.base + seed > kept[1]) {
       throw new UserError(
         `sweep: expected seeds below ${kept[1] - kept[0] + 1}, as ${definition.name} has --${kebab(option)} ` +
           `${kept.join(" to ")} for development, got ${seed}; ask for less, or name --${kebab(option)}`,
@@ -58,6 +58,16 @@ function streamOf(
     parseTaskOptions(definition, taskOptionsOf({ taskOptions: options, stream }, seed));
   }
   return stream;
+}
+
+/** Are all streams of a plan such that are kept for development? */
+export function isForDevelopment(plan: EvaluationPlan): boolean {
+  const { option, development } = taskNamed(plan.task).stream ?? {};
+  if (option === undefined || development === undefined) return false;
+  return plan.seeds.every((seed) => {
+    const value = Number(taskOptionsOf(plan, seed)[option]);
+    return value >= development[0] && value <= development[1];
+  });
 }
 
 const without = (options: Readonly<Record<string, unknown>>, name: string | undefined): Record<string, unknown> =>

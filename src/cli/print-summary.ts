@@ -27,7 +27,8 @@ export function printSummary(session: Session, summary: Summary): void {
   const { print, style, colour, width } = session.output;
   const { run, task, method, model, seeds, matrix, protocol } = summary;
   print(
-    `${style("bold", run)}  ${method} on ${task}, ${model}, ${seeds.length === 1 ? "seed" : "seeds"} ${seeds.join(", ")}`,
+    `${style("bold", run)}  ${method} on ${task}, ${model}, ${seeds.length === 1 ? "seed" : "seeds"} ` +
+      `${seeds.join(", ")}`,
   );
   for (const line of wrap(protocol, width)) print(style("dim", line));
   print();

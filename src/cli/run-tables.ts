@@ -2,8 +2,7 @@
 import { exists } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
 import type { CsvCell, Table } from "../eval/csv.ts";
-import { formatScore } from "../eval/format.ts";
-import type { Interval } from "../eval/interval.ts";
+import { type Interval, meanOf } from "../eval/interval.ts";
 import {
   bestColumns,
   bestOf,
@@ -16,7 +15,7 @@ import {
 } from "../eval/equal-learning.ts";
 import type { ReportRun, RunResult } from "../eval/result.ts";
 import { type Group, groupRuns, sharedConfig, withoutRepeatedSeeds } from "../eval/report-groups.ts";
-import { type Column, costColumns, intervalOf, scoreColumns } from "../eval/tables.ts";
+import { cerReference, type Column, costColumns, intervalOf, namedColumns, scoreColumns } from "../eval/tables.ts";
 import { lossPoints } from "../runs/events.ts";
 import { seedFolder } from "../runs/evaluation.ts";
 import { isOpenRun } from "../runs/folder.ts";
@@ -72,7 +71,10 @@ export const finishedTrials = (store: RunStore, folder: string): StoredRun[] =>
     .filter((run) => run.status === "finished" && below(folder, run.folder) !== undefined)
     .toSorted((a, b) => a.folder.localeCompare(b.folder, "en", { numeric: true }));
 
-/** Results of several runs, each seed of a setting once, and a note where one was there twice. No result is an error. */
+/**
+ * Results of several runs, each seed of a setting once, and a note where one was there twice. No result is an
+ * error.
+ */
 export function resultsOf(
   store: RunStore,
   runs: readonly StoredRun[],
@@ -82,7 +84,8 @@ export function resultsOf(
     const found = reportRuns(store, run);
     if (found.length > 0) return found;
     throw new UserError(
-      `${command}: expected finished runs, got ${run.name} without a result; go on with it: mneme eval --resume ${run.name}`,
+      `${command}: expected finished runs, got ${run.name} without a result; go on with it: mneme eval --resume ` +
+        `${run.name}`,
     );
   });
   return withoutRepeatedSeeds(all);
@@ -99,6 +102,16 @@ const comparable: readonly { what: string; of: (result: RunResult) => string }[]
     of: ({ config }) => JSON.stringify(sharedConfig(config).taskOptions ?? config.files ?? null),
   },
 ];
+
+/** Results of which each part may share a table. */
+export function comparableParts(runs: readonly ReportRun[]): ReportRun[][] {
+  const parts = new Map<string, ReportRun[]>();
+  for (const run of runs) {
+    const key = JSON.stringify(comparable.map(({ of }) => of(run.result)));
+    parts.set(key, [...(parts.get(key) ?? []), run]);
+  }
+  return [...parts.values()];
+}
 
 /** Refuses results of different tasks or protocols: numbers that were taken differently never share a table. */
 export function checkComparable(results: readonly RunResult[], command: string): void {
@@ -137,9 +150,12 @@ function settingsTable(
 /** What was kept and learned, the task's own scores, and what it cost: a row per setting, an empty line before each. */
 export function comparisonTables(runs: readonly ReportRun[], width: number): string[] {
   const groups = groupRuns(runs);
+  const scores = scoreColumns(groups);
+  const against = scores.find(({ key }) => key === "cer")?.formula;
   return [
-    ...settingsTable(groups, scoreColumns(groups), { width, spread: true }),
-    ...settingsTable(groups, namedColumns(runs), { width, spread: true }),
+    ...settingsTable(groups, scores, { width, spread: true }),
+    ...(against === undefined ? [] : wrap(against, width)),
+    ...settingsTable(groups, namedColumns(groups), { width, spread: true }),
     ...settingsTable(groups, costColumns(groups), { width, spread: false }),
     ...equalLearningLines(groups, width),
   ];
@@ -180,27 +196,24 @@ export function costTable(runs: readonly ReportRun[], width: number): string[] {
   return settingsTable(groups, costColumns(groups), { width, spread: false });
 }
 
-/** Which method CER is relative to, by the default of the tables. */
-const relativeTo = (groups: readonly Group[]): Column | undefined =>
-  scoreColumns(groups).find(({ key }) => key === "cer");
-
 /**
- * Numbers of a run that need another run beside it: its learning per second relative to full fine-tuning (CER), found
- * among the finished runs of the same task and model, the latest that has it.
+ * Numbers of a run that need another run beside it: its learning per second relative to full fine-tuning (CER), of
+ * the finished runs of the same task, model and machine the setting that the tables take.
  */
 function relativeMetrics(store: RunStore, run: StoredRun): { cer: number | null } {
   const own = reportRuns(store, run);
   const setting = ({ task, model, config }: StoredRun) =>
     JSON.stringify([task, model, config.taskOptions, config.stream]);
-  const others = store.runs().filter((other) => other.status === "finished" && setting(other) === setting(run));
+  const others = store.runs().filter((other) => {
+    const { id, status, method } = other;
+    return id !== run.id && status === "finished" && method === cerReference && setting(other) === setting(run);
+  });
   // Trials of sweeps have settings that nobody chose: only where there is nothing else
-  const chosen = [run, ...others.toSorted((a, b) => Number(a.name.includes("/")) - Number(b.name.includes("/")))];
-  for (const other of chosen) {
-    const groups = groupRuns(other.id === run.id ? own : [...own, ...reportRuns(store, other)]);
-    const column = relativeTo(groups);
-    if (column) return { cer: intervalOf(groups[0], column)?.mean ?? null };
-  }
-  return { cer: null };
+  const isTrial = ({ name }: StoredRun): boolean => name.includes("/");
+  const chosen = others.every(isTrial) ? others : others.filter((other) => !isTrial(other));
+  const full = withoutRepeatedSeeds(chosen.flatMap((other) => reportRuns(store, other)));
+  const cer = scoreColumns(groupRuns([...own, ...full.runs])).find(({ key }) => key === "cer");
+  return { cer: cer ? meanOf(own.map(({ result }) => cer.value(result))) : null };
 }
 
 /** The means of a run, and beside them the numbers that need another run. */
@@ -208,17 +221,6 @@ export const withRelativeMetrics = (store: RunStore, run: StoredRun, summary: Su
   ...summary,
   metrics: { ...summary.metrics, ...relativeMetrics(store, run) },
 });
-
-/** The task's own scores at the end, such as exactMatch. */
-function namedColumns(runs: readonly ReportRun[]): Column[] {
-  const names = [...new Set(runs.flatMap(({ result }) => Object.keys(result.scores ?? {})))];
-  return names.map((name) => ({
-    key: name,
-    title: name,
-    value: ({ metrics }) => (typeof metrics[name] === "number" ? metrics[name] : null),
-    show: (value) => formatScore(value),
-  }));
-}
 
 /** A table whose columns go on below where they do not fit; the first column is repeated. */
 function wrapTable(rows: readonly (readonly string[])[], width: number): string[] {

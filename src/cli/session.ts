@@ -90,9 +90,19 @@ export function shownPath(path: string): string {
   return short.startsWith(`..${sep}..`) ? path : short || ".";
 }
 
+/** The way out for who names a folder that is in use: it may be work that was begun, which `mark` in it tells. */
+export const resumeOrAnother =
+  (folder: string, mark: string) =>
+  (found: readonly string[]): string =>
+    found.includes(mark) ? `go on with --resume ${folder}, or use another folder` : "use another folder";
+
 /** A command line that runs this program with other arguments, as the user would type it here. */
-export function commandLine(args: readonly string[]): string {
-  const entry = process.argv[1] ?? "";
-  const program = entry.endsWith(".ts") ? ["npx", "tsx", shownPath(entry)] : ["mneme"];
+export function commandLine(
+  args: readonly string[],
+  { entry = process.argv[1] ?? "", env = process.env }: { entry?: string; env?: NodeJS.ProcessEnv } = {},
+): string {
+  // npm sets the variable for `npm start` and npx; without them `mneme` is found on the path
+  const installed = env.npm_execpath === undefined ? ["mneme"] : ["npx", "mneme"];
+  const program = entry.endsWith(".ts") ? ["npx", "tsx", shownPath(entry)] : installed;
   return [...program, ...args].map(shellWord).join(" ");
 }

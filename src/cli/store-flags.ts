@@ -30,7 +30,8 @@ export async function withStore<T>(
 ): Promise<T> {
   if (must && !(await exists(db))) {
     throw new UserError(
-      `runs: expected a database at ${db}, got none; name it with --db, or build it from run folders with \`mneme runs --reindex\``,
+      `runs: expected a database at ${db}, got none; name it with --db, or build it from run folders with \`mneme ` +
+        `runs --reindex\``,
     );
   }
   const store = openStore(db);

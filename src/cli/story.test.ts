@@ -32,8 +32,8 @@ describe("story", () => {
     ];
     const one = result({ R, baseline: [0.1, 0, 0.05], probe: { before: 0.96, after: [0.7, 0.5, 0.24] } });
     expect(story(one, known)).toBe(
-      "Right after a topic, 70% of the questions on its facts are answered rightly (5% before); at the end 50% of " +
-        "what was learned of the earlier topics is left. Of the old world, 96% was answered rightly before and 24% is now.",
+      "Right after a topic, 70 % of the questions on its facts are answered rightly (5 % before); at the end 50 % of " +
+        "what was learned of the earlier topics is left. Of the old world, 96 % was answered rightly before and 24 % is now.",
     );
   });
 
@@ -44,14 +44,14 @@ describe("story", () => {
       [0.5, 0.4, 1],
     ];
     expect(story(result({ R }), known)).toBe(
-      "Right after a topic, 50% of the questions on its facts are answered rightly; at the end 80% of what was " +
+      "Right after a topic, 50 % of the questions on its facts are answered rightly; at the end 80 % of what was " +
         "learned of the earlier topics is left (without a, hardly learned).",
     );
   });
 
   test("leaves out what was not measured and says where nothing was learned", () => {
     expect(story(result({ R: [[0.5]] }), known)).toBe(
-      "Right after a topic, 50% of the questions on its facts are answered rightly.",
+      "Right after a topic, 50 % of the questions on its facts are answered rightly.",
     );
     const nothing = result({
       R: [
@@ -61,7 +61,7 @@ describe("story", () => {
       probe: { after: [0.1, 0.2] },
     });
     expect(story(nothing, known)).toBe(
-      "Right after a topic, 50% of the questions on its facts are answered rightly; too little of the earlier topics " +
+      "Right after a topic, 50 % of the questions on its facts are answered rightly; too little of the earlier topics " +
         "was learned to be forgotten.",
     );
   });
@@ -95,10 +95,10 @@ describe("comparison", () => {
 
   test("names who learned most and who kept most, all where several did", () => {
     expect(comparison([forgetful, careful])).toBe(
-      "Most of what could be learned: f (100%). Most of the old left: c (100%).",
+      "Most of what could be learned: f (100 %). Most of the old left: c (100 %).",
     );
     expect(comparison([forgetful, careful, keeping])).toBe(
-      "Most of what could be learned: f and k (100%). Most of the old left: c and k (100%).",
+      "Most of what could be learned: f and k (100 %). Most of the old left: c and k (100 %).",
     );
   });
 

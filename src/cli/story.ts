@@ -1,9 +1,13 @@
-/** What a run on a stream means, told in a sentence or two with its numbers; and which of several runs did best at what. */
+/**
+ * What a run on a stream means, told in a sentence or two with its numbers; and which of several runs did best at
+ * what.
+ */
+import { formatPercent } from "../eval/format.ts";
 import type { Cell } from "../eval/metrics.ts";
 import { mean } from "../eval/metrics.ts";
 import type { RunResult } from "../eval/result.ts";
 
-const percent = (share: Cell): string => (share === null ? "–" : `${Math.round(100 * share)}%`);
+const percent = (share: Cell): string => (share === null ? "–" : formatPercent(share));
 
 /** `probe` names what the base knew before, such as knownWorld; `what` is what it is called. */
 export interface Known {

@@ -2,10 +2,10 @@
  * Streams for the terminal: one run per method over the same texts, their progress, their matrices and the report.
  * One method has the output folder to itself; several get a folder each in it, with one report over all of them.
  */
-import { mkdir, readdir } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { errorCode, exists, readJsonObject, writeFileAtomic } from "../checkpoint/files.ts";
-import { UserError } from "../errors.ts";
+import { z } from "zod";
+import { exists, readChecked, requireEmptyFolder, writeFileAtomic } from "../checkpoint/files.ts";
 import { formatBytes, formatChange, formatCount, formatScore, formatSeconds } from "../eval/format.ts";
 import { forgettingSentence, learningSentence, renderMatrix } from "../eval/matrix-text.ts";
 import { reportHtml } from "../eval/report.ts";
@@ -15,18 +15,19 @@ import { readTextFile } from "../checkpoint/text.ts";
 import { parseMethodOptions } from "../methods/definition.ts";
 import { methodNamed } from "../methods/index.ts";
 import type { LoadedModel } from "../models/load.ts";
-import { parseStreamConfig, type StreamConfig } from "../runs/config.ts";
+import { type StreamConfig, streamConfigSchema } from "../runs/config.ts";
 import { openRunFolder } from "../runs/folder.ts";
 import { loadReportRun, runStream, savedConfig } from "../runs/run.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { follow } from "./follow.ts";
 import { openModel } from "./open-model.ts";
 import { wrap } from "./output.ts";
-import { commandLine, type EngineFlags, openRuntime, type Session, shownPath } from "./session.ts";
+import { commandLine, type EngineFlags, openRuntime, resumeOrAnother, type Session, shownPath } from "./session.ts";
 import { Interrupted } from "./signals.ts";
 
 /** The file that says which runs a folder of several holds. */
 const planName = "stream.json";
+const planSchema = z.object({ runs: z.array(streamConfigSchema).min(1) });
 
 export interface StreamPlan {
   /** Folder that the user named. */
@@ -43,10 +44,7 @@ const folderOf = (plan: StreamPlan, { method }: StreamConfig): string =>
 export async function loadPlan(out: string): Promise<StreamPlan> {
   const path = join(out, planName);
   if (await exists(path)) {
-    const { runs } = await readJsonObject(path);
-    if (Array.isArray(runs) && runs.length > 0)
-      return { out, configs: runs.map((run) => parseStreamConfig(run, path)) };
-    throw new UserError(`stream: expected a list of runs in ${path}, got none; delete the folder and start again`);
+    return { out, configs: (await readChecked(path, planSchema, { caller: "stream", what: "a list of runs" })).runs };
   }
   const folder = await openRunFolder(out, { resume: true });
   try {
@@ -58,16 +56,7 @@ export async function loadPlan(out: string): Promise<StreamPlan> {
 
 /** Makes the folder of several runs and says in it what they are; it must be new or empty. */
 async function beginJoint({ out, configs }: StreamPlan): Promise<void> {
-  const found = await readdir(out).catch((error: unknown): string[] => {
-    if (errorCode(error) === "ENOENT") return [];
-    throw error;
-  });
-  if (found.length > 0) {
-    const way = found.includes(planName) ? `go on with --resume ${out}, or use another folder` : "use another folder";
-    throw new UserError(
-      `stream: expected a new or empty folder, got ${out} with ${found.slice(0, 5).join(", ")}; ${way}`,
-    );
-  }
+  await requireEmptyFolder(out, { caller: "stream", wayOut: resumeOrAnother(out, planName) });
   await mkdir(out, { recursive: true });
   await writeFileAtomic(join(out, planName), `${JSON.stringify({ runs: configs }, null, 2)}\n`);
 }
@@ -134,8 +123,10 @@ function comparison(results: readonly RunResult[]): string {
       .map((one) => `${formatScore(value(one))} of ${one.method}`)
       .join(", ");
   return (
-    `${least.method} forgot least, ${formatScore(least.forgetting)} ${unit} (against ${others(least.method, (one) => one.forgetting)}); ` +
-    `${best.method} ends with the best mean over all texts, ${formatScore(best.acc)} (against ${others(best.method, (one) => one.acc)}).`
+    `${least.method} forgot least, ${formatScore(least.forgetting)} ${unit} (against ` +
+    `${others(least.method, (one) => one.forgetting)}); ` +
+    `${best.method} ends with the best mean over all texts, ${formatScore(best.acc)} (against ` +
+    `${others(best.method, (one) => one.acc)}).`
   );
 }
 

@@ -11,14 +11,16 @@ const probe = (direction: "higher" | "lower", before: number | null, ...after: (
 });
 
 describe("base retention", () => {
-  test("is after / before with the last row; scores of another kind stay beside it", () => {
+  test("is after / before with the last row of what the base knows by itself; others stay beside it", () => {
     const probes = {
-      known: probe("higher", 0.96, 0.9, 0.48),
-      reads: probe("higher", 0.5, 0.5, 0.55),
+      admits: probe("higher", 0.5, 0.5, 0.55),
+      known: { ...probe("higher", 0.96, 0.9, 0.48), ofBase: true },
       books: probe("lower", 1.6, 1.7, 2),
     };
-    expect(Object.values(probes).map(probeRatio)).toEqual([0.5, expect.closeTo(1.1, 12), 1.25]);
-    expect(baseRetention(probes)).toBeCloseTo(0.8, 12);
+    expect(Object.values(probes).map(probeRatio)).toEqual([expect.closeTo(1.1, 12), 0.5, 1.25]);
+    expect(baseRetention(probes)).toBe(0.5);
+    // Says "unknown" to everything: nothing of what it knew is left
+    expect(baseRetention({ ...probes, known: { ...probes.known, after: [0.9, 0] } })).toBe(0);
   });
 
   test("is null where nothing was known, nothing was measured, or there is no probe", () => {
@@ -27,8 +29,10 @@ describe("base retention", () => {
     expect(probeRatio(probe("higher", null, 0.5))).toBeNull();
     expect(probeRatio(probe("higher", 0.5))).toBeNull();
     expect(baseRetention({})).toBeNull();
-    expect(baseRetention({ books: probe("lower", 1, 2) })).toBeNull();
-    expect(baseRetention({ a: probe("higher", 0.04, 0.5), b: probe("higher", 0.5, 0.25) })).toBe(0.5);
+    expect(baseRetention({ books: probe("lower", 1, 2), admits: probe("higher", 0.5, 0.5) })).toBeNull();
+    expect(
+      baseRetention({ a: { ...probe("higher", 0.04, 0.5), ofBase: true }, b: probe("higher", 0.5, 0.25) }),
+    ).toBeNull();
   });
 });
 

@@ -9,7 +9,7 @@ import type { Cell, Direction } from "./metrics.ts";
 export const equalLearningAt = 0.7;
 
 export const comparisonFormulas = {
-  baseRetention: `base retention = after / before, mean over the probes whose scores are shares; without before < ${leastLearned}`,
+  baseRetention: `base retention = after / before of what the base knew by itself; none where before < ${leastLearned}`,
   cer: "CER = (NAR / seconds) / (NAR / seconds of full finetuning)",
   equalLearning: `retention at equal learning: linear between the two settings around ${equalLearningAt} learned of new facts`,
 } as const;
@@ -20,6 +20,8 @@ export interface ProbeScores {
   readonly after: readonly Cell[];
   readonly direction: Direction;
   readonly unit: string;
+  /** Is it what the base knows by itself, of which base retention is the ratio? */
+  readonly ofBase?: boolean;
 }
 
 /**
@@ -33,12 +35,12 @@ export function probeRatio({ before, after, direction }: ProbeScores): Cell {
 }
 
 /**
- * Mean ratio of the "higher" probes; null without one. The "lower" ones are shown beside it and never mixed in:
- * they have another scale.
+ * Ratio of the probe of what the base knows by itself; null without one. What it admits not to know and its
+ * cross-entropy are ratios beside it and never mixed in: who says "unknown" to everything has lost all it knew.
  */
 export function baseRetention(probes: Readonly<Record<string, ProbeScores>>): Cell {
-  const shares = Object.values(probes).filter(({ direction }) => direction === "higher");
-  return mean(shares.map(probeRatio).filter((ratio) => ratio !== null));
+  const known = Object.values(probes).find(({ ofBase }) => ofBase);
+  return known ? probeRatio(known) : null;
 }
 
 /** What of a run enters CER; seconds are those of learning. */

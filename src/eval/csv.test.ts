@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { csvText } from "./csv.ts";
+import { csvText, parseCsv } from "./csv.ts";
 
 /** A reader of RFC 4180 that knows nothing of the writer. */
 function parse(text: string): string[][] {
@@ -68,7 +68,26 @@ test("property: an independent reader gets every text and number back", () => {
   );
   fc.assert(
     fc.property(table, ({ columns, rows }) => {
-      expect(parse(csvText({ columns, rows }))).toEqual([columns, ...rows].map((row) => row.map(String)));
+      const [head, ...others] = [columns, ...rows].map((row) => row.map(String));
+      const text = csvText({ columns, rows });
+      expect(parse(text)).toEqual([head, ...others]);
+      expect(parseCsv(text)).toEqual({ columns: head, rows: others });
     }),
   );
+});
+
+test("reading: line ends without CR, no last line end; what is no table is refused with its place", () => {
+  expect(parseCsv('a,b\n1,"x\r\ny"\n,')).toEqual({
+    columns: ["a", "b"],
+    rows: [
+      ["1", "x\r\ny"],
+      ["", ""],
+    ],
+  });
+  expect(parseCsv("")).toEqual({ columns: [], rows: [] });
+  expect(() => parseCsv("a,b\r\n1,2\r\n3\r\n")).toThrow(
+    "csv: expected 2 fields as in the first line, got 1 in record 3",
+  );
+  expect(() => parseCsv('a,b\r\n1,"2\r\n')).toThrow("csv: expected a field or a line end in record 2, field 2");
+  expect(() => parseCsv('a\r\nx"y\r\n')).toThrow("in record 2, field 1");
 });

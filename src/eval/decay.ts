@@ -1,6 +1,7 @@
 /**
- * How a topic fades: its scores at later steps fitted to accuracy(t) = a · exp(-t / tau), t topics after it was learned,
- * by least squares on the scores themselves (not on their logarithms, which would let scores near zero decide).
+ * How a topic fades: its scores at later steps fitted to accuracy(t) = a · exp(-t / tau), t topics after it was
+ * learned, by least squares on the scores themselves (not on their logarithms, which would let scores near zero
+ * decide).
  */
 import type { Cell, ScoreMatrix } from "./metrics.ts";
 

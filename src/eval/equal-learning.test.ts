@@ -85,14 +85,16 @@ describe("methods at equal learning", () => {
   test("have an interval over seeds when every seed lies around the point", () => {
     const seeds = [
       [0.6, 0.9, 0.8, 0.5],
-      [0.5, 1, 0.9, 0.6],
+      [0.5, 1, 0.8, 0.4],
     ];
     const runs = seeds.flatMap(([a, b, c, d], seed) => [run("m", 1, seed, a, b), run("m", 2, seed, c, d)]);
     const [row] = rows(runs);
-    // Means (0.55, 0.95) and (0.85, 0.55): half way. Seed 0: half way from 0.9 to 0.5; seed 1: half way from 1 to 0.6
-    expect(row.at?.kept.rkr?.mean).toBeCloseTo(0.75, 12);
-    expect(row.at?.kept.rkr?.half).toBeCloseTo(interval95([0.7, 0.8])?.half as number, 9);
+    // Seed 0: half way from 0.9 to 0.5; seed 1: two thirds of the way from 1 to 0.4. Along the means it would be 0.65
+    expect(row.at?.kept.rkr?.mean).toBeCloseTo(0.65, 12);
+    expect(row.at?.kept.rkr?.half).toBeCloseTo(interval95([0.7, 0.6])?.half as number, 9);
     const [wider] = rows([...runs, run("m", 1, 2, 0.75, 0.9), run("m", 2, 2, 0.85, 0.5)]);
+    // Means (0.6167, 0.9333) and (0.8167, 0.4667): 5/12 of the way
+    expect(wider.at?.kept.rkr?.mean).toBeCloseTo(2.8 / 3 - (5 / 12) * (1.4 / 3), 12);
     expect(wider.at?.kept.rkr?.half).toBeNull();
     expect(wider.at).not.toBeNull();
   });

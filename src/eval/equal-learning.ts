@@ -2,12 +2,13 @@
  * Methods at equal learning: each method's settings are points (what was learned, what was kept), and between the two
  * settings around 70% learned the kept part is interpolated. Nothing is extrapolated: a method whose settings all lie
  * below or above that point says how far they reach. Beside it, each method at its own best setting.
- * Learned is NAR, which is measured on held-out phrasings where the task has them.
+ * Learned is NAR of the score that fills R: on held-out phrasings in the world's tasks, on the very prompts that were
+ * learned in tokens, counterfact and zsre.
  */
 import { atEqualLearning, equalLearningAt } from "./comparison.ts";
 import type { Table } from "./csv.ts";
 import { formatPercent, formatScore, formatSeconds } from "./format.ts";
-import { interval95 } from "./interval.ts";
+import { interval95, meanOf } from "./interval.ts";
 import type { Interval } from "./interval.ts";
 import type { Cell } from "./metrics.ts";
 import { type Group, groupRuns, numberAt } from "./report-groups.ts";
@@ -33,8 +34,8 @@ export const keptColumns: readonly Kept[] = [
 ];
 
 const narOf = (result: RunResult): Cell => numberAt(result, "metrics", "nar");
-const meanOf = (group: Group, value: (result: RunResult) => Cell): Cell =>
-  interval95(group.runs.map(({ result }) => value(result)))?.mean ?? null;
+const meanIn = (group: Group, value: (result: RunResult) => Cell): Cell =>
+  meanOf(group.runs.map(({ result }) => value(result)));
 
 /** A method at the point, by the keys of `keptColumns`; null where a number is missing. */
 interface AtPoint {
@@ -57,10 +58,13 @@ export interface EqualLearningRow {
 /** "learningRate 0.001" of "lora, learningRate 0.001". */
 const settingName = ({ label }: Group): string => label.split(", ").slice(1).join(", ") || label;
 
-/** The value at the point along the means of the settings; ± over seeds that lie around it, if all of them do. */
+/**
+ * The value at the point: interpolated in each seed, then their mean and interval, if all seeds lie around the point;
+ * else along the means of the settings, without an interval.
+ */
 function interpolated(groups: readonly Group[], value: (result: RunResult) => Cell): Interval | null {
   const points = groups.map((group) => {
-    return { setting: settingName(group), learned: meanOf(group, narOf), retention: meanOf(group, value) };
+    return { setting: settingName(group), learned: meanIn(group, narOf), retention: meanIn(group, value) };
   });
   const found = atEqualLearning(points);
   if (!found) return null;
@@ -72,8 +76,7 @@ function interpolated(groups: readonly Group[], value: (result: RunResult) => Ce
     });
     return atEqualLearning(own)?.retention ?? null;
   });
-  const half = each.includes(null) ? null : (interval95(each)?.half ?? null);
-  return { mean: found.retention, half, n: seeds.length };
+  return each.includes(null) ? { mean: found.retention, half: null, n: seeds.length } : interval95(each);
 }
 
 /** A row per method (and model) that has NAR at all, in the order in which they first appear. */
@@ -82,13 +85,13 @@ export function equalLearning(groups: readonly Group[]): EqualLearningRow[] {
   const nameOf = ({ runs: [{ result }] }: Group): string =>
     models.size > 1 ? `${result.method}, ${result.model}` : result.method;
   return [...new Set(groups.map(nameOf))].flatMap((method): EqualLearningRow[] => {
-    const own = groups.filter((group) => nameOf(group) === method && meanOf(group, narOf) !== null);
+    const own = groups.filter((group) => nameOf(group) === method && meanIn(group, narOf) !== null);
     if (own.length === 0) return [];
-    const nars = own.map((group) => meanOf(group, narOf) as number);
+    const nars = own.map((group) => meanIn(group, narOf) as number);
     const points = own.map((group, i) => ({ setting: settingName(group), learned: nars[i], retention: 0 }));
     const around = atEqualLearning(points);
     const products = own.flatMap((group, i) => {
-      const rkr = meanOf(group, (result) => numberAt(result, "metrics", "rkr"));
+      const rkr = meanIn(group, (result) => numberAt(result, "metrics", "rkr"));
       return rkr === null ? [] : [{ group, product: nars[i] * rkr }];
     });
     const best = products.reduce<(typeof products)[number] | null>(
@@ -138,7 +141,8 @@ export const bestText = ({ best, settings }: EqualLearningRow): string =>
 export const hasBest = (rows: readonly EqualLearningRow[]): boolean => rows.some(({ best }) => best !== null);
 
 export const equalLearningNote = (rows: readonly EqualLearningRow[]): string =>
-  `At ${formatPercent(equalLearningAt)} learned of new facts (NAR): linear between the two settings of a method around that ` +
+  `At ${formatPercent(equalLearningAt)} learned of new facts (NAR): linear between the two settings of a method ` +
+  "around that " +
   `point, never beyond its settings.${hasBest(rows) ? " Best: the setting with the largest NAR · RKR." : ""}`;
 
 /** The table as CSV has it. */

@@ -34,6 +34,10 @@ export function studentT(freedom: number): number {
   return z + first + second + third;
 }
 
+/** Mean of the runs that have a finite value; null when none has. */
+export const meanOf = (values: readonly (number | null | undefined)[]): number | null =>
+  interval95(values)?.mean ?? null;
+
 /** Mean and interval of the runs that have a finite value; null when none has. */
 export function interval95(values: readonly (number | null | undefined)[]): Interval | null {
   const present = values.filter((value): value is number => typeof value === "number" && Number.isFinite(value));

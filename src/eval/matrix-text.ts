@@ -75,7 +75,10 @@ export function renderMatrix(
   return lines.join("\n");
 }
 
-/** Of "share (exactMatch)" the words "exact match", of "share of exact answers" "exact answers"; undefined for no share. */
+/**
+ * Of "share (exactMatch)" the words "exact match", of "share of exact answers" "exact answers"; undefined for no
+ * share.
+ */
 function shareOf(unit: string): string | undefined {
   const [found, name = ""] = /^share(?: \((.+)\)| of (.+))?$/.exec(unit)?.filter((part) => part !== undefined) ?? [];
   return found === undefined ? undefined : name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);

@@ -112,8 +112,9 @@ export function backwardTransfer(R: ScoreMatrix["R"]): Cell {
 
 /**
  * Forgetting of each learned topic j < T; positive means forgotten.
- * "higher" (Chaudhry et al. 2018, https://arxiv.org/abs/1801.10112): max over i < T-1 of R[i][j], minus R[T-1][j]; negative when the end is the best.
- * "lower": R[T-1][j] - min over k of R[k][j]; the minimum includes the last row, so it is never negative.
+ * "higher" (Chaudhry et al. 2018, https://arxiv.org/abs/1801.10112): max over i < T-1 of R[i][j], minus R[T-1][j];
+ * negative when the end is the best. "lower": R[T-1][j] - min over k of R[k][j]; the minimum includes the last row, so
+ * it is never negative.
  */
 export function forgettingPerTopic(R: ScoreMatrix["R"], direction: Direction): Cell[] {
   const rows = checked(R);
@@ -135,8 +136,8 @@ export function forgetting(R: ScoreMatrix["R"], direction: Direction): Cell {
 }
 
 /**
- * FWT = mean over 1 <= j < T of R[j-1][j] - R[-1][j] (GEM, Eq. 4): what earlier topics did for a topic before it was learned.
- * Not turned around for "lower" matrices: there a negative FWT is the good one. Null without a baseline row.
+ * FWT = mean over 1 <= j < T of R[j-1][j] - R[-1][j] (GEM, Eq. 4): what earlier topics did for a topic before it was
+ * learned. Not turned around for "lower" matrices: there a negative FWT is the good one. Null without a baseline row.
  */
 export function forwardTransfer(R: ScoreMatrix["R"], baseline: readonly Cell[] | null): Cell {
   const rows = checked(R);

@@ -4,11 +4,13 @@
  * punctuation and English articles, single blanks. Differs: all Unicode punctuation goes, not only that of ASCII, and
  * an answer of which nothing is left ("The", "?") is compared as it was written.
  */
-import type { Tokenizer } from "../checkpoint/tokenizer.ts";
 import { oneLine } from "../checkpoint/files.ts";
+import { byteLength } from "../checkpoint/text.ts";
+import type { Tokenizer } from "../checkpoint/tokenizer.ts";
 import { internal, UserError } from "../errors.ts";
 import type { AnswerOptions, Method } from "../methods/method.ts";
 import { promptOf } from "../methods/prompt.ts";
+import { mean } from "./metrics.ts";
 import type { AskedQuestion, Task } from "./task.ts";
 
 export type { AskedQuestion };
@@ -77,8 +79,8 @@ export function f1(given: string, answers: readonly string[]): number {
   });
 }
 
-export const meanOf = (values: readonly number[]): number =>
-  values.length === 0 ? internal("questions: mean of nothing") : values.reduce((a, b) => a + b, 0) / values.length;
+/** The mean of scores, of which there must be some. */
+export const meanOf = (values: readonly number[]): number => mean(values) ?? internal("questions: mean of nothing");
 
 /** Asks everything in one batch, greedily, and judges it. */
 export async function askAll(
@@ -118,8 +120,6 @@ export function answerTokens(questions: readonly Pick<AskedQuestion, "answers">[
   const longest = questions.reduce((most, { answers }) => Math.max(most, ...answers.map(byteLength)), 0);
   return Math.min(64, Math.max(8, Math.ceil(longest / 2)));
 }
-
-const byteLength = (text: string): number => Buffer.byteLength(text, "utf8");
 
 /** Refuses questions that a model of `context` tokens cannot hold with their answer. For use before learning. */
 export function checkFits(

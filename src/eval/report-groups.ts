@@ -126,11 +126,9 @@ function over(matrices: readonly ScoreMatrix[], pick: (matrix: ScoreMatrix) => C
   return values;
 }
 
-const meanOf = (values: readonly number[] | null): Cell => (values === null ? null : mean(values));
-
 /** Sample standard deviation; null for fewer than two values. */
 function deviationOf(values: readonly number[] | null): Cell {
-  const middle = meanOf(values);
+  const middle = values && mean(values);
   if (values === null || values.length < 2 || middle === null) return null;
   return Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1));
 }
@@ -143,9 +141,9 @@ function meanMatrix(matrices: readonly ScoreMatrix[]): Pick<Group, "matrix" | "d
   return {
     matrix: {
       ...first,
-      R: each(meanOf),
+      R: each((values) => values && mean(values)),
       baseline: matrices.every(({ baseline }) => baseline)
-        ? first.topics.map((_, j) => meanOf(over(matrices, ({ baseline }) => baseline?.[j])))
+        ? first.topics.map((_, j) => mean(over(matrices, ({ baseline }) => baseline?.[j]) ?? []))
         : null,
     },
     deviation: each(deviationOf),

@@ -3,8 +3,7 @@
  * how fast scores decay. Methods that cannot be looked into are missing from the charts and named below them.
  */
 import { decayFormula } from "./decay.ts";
-import type { Snapshot } from "./diagnostics.ts";
-import { formatCount, formatScore } from "./format.ts";
+import { formatScore } from "./format.ts";
 import type { Group } from "./report-groups.ts";
 import { interval95 } from "./interval.ts";
 import type { Interval } from "./interval.ts";
@@ -15,6 +14,8 @@ import { chartKeys, lineChart } from "./report-svg.ts";
 import type { Series } from "./report-svg.ts";
 import type { ReportRun } from "./result.ts";
 import { representationFormulas } from "./representation.ts";
+import { signColumns } from "./signs.ts";
+import { intervalOf } from "./tables.ts";
 
 const insidesOf = ({ result }: ReportRun) => result.diagnostics?.insides ?? null;
 
@@ -72,44 +73,16 @@ function layerChart(
 
 /** Warning signs in one table: drift at the last layer and its growth, attention entropy, decay of scores. */
 function signs(groups: readonly Group[]): string {
-  const last = <T>(list: readonly T[] | undefined): T | undefined => list?.at(-1);
-  const top = (snapshot: Snapshot | null | undefined): Cell => last(snapshot?.drift)?.relativeL2 ?? null;
-  const entropy = (snapshot: Snapshot | null | undefined): Cell => meanOfKnown(snapshot?.attentionEntropy.flat() ?? []);
-  const ratio = (a: Cell, b: Cell): Cell => (a === null || b === null || b === 0 ? null : a / b);
-  const score = (value: number) => formatScore(value);
-  const times = (value: number) => `×${formatScore(value, 2)}`;
-  const decay = ({ result }: ReportRun) => result.diagnostics?.decay?.all ?? null;
-  const columns: { title: string; pick: (run: ReportRun) => Cell; show: (value: number) => string }[] = [
-    { title: "Drift after the first topic", pick: (run) => top(insidesOf(run)?.after[0]), show: score },
-    { title: "Drift at the end", pick: (run) => top(last(insidesOf(run)?.after)), show: score },
-    {
-      title: "Growth of drift",
-      pick: (run) => ratio(top(last(insidesOf(run)?.after)), top(insidesOf(run)?.after[0])),
-      show: times,
-    },
-    { title: "Entropy before (nats)", pick: (run) => entropy(insidesOf(run)?.before), show: score },
-    { title: "Entropy at the end (nats)", pick: (run) => entropy(last(insidesOf(run)?.after)), show: score },
-    {
-      title: "Growth of entropy",
-      pick: (run) => ratio(entropy(last(insidesOf(run)?.after)), entropy(insidesOf(run)?.before)),
-      show: times,
-    },
-    { title: "Decay a", pick: (run) => decay(run)?.a ?? null, show: score },
-    {
-      title: "Decay tau (topics)",
-      pick: (run) => decay(run)?.tau ?? null,
-      show: (value) => (value < 99.5 ? formatScore(value, 2) : formatCount(Math.round(value))),
-    },
-    { title: "Decay R²", pick: (run) => decay(run)?.r2 ?? null, show: (value) => formatScore(value, 2) },
-  ];
-  const intervals = groups.map(({ runs }) => columns.map(({ pick }) => interval95(runs.map(pick))));
-  const shown = columns.map((_, i) => i).filter((i) => intervals.some((row) => row[i] !== null));
+  const shown = signColumns.flatMap((column) => {
+    const intervals = groups.map((group) => intervalOf(group, column));
+    return intervals.some((one) => one !== null) ? [{ column, intervals }] : [];
+  });
   if (shown.length === 0) return "";
   return numbers(
-    ["method", ...shown.map((i) => columns[i].title)],
+    ["method", ...shown.map(({ column }) => column.title)],
     groups.map(({ label }, g) => ({
       name: short(label),
-      cells: shown.map((i) => intervalCell(intervals[g][i], columns[i].show)),
+      cells: shown.map(({ column, intervals }) => intervalCell(intervals[g], column.show)),
     })),
   );
 }
@@ -184,7 +157,8 @@ export function insidesSection(groups: readonly Group[]): string {
   const heads = looked.map(headTable).join("");
   return (
     `<section><h2>Inside the model</h2>${table}` +
-    `<p class="soft">Drift: relative L2 of the last hidden state. Warning signs, not scores.${missing}${spreadNote(most)}</p>` +
+    `<p class="soft">Drift: relative L2 of the last hidden state. Warning signs, not ` +
+    `scores.${missing}${spreadNote(most)}</p>` +
     `${keys}<div class="charts">${charts}</div>${formulaList(formulas)}` +
     `${heads === "" ? "" : `<details><summary>Attention entropy of every head</summary>${heads}</details>`}</section>`
   );

@@ -59,7 +59,8 @@ export function heatMap({ matrix, deviation, runs }: Group, scale: number): stri
     `<tbody>${rows.join("")}</tbody></table></div>` +
     `<div class="legend"><i>worse by ${end}</i><b>${legend}</b><i>better by ${end}</i></div>` +
     `<figcaption>R[i][j]: ${escape(unit)} of each column's topic after learning each row's topic; ` +
-    `<strong>${directionText(direction)}</strong>. ${small} Framed: the topic that was just learned.</figcaption></figure>`
+    `<strong>${directionText(direction)}</strong>. ${small} Framed: the topic that was just ` +
+    "learned.</figcaption></figure>"
   );
 }
 
@@ -142,7 +143,8 @@ export function fadingCurves(groups: readonly Group[]): string {
   const most = groups.reduce((count, { runs }) => Math.max(count, runs.length), 0);
   const what = direction === "higher" ? "its score" : "the change of its score";
   return (
-    `<figure>${chart}${chartKeys(series)}<figcaption>How a topic fades: ${what} by the number of topics learned since (0: just learned), ` +
+    `<figure>${chart}${chartKeys(series)}<figcaption>How a topic fades: ${what} by the number of topics learned ` +
+    "since (0: just learned), " +
     `mean over the topics that became that old.${spreadNote(most)}</figcaption></figure>`
   );
 }

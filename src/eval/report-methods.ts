@@ -110,7 +110,8 @@ export function methodsSection(runs: readonly ReportRun[], groups: readonly Grou
     columnsTable(groups, costs, "What it cost") +
     equalSection(groups) +
     `<p class="soft">↑ better when higher, ↓ when lower.${groups.length > 1 ? " ★ marks the best of a column." : ""}` +
-    `${several ? " Means over the runs, ± half of the 95% interval." : ""} T topics, R[i][j] the score of topic j after ` +
+    `${several ? " Means over the runs, ± half of the 95% interval." : ""} T topics, R[i][j] the score of topic j ` +
+    "after " +
     `learning topic i, R[-1] before learning. ${sign}</p>` +
     leftOut(groups) +
     formulaList(formulas) +
@@ -145,7 +146,8 @@ export function namedScores(groups: readonly Group[]): string {
   });
   const protocols = [...new Set(groups.flatMap(({ runs }) => runs.flatMap(({ result }) => result.protocol ?? [])))];
   return (
-    `<section><h2>Scores by name</h2><p class="soft">Means over the topics: before anything was learned, each topic right ` +
+    `<section><h2>Scores by name</h2><p class="soft">Means over the topics: before anything was learned, each topic ` +
+    "right " +
     `after it was learned, all learned topics at the end.${protocols.length > 0 ? ` ${escape(protocols.join("; "))}.` : ""}` +
     `</p><div class="tables">${tables.map((table) => `<div>${table}</div>`).join("")}</div></section>`
   );
@@ -187,7 +189,8 @@ export function probesSection(groups: readonly Group[]): string {
     );
   });
   return (
-    `<section><h2>What the base knew before</h2><p class="soft">Measured before the first topic and after every topic: ` +
+    `<section><h2>What the base knew before</h2><p class="soft">Measured before the first topic and after every ` +
+    "topic: " +
     `nothing of it is taught again.</p>${tables.join("")}</section>`
   );
 }

@@ -18,6 +18,8 @@ const largest = 24;
 
 interface Placed {
   readonly label: string;
+  /** Its place among all methods, also those without both numbers: one colour per method in the whole report. */
+  readonly order: number;
   readonly nar: number;
   readonly rkr: number;
   readonly seconds: number;
@@ -34,13 +36,13 @@ interface Box {
 
 /** Methods that have both numbers, as means over their runs. */
 function placedOf(groups: readonly Group[]): Placed[] {
-  return groups.flatMap(({ label, runs }) => {
+  return groups.flatMap(({ label, runs }, order) => {
     const points = balancePoints(runs.map(({ result }) => result));
     const nar = interval95(points.map(([x]) => x));
     const rkr = interval95(points.map(([, y]) => y));
     if (!nar || !rkr) return [];
     const seconds = interval95(runs.map(({ result }) => result.cost.seconds))?.mean ?? 0;
-    return [{ label, nar: nar.mean, rkr: rkr.mean, seconds, runs: points }];
+    return [{ label, order, nar: nar.mean, rkr: rkr.mean, seconds, runs: points }];
   });
 }
 
@@ -129,7 +131,8 @@ export function tradeoff(groups: readonly Group[]): string {
   }
   parts.push(`<text class="tick" x="${left - 40}" y="13">RKR: share of old topics kept</text>`);
   parts.push(
-    `<text class="tick" text-anchor="end" x="${width - right}" y="${height - 6}">NAR: share of new facts learned</text>`,
+    `<text class="tick" text-anchor="end" x="${width - right}" y="${height - 6}">NAR: share of new facts ` +
+      "learned</text>",
   );
   const dearest = placed.reduce((most, { seconds }) => Math.max(most, seconds), 0);
   const bubbles = placed.map(({ label, nar, rkr, seconds }) => ({
@@ -138,12 +141,13 @@ export function tradeoff(groups: readonly Group[]): string {
     r: Math.max(3, dearest > 0 ? largest * Math.sqrt(seconds / dearest) : 3),
     text: truncate(label, 24),
   }));
-  placed.forEach(({ runs, label, seconds }, i) => {
-    const colour = `var(--l${i % lines.light.length})`;
+  placed.forEach(({ runs, label, seconds, order }, i) => {
+    const colour = `var(--l${order % lines.light.length})`;
     const { x, y, r } = bubbles[i];
     const name = `${label}: NAR ${formatScore(points[i][0])}, RKR ${formatScore(points[i][1])}, ${formatSeconds(seconds)}`;
     parts.push(
-      `<circle cx="${round(x)}" cy="${round(y)}" r="${round(r)}" fill="${colour}" fill-opacity=".3" stroke="${colour}">` +
+      `<circle cx="${round(x)}" cy="${round(y)}" r="${round(r)}" fill="${colour}" fill-opacity=".3" ` +
+        `stroke="${colour}">` +
         `<title>${escape(name)}</title></circle>`,
     );
     for (const [nar, rkr] of runs.length > 1 ? runs : []) {
@@ -164,8 +168,11 @@ export function tradeoff(groups: readonly Group[]): string {
   return (
     `<figure class="tradeoff"><svg viewBox="0 0 ${width} ${height}" role="img" ` +
     `aria-label="retention against absorption of each method">${parts.join("")}</svg>` +
-    `<figcaption>Retention (RKR) against absorption (NAR) of each method${seeds}; right and up is better. The area of a ` +
-    `bubble is the time to learn, ${formatSeconds(dearest)} for the largest. The line is the Pareto front (${best}); it ` +
-    `dominates the shaded area, <strong>hypervolume ${formatScore(area)}</strong> of 1 against (0, 0).</figcaption></figure>`
+    `<figcaption>Retention (RKR) against absorption (NAR) of each method${seeds}; right and up is better. The area ` +
+    "of a " +
+    `bubble is the time to learn, ${formatSeconds(dearest)} for the largest. The line is the Pareto front ` +
+    `(${best}); it ` +
+    `dominates the shaded area, <strong>hypervolume ${formatScore(area)}</strong> of 1 against (0, ` +
+    "0).</figcaption></figure>"
   );
 }

@@ -73,7 +73,7 @@ function labRun(method: string, seed: number, { gain, keep, seconds, drift }: Co
   const half = { R: R.map((row) => row.map((cell) => cell / 2)), baseline: topics.map(() => 0.02) };
   const scores = { exactMatch: { R, baseline: matrix.baseline }, paraphrase: half };
   const after = topics.map((_, i) => (0.96 + shift) * keep ** ((i + 1) / 4));
-  const probes = { W0: { before: 0.96, after, direction: "higher" as const, unit: "exact match" } };
+  const probes = { W0: { before: 0.96, after, direction: "higher" as const, unit: "exact match", ofBase: true } };
   const snapshot = (moved: number) => ({
     drift: [0, 1, 2].map((layer) => ({ relativeL2: moved * layer, cosine: 1 - moved * 0.01, cka: 1 - moved * 0.02 })),
     attentionEntropy: [1, 2].map((nats) => [nats + moved, nats + 2 * moved]),

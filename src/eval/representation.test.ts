@@ -29,13 +29,18 @@ describe("linear CKA", () => {
     expect(linearCka(Y, X)).toBeCloseTo(0.675419389058, 9);
   });
 
+  test("is 1 of equal numbers, and nothing is hidden by it", () => {
+    expect(linearCka(X, rows([1, 2], [3, 5], [0, 1], [4, 4], [2, 7]))).toBe(1);
+    expect(linearCka(X, rows([1, 2], [3, 5], [0, 1], [4, 4], [2, 7.5]))).toBeLessThan(1);
+  });
+
   test("of one column each it is the squared correlation", () => {
     // Centred: (-1, 0, 1) and (-1, -1, 2), dot 3, lengths 2 and 6: 9 / 12
     expect(linearCka(rows([1], [2], [3]), rows([0], [0], [3]))).toBeCloseTo(0.75, 12);
   });
 
   test("is that of the definition for any number of tokens and unequal widths", () => {
-    for (const N of [1, 2, 3, 4, 5, 9]) {
+    for (const N of [1, 2, 3, 4, 5, 6, 7, 9, 14]) {
       const draw = (width: number, seed: number): number[][] =>
         Array.from({ length: N }, (_, n) =>
           Array.from({ length: width }, (_, i) => Math.sin(seed + 7 * n + 3.3 * i * n)),

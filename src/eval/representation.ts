@@ -71,59 +71,43 @@ export function drift(now: Rows, base: Rows): { relativeL2: number; cosine: numb
   return counted === 0 ? { relativeL2: 0, cosine: 1 } : { relativeL2: relative / counted, cosine: cosine / counted };
 }
 
-/** Columns in blocks of this many: a block of the product stays in registers while all tokens pass. */
+/** Vectors in blocks of this many: a block of products stays in registers while both pass. */
 const BLOCK = 4;
+/** With at most this many tokens per column, products of tokens are fewer than those of columns. */
+const TOKENS_PER_COLUMN = 2;
 
-/** A matrix with centred columns, column after column, and |X'X|². Columns of zeros fill up the last block. */
-interface Centred {
-  /** [columns, N]. */
+/** A matrix with centred columns, as vectors one after the other; vectors of zeros fill up the last block. */
+interface Vectors {
   readonly data: Float64Array;
-  readonly tokens: number;
-  readonly columns: number;
-  readonly norm: number;
+  readonly count: number;
+  readonly length: number;
 }
 
-/** Kept with the matrix: the base's are compared with every snapshot. */
-const centredOf = new WeakMap<Rows, Centred>();
-
-function centred(rows: Rows): Centred {
-  const known = centredOf.get(rows);
-  if (known) return known;
-  const { data: values, width } = rows;
+function centred({ data: values, width }: Rows, of: "tokens" | "columns"): Vectors {
   const tokens = values.length / width;
-  const columns = Math.ceil(width / BLOCK) * BLOCK;
-  const data = new Float64Array(columns * tokens);
+  const [vectors, length] = of === "tokens" ? [tokens, width] : [width, tokens];
+  const count = Math.ceil(vectors / BLOCK) * BLOCK;
+  const [toToken, toColumn] = of === "tokens" ? [width, 1] : [1, tokens];
+  const data = new Float64Array(count * length);
   for (let i = 0; i < width; i++) {
     let mean = 0;
     for (let n = 0; n < tokens; n++) mean += values[n * width + i] / tokens;
-    for (let n = 0; n < tokens; n++) data[i * tokens + n] = values[n * width + i] - mean;
+    for (let n = 0; n < tokens; n++) data[n * toToken + i * toColumn] = values[n * width + i] - mean;
   }
-  const matrix = { data, tokens, columns };
-  const found = { ...matrix, norm: crossNorm(matrix, matrix) };
-  centredOf.set(rows, found);
-  return found;
+  return { data, count, length };
 }
 
-/** |Y'X|² (Frobenius); of a matrix with itself, half of the product is the other half. */
-function crossNorm(X: Omit<Centred, "norm">, Y: Omit<Centred, "norm">): number {
-  const symmetric = X.data === Y.data;
-  let sum = 0;
-  for (let i = 0; i < X.columns; i += BLOCK) {
-    for (let j = symmetric ? i : 0; j < Y.columns; j += BLOCK) {
-      const block = blockNorm(X, i, Y, j) + blockNorm(X, i, Y, j + 2);
-      sum += symmetric && j > i ? 2 * block : block;
-    }
-  }
-  return sum;
-}
-
-/** The sum of squares of the dot products of columns i to i + 3 of X with columns j and j + 1 of Y. */
-function blockNorm({ data: x, tokens: N }: Omit<Centred, "norm">, i: number, Y: Omit<Centred, "norm">, j: number) {
+/**
+ * out[4 x 2] (rows `stride` apart, from `at`) = dot products of vectors i to i + 3 of X with vectors j and j + 1 of
+ * Y.
+ */
+function dots(X: Vectors, i: number, Y: Vectors, j: number, out: Float64Array, at: number, stride: number): void {
+  const { data: x, length: L } = X;
   const { data: y } = Y;
-  const [x0, x1, x2, x3] = [i * N, (i + 1) * N, (i + 2) * N, (i + 3) * N];
-  const [y0, y1] = [j * N, (j + 1) * N];
+  const [x0, x1, x2, x3] = [i * L, (i + 1) * L, (i + 2) * L, (i + 3) * L];
+  const [y0, y1] = [j * L, (j + 1) * L];
   let [a0, a1, b0, b1, c0, c1, d0, d1] = [0, 0, 0, 0, 0, 0, 0, 0];
-  for (let n = 0; n < N; n++) {
+  for (let n = 0; n < L; n++) {
     const p = y[y0 + n];
     const q = y[y1 + n];
     const a = x[x0 + n];
@@ -139,8 +123,73 @@ function blockNorm({ data: x, tokens: N }: Omit<Centred, "norm">, i: number, Y: 
     d0 += d * p;
     d1 += d * q;
   }
-  return a0 * a0 + a1 * a1 + b0 * b0 + b1 * b1 + c0 * c0 + c1 * c1 + d0 * d0 + d1 * d1;
+  out.set([a0, a1], at);
+  out.set([b0, b1], at + stride);
+  out.set([c0, c1], at + 2 * stride);
+  out.set([d0, d1], at + 3 * stride);
 }
+
+const inner = (a: Float64Array, b: Float64Array): number => {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
+  return sum;
+};
+
+/** |Y'X|² (Frobenius) of columns; of a matrix with itself, half of the product is the other half. */
+function crossNorm(X: Vectors, Y: Vectors): number {
+  const symmetric = X.data === Y.data;
+  const block = new Float64Array(2 * BLOCK);
+  let sum = 0;
+  for (let i = 0; i < X.count; i += BLOCK) {
+    for (let j = symmetric ? i : 0; j < Y.count; j += 2) {
+      dots(X, i, Y, j, block, 0, 2);
+      sum += (symmetric && j >= i + BLOCK ? 2 : 1) * inner(block, block);
+    }
+  }
+  return sum;
+}
+
+/** XX' of centred columns, [tokens, tokens]; the half below its diagonal blocks is that above. */
+function gram(rows: Rows): Float64Array {
+  const X = centred(rows, "tokens");
+  const { count: N } = X;
+  const product = new Float64Array(N * N);
+  for (let i = 0; i < N; i += BLOCK) for (let j = i; j < N; j += 2) dots(X, i, X, j, product, i * N + j, N);
+  for (let i = BLOCK; i < N; i++) for (let j = 0; j < i - (i % BLOCK); j++) product[i * N + j] = product[j * N + i];
+  return product;
+}
+
+/** Made once per matrix: the base's are compared with every snapshot. */
+function kept<T>(make: (rows: Rows) => T): (rows: Rows) => T {
+  const made = new WeakMap<Rows, T>();
+  return (rows) => {
+    const value = made.get(rows) ?? make(rows);
+    made.set(rows, value);
+    return value;
+  };
+}
+
+const gramOf = kept((rows) => {
+  const product = gram(rows);
+  return { product, norm: inner(product, product) };
+});
+const columnsOf = kept((rows) => {
+  const columns = centred(rows, "columns");
+  return { columns, norm: crossNorm(columns, columns) };
+});
+
+/** |Y'X|², |X'X|², |Y'Y|²: with few tokens from XX' and YY', as |Y'X|² is the sum of their products, entry by entry. */
+function norms(now: Rows, base: Rows): [cross: number, now: number, base: number] {
+  const tokens = now.data.length / now.width;
+  if (tokens <= TOKENS_PER_COLUMN * Math.min(now.width, base.width)) {
+    const [X, Y] = [gramOf(now), gramOf(base)];
+    return [inner(X.product, Y.product), X.norm, Y.norm];
+  }
+  const [X, Y] = [columnsOf(now), columnsOf(base)];
+  return [crossNorm(X.columns, Y.columns), X.norm, Y.norm];
+}
+
+const bytesOf = ({ data }: Rows): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 
 /**
  * Linear CKA of two matrices with the same tokens as rows; widths may differ. 1 for equal up to rotation and scale.
@@ -148,9 +197,11 @@ function blockNorm({ data: x, tokens: N }: Omit<Centred, "norm">, i: number, Y: 
  */
 export function linearCka(now: Rows, base: Rows): number {
   if (now.data.length / now.width !== base.data.length / base.width) internal("linearCka: unequal numbers of tokens");
-  const [X, Y] = [centred(now), centred(base)];
-  if (X.norm === 0 || Y.norm === 0) return X.norm === Y.norm ? 1 : 0;
-  return crossNorm(X, Y) / Math.sqrt(X.norm * Y.norm);
+  // What never moves, as where a method changes no weight, needs no products
+  if (now.width === base.width && Buffer.compare(bytesOf(now), bytesOf(base)) === 0) return 1;
+  const [cross, ofNow, ofBase] = norms(now, base);
+  if (ofNow === 0 || ofBase === 0) return ofNow === ofBase ? 1 : 0;
+  return cross / Math.sqrt(ofNow * ofBase);
 }
 
 /**

@@ -8,7 +8,7 @@ import type { StreamSummary } from "./summary.ts";
 export interface Cost {
   /** Seconds of learning. */
   readonly seconds: number;
-  /** Tokens passed through. */
+  /** Targets learned from; of methods that only keep documents, the tokens of these. */
   readonly tokens: number;
   /** Floating-point operations of learning, by the method's own count. */
   readonly flops: number | null;
@@ -31,8 +31,8 @@ export interface RunResult extends StreamSummary {
   readonly seeds: readonly number[];
   readonly cost: Cost;
   /**
-   * 1 - seconds in which the runtime compiled or ran a graph / seconds of the whole run, saving included. Null where the
-   * runtime was not watched.
+   * 1 - seconds in which the runtime compiled or ran a graph / seconds of the whole run, saving included. Null where
+   * the runtime was not watched.
    */
   readonly outsideRuntimeShare: number | null;
   readonly config: Readonly<Record<string, unknown>>;

@@ -26,7 +26,8 @@ interface Step {
 function stepsOf(positives: Scores, negatives: Scores): Step[] {
   if (positives.length === 0 || negatives.length === 0) {
     throw new UserError(
-      `roc: expected at least one score of each kind, got ${positives.length} positive and ${negatives.length} negative`,
+      `roc: expected at least one score of each kind, got ${positives.length} positive and ${negatives.length} ` +
+        "negative",
     );
   }
   const all = [...Array.from(positives, (score) => [score, 1]), ...Array.from(negatives, (score) => [score, 0])];

@@ -69,9 +69,10 @@ export function summarize(task: Task, { baseline, rows }: StreamProgress): Strea
   const names = namesIn(before ? [before, ...finished] : finished);
   const scores = Object.fromEntries(names.map((name) => [name, matrixOf(name)]));
   const probes = Object.fromEntries(
-    (task.probes ?? []).map(({ name, direction, unit }) => {
+    (task.probes ?? []).map(({ name, direction, unit, ofBase }) => {
       const after = finished.map((row) => row.probes[name] ?? null);
-      return [name, { before: before?.probes[name] ?? null, after, direction, unit }];
+      const scores = { before: before?.probes[name] ?? null, after, direction, unit };
+      return [name, ofBase ? { ...scores, ofBase } : scores];
     }),
   );
   const snapshots = {

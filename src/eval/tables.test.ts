@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { groupRuns, numberAt, withoutRepeatedSeeds } from "./report-groups.ts";
 import type { ReportRun, RunResult } from "./result.ts";
 import { runMetrics } from "./summary.ts";
-import { formatLarge, hypervolumeOf, methodsTable, runsTable, scoresTable } from "./tables.ts";
+import { formatLarge, hypervolumeOf, methodsTable, runsTable, scoreColumns, scoresTable } from "./tables.ts";
 
 /** Two topics; the first falls from `first` to `kept`. */
 function run(
@@ -137,6 +137,28 @@ describe("tables", () => {
     expect(cell(table, 1, "cer")).toBeCloseTo((2 + 0.11 / (0.65 / 15)) / 2, 12);
     expect(table.columns).not.toContain("flops");
     expect(methodsTable(runs, { reference: "nobody" }).columns).not.toContain("cer");
+  });
+
+  test("CER is relative to the best setting of full fine-tuning with the same model and machine, which is named", () => {
+    const on = (one: ReportRun, cpu: string): ReportRun => {
+      const machine = { cpu, cores: 2, platform: "p" };
+      return { ...one, result: { ...one.result, machine } };
+    };
+    const many = [
+      // NAR times RKR 0.65 * 0.5, and 0.65 * 1 in the second setting
+      on(run("finetune", 1, { seconds: 5, options: { lr: 1 } }), "a"),
+      on(run("finetune", 1, { seconds: 20, kept: 0.8, options: { lr: 2 } }), "a"),
+      on(run("finetune", 1, { seconds: 1, kept: 0.8, options: { lr: 2 }, model: "other" }), "a"),
+      on(run("finetune", 2, { seconds: 2, options: { lr: 3 } }), "b"),
+      on(run("rag", 1, { seconds: 10 }), "a"),
+      on(run("rag", 1, { seconds: 10, model: "other" }), "a"),
+      on(run("rag", 1, { seconds: 10, model: "third" }), "a"),
+      run("rag", 2, { seconds: 10 }),
+    ];
+    const cer = scoreColumns(groupRuns(many)).find(({ key }) => key === "cer");
+    // One whose machine is not known is measured against all there is: seed 2 has no twin in the best setting
+    expect(many.slice(4).map(({ result }) => cer?.value(result) ?? null)).toEqual([2, 0.1, null, 2]);
+    expect(cer?.formula).toMatch(/, here finetune, .*lr 2.*; finetune, .*other.*; finetune, .*lr 3/);
   });
 
   test("a row per run, and a row per score with the baseline as row -1", () => {

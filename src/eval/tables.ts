@@ -6,7 +6,7 @@ import { comparisonFormulas, computeEfficiency } from "./comparison.ts";
 import type { Table } from "./csv.ts";
 import { formatBytes, formatChange, formatCount, formatScore, formatSeconds } from "./format.ts";
 import { hypervolume } from "./hypervolume.ts";
-import { interval95 } from "./interval.ts";
+import { interval95, meanOf } from "./interval.ts";
 import type { Interval } from "./interval.ts";
 import { formulas } from "./metrics.ts";
 import type { Cell, Direction } from "./metrics.ts";
@@ -26,8 +26,11 @@ export interface Column {
   readonly better?: Direction;
 }
 
+/** The method that CER is measured against. */
+export const cerReference = "finetune";
+
 export interface ColumnsOptions {
-  /** Label of the method that CER is measured against: full fine-tuning of the same base. */
+  /** Label or method that CER is measured against: full fine-tuning of the same base on the same machine. */
   reference?: string;
 }
 
@@ -42,22 +45,45 @@ export function formatLarge(count: number): string {
 const formatFactor = (value: number): string =>
   formatScore(value, Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 3);
 
+interface Reference {
+  readonly label: string;
+  readonly runs: readonly ReportRun[];
+}
+
+/** Seconds compare between runs of one model on one machine; a machine that is not known stands for any. */
+function sameMachine(a: RunResult, b: RunResult): boolean {
+  const place = ({ machine }: RunResult) => machine && JSON.stringify([machine.cpu, machine.cores, machine.platform]);
+  const [one, other] = [place(a), place(b)];
+  return one === undefined || other === undefined || one === other;
+}
+
+/** The setting of full fine-tuning with the largest NAR times RKR, of those with this result's model and machine. */
+function bestFor(result: RunResult, full: readonly Group[]): Reference | undefined {
+  const found = full.flatMap(({ label, runs }) => {
+    const alike = runs.filter((run) => run.result.model === result.model && sameMachine(run.result, result));
+    const of = (name: string) => meanOf(alike.map((run) => numberAt(run.result, "metrics", name)));
+    return alike.length === 0 ? [] : [{ label, runs: alike, product: (of("nar") ?? 0) * (of("rkr") ?? 0) }];
+  });
+  return found.toSorted((a, b) => b.product - a.product)[0];
+}
+
 /** What was kept and what was learned. Columns without any value in `groups` are left out. */
-export function scoreColumns(groups: readonly Group[], { reference = "finetune" }: ColumnsOptions = {}): Column[] {
+export function scoreColumns(groups: readonly Group[], { reference = cerReference }: ColumnsOptions = {}): Column[] {
   const direction = groups[0]?.matrix.direction ?? "higher";
-  const full =
-    groups.find(({ label }) => label === reference) ?? groups.find(({ runs }) => methodOf(runs) === reference);
+  const labelled = groups.filter(({ label }) => label === reference);
+  const full = labelled.length > 0 ? labelled : groups.filter(({ runs }) => methodOf(runs) === reference);
+  const taken = new Set(groups.flatMap(({ runs }) => runs.flatMap(({ result }) => bestFor(result, full)?.label ?? [])));
   const rate = (result: RunResult) => ({ nar: numberAt(result, "metrics", "nar"), seconds: result.cost.seconds });
   /** Against full fine-tuning with the same seed where there is one, else against its mean. */
   const efficiency = (result: RunResult): Cell => {
-    if (!full) return null;
-    const twin = full.runs.find((run) => String(run.result.seeds) === String(result.seeds));
-    const mean = (values: readonly Cell[]) => interval95(values)?.mean ?? null;
-    const rates = full.runs.map((run) => rate(run.result));
-    const seconds = mean(rates.map((one) => one.seconds)) ?? 0;
+    const found = bestFor(result, full);
+    if (!found) return null;
+    const twin = found.runs.find((run) => String(run.result.seeds) === String(result.seeds));
+    const rates = found.runs.map((run) => rate(run.result));
+    const seconds = meanOf(rates.map((one) => one.seconds)) ?? 0;
     return computeEfficiency(
       rate(result),
-      twin ? rate(twin.result) : { nar: mean(rates.map(({ nar }) => nar)), seconds },
+      twin ? rate(twin.result) : { nar: meanOf(rates.map(({ nar }) => nar)), seconds },
     );
   };
   const score = (value: number) => formatScore(value);
@@ -69,7 +95,7 @@ export function scoreColumns(groups: readonly Group[], { reference = "finetune" 
     {
       key: "cer",
       title: "CER",
-      formula: comparisonFormulas.cer,
+      formula: `${comparisonFormulas.cer}, here ${[...taken].join("; ")}`,
       value: efficiency,
       show: formatFactor,
       better: "higher",
@@ -131,6 +157,29 @@ export function costColumns(groups: readonly Group[]): Column[] {
   return used(columns, groups);
 }
 
+/** The names that any result of `groups` has in one of its parts. */
+const namesIn = (groups: readonly Group[], part: (result: RunResult) => object | undefined): string[] => [
+  ...new Set(groups.flatMap(({ runs }) => runs.flatMap(({ result }) => Object.keys(part(result) ?? {})))),
+];
+
+/** The task's own scores, means over the learned topics at the end, such as exactMatch. */
+export const namedColumns = (groups: readonly Group[]): Column[] =>
+  namesIn(groups, ({ scores }) => scores).map((name) => ({
+    key: name,
+    title: name,
+    value: (result) => numberAt(result, "metrics", name),
+    show: (value) => formatScore(value),
+  }));
+
+/** What the base knew, after / before, by probe. */
+const probeColumns = (groups: readonly Group[]): Column[] =>
+  namesIn(groups, ({ probes }) => probes).map((name) => ({
+    key: `probeRatios.${name}`,
+    title: `${name}, after / before`,
+    value: (result) => numberAt(result, "metrics", "probeRatios", name),
+    show: (value) => formatScore(value),
+  }));
+
 const methodOf = (runs: readonly ReportRun[]): string => runs[0]?.result.method ?? "";
 
 const used = (columns: readonly Column[], groups: readonly Group[]): Column[] =>
@@ -155,27 +204,37 @@ export function hypervolumeOf(results: readonly RunResult[]): Cell {
 export const intervalOf = ({ runs }: Group, { value }: Column): Interval | null =>
   interval95(runs.map(({ result }) => value(result)));
 
-/** A row per method: number of seeds, then mean and half-width of the 95% interval of every number. */
+/** A row per method: number of seeds, then mean and half-width of the 95% interval of each column. */
+export const columnsByMethod = (groups: readonly Group[], columns: readonly Column[]): Table => ({
+  columns: ["method", "runs", ...columns.flatMap(({ key }) => [key, `${key}±95`])],
+  rows: groups.map((group) => [
+    group.label,
+    group.runs.length,
+    ...columns.flatMap((column) => {
+      const interval = intervalOf(group, column);
+      return [interval?.mean ?? null, interval?.half ?? null];
+    }),
+  ]),
+});
+
+/** What was kept and learned, the task's own scores, the probes, and what it cost. */
+const allColumns = (groups: readonly Group[], options: ColumnsOptions): Column[] => [
+  ...scoreColumns(groups, options),
+  ...namedColumns(groups),
+  ...probeColumns(groups),
+  ...costColumns(groups),
+];
+
+/** A row per method with every number that its runs have. */
 export function methodsTable(runs: readonly ReportRun[], options: ColumnsOptions = {}): Table {
   const groups = groupRuns(runs);
-  const columns = [...scoreColumns(groups, options), ...costColumns(groups)];
-  return {
-    columns: ["method", "runs", ...columns.flatMap(({ key }) => [key, `${key}±95`])],
-    rows: groups.map((group) => [
-      group.label,
-      group.runs.length,
-      ...columns.flatMap((column) => {
-        const interval = intervalOf(group, column);
-        return [interval?.mean ?? null, interval?.half ?? null];
-      }),
-    ]),
-  };
+  return columnsByMethod(groups, allColumns(groups, options));
 }
 
 /** A row per run with every number of it. */
 export function runsTable(runs: readonly ReportRun[], options: ColumnsOptions = {}): Table {
   const groups = groupRuns(runs);
-  const columns = [...scoreColumns(groups, options), ...costColumns(groups)];
+  const columns = allColumns(groups, options);
   return {
     columns: ["run", "task", "method", "model", "seed", ...columns.map(({ key }) => key)],
     rows: groups.flatMap(({ label, runs: own }) =>

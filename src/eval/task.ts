@@ -25,6 +25,8 @@ export interface Probe {
   readonly name: string;
   readonly direction: Direction;
   readonly unit: string;
+  /** Is it what the base knows by itself, of which base retention is the ratio? One of a task's probes at most. */
+  readonly ofBase?: boolean;
   /** Leaves the method unchanged. */
   evaluate(method: Method, options?: EvaluateOptions): Promise<number>;
 }

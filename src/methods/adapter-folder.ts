@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import type { z } from "zod";
-import { readJsonObject, writeFileAtomic } from "../checkpoint/files.ts";
+import { readChecked, writeFileAtomic } from "../checkpoint/files.ts";
 import { openSafetensors, type SafetensorsFile, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
 import type { Checkpoint, Weights } from "../models/load.ts";
@@ -14,7 +14,7 @@ import { makeFolder } from "./folders.ts";
 /** What stands before every tensor's name. */
 export const PREFIX = "base_model.model.";
 
-const configPath = (folder: string): string => join(folder, "adapter_config.json");
+export const configPath = (folder: string): string => join(folder, "adapter_config.json");
 const tensorsPath = (folder: string): string => join(folder, "adapter_model.safetensors");
 
 export type AdapterBase = Pick<Checkpoint<ModelDefinition>, "folder" | "hash">;
@@ -61,22 +61,18 @@ export async function readAdapterFolder<C extends { readonly mneme_base_sha256?:
   { schema, caller, kind }: ReadAdapterOptions<C>,
   read: (config: C, file: SafetensorsFile) => Promise<R>,
 ): Promise<R> {
-  const parsed = schema.safeParse(await readJsonObject(configPath(folder)));
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new UserError(
-      `${caller}: expected ${kind} in ${folder}, got ${issue.path.join(".")}: ${issue.message}; is it of another kind?`,
-    );
-  }
-  const { mneme_base_sha256: hash } = parsed.data;
+  const wayOut = "is it of another kind?";
+  const config = await readChecked(configPath(folder), schema, { caller, what: kind, wayOut });
+  const { mneme_base_sha256: hash } = config;
   if (hash !== undefined && hash !== (await base.hash())) {
     throw new UserError(
-      `${caller}: expected an adapter of the model in ${base.folder}, got one of another with SHA-256 ${hash.slice(0, 12)}...; use the model it was trained on`,
+      `${caller}: expected an adapter of the model in ${base.folder}, got one of another with SHA-256 ` +
+        `${hash.slice(0, 12)}...; use the model it was trained on`,
     );
   }
   const file = await openSafetensors(tensorsPath(folder));
   try {
-    return await read(parsed.data, file);
+    return await read(config, file);
   } finally {
     await file.close();
   }

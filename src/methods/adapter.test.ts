@@ -8,11 +8,13 @@ import { smallTexts } from "../../tests/support/text-model.ts";
 import { documentsOf, learn, lossesOf } from "../../tests/support/training.ts";
 import { workbench } from "../../tests/support/workbench.ts";
 import { UserError } from "../errors.ts";
+import { createDecoder, type Model } from "../models/decoder.ts";
 import type { LoadedModel } from "../models/load.ts";
 import { bottleneckAdapters } from "../nn/bottleneck.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 import { adapter, bottleneckSize } from "./adapter.ts";
-import { attachBottleneck, loadBottleneck } from "./bottleneck-folder.ts";
+import { withAdapter } from "./adapters.ts";
+import { loadBottleneck } from "./bottleneck-folder.ts";
 import { finetune } from "./finetune.ts";
 import type { Method } from "./method.ts";
 import { createObjective } from "./objective.ts";
@@ -26,6 +28,14 @@ const quick = { epochs: 8, batchSize: 4, contextLength: 32, learningRate: 2e-2, 
 const create = (base: LoadedModel, options: Record<string, unknown> = {}, seed = 3): Promise<Method> =>
   adapter.create(base, { ...quick, ...options }, { runtime, seed });
 const documents = documentsOf(smallTexts.harbour);
+
+/** Scores of the token after a short text. */
+async function logitsOf(model: Model): Promise<Float32Array> {
+  const decoder = await createDecoder(runtime, model);
+  const logits = (await decoder.step(decoder.createCache(1), bases.llama.tokenizer.encode("The boats"))).slice();
+  await decoder.dispose();
+  return logits;
+}
 
 describe("loss and gradients of every adapter as in PyTorch", () => {
   it.each(architectures)("%s", async (name) => {
@@ -85,8 +95,12 @@ describe.each(architectures)("%s", (architecture) => {
     const folder = join(root, `${architecture} folder`);
     expect(await adapter.save(method, base, folder, { ...quick, activation: "relu" })).toBe(`adapter: ${folder}`);
     expect((await readdir(folder)).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
-    const read = await loadBottleneck(base, folder);
-    expect(await natsOf(attachBottleneck(base, read), base, smallTexts.oven)).toBe(nats);
+    const read = await withAdapter(base, folder);
+    expect(await natsOf(read, base, smallTexts.oven)).toBe(nats);
+    const { tensors } = await method.state();
+    const live = { ...base, weights: { ...base.weights, ...tensors }, modification: bottleneckAdapters("relu") };
+    expect(await logitsOf(read)).toEqual(await logitsOf(live));
+    expect(await logitsOf(read)).not.toEqual(await logitsOf(base));
     const other = await create(base, { activation: "relu" }, 4);
     await other.restore(await method.state());
     expect((await other.score("", smallTexts.oven)).nats).toBe(nats);
@@ -137,7 +151,9 @@ describe("refusals", () => {
     await writeFile(join(folder, "adapter_config.json"), JSON.stringify({ ...config, bottleneck_size: 5 }));
     await expect(loadBottleneck(base, folder)).rejects.toThrow(/of shape \[5,32\], got \[4,32\]/);
     await writeFile(join(folder, "adapter_config.json"), JSON.stringify({ ...config, peft_type: "LORA" }));
-    await expect(loadBottleneck(base, folder)).rejects.toThrow(/got peft_type: /);
+    await expect(loadBottleneck(base, folder)).rejects.toThrow(/got a wrong or missing peft_type: /);
+    await writeFile(join(folder, "adapter_config.json"), JSON.stringify({ ...config, peft_type: "IA3" }));
+    await expect(withAdapter(base, folder)).rejects.toThrow(/peft_type: .*"LORA"\|"BOTTLENECK"/);
     const [tanh, wide] = [await create(base, { activation: "tanh" }), await create(base, { size: 5 })];
     const state = await method.state();
     await expect(tanh.restore(state)).rejects.toThrow("expected a state of activation tanh, got gelu");

@@ -1,6 +1,7 @@
 /**
  * Bottleneck adapters (https://arxiv.org/abs/1902.00751). Weights stay frozen; behind every attention and every
- * feed-forward, before the residual sum, trains h + W_up f(W_down h + b_down) + b_up of width m (section 2.1, figure 2):
+ * feed-forward, before the residual sum, trains h + W_up f(W_down h + b_down) + b_up of width m (section 2.1, figure
+ * 2):
  * 2 m d + d + m parameters each.
  * Differs from the paper: W_up and the biases begin at zero and W_down uniform as in PyTorch's linear layers, so that
  * the model starts as the base exactly (the paper: both near zero); norms stay frozen too (the paper trains them).
@@ -72,7 +73,8 @@ export const adapter = defineMethod({
         const saved = savedActivation(json);
         if (saved === activation) return;
         throw new UserError(
-          `adapter: expected a state of activation ${activation}, got ${saved ?? "none"}; use the one it was trained with`,
+          `adapter: expected a state of activation ${activation}, got ${saved ?? "none"}; use the one it was ` +
+            "trained with",
         );
       },
       learningRate,

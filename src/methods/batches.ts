@@ -121,7 +121,10 @@ export function cutRows(stream: Tokens, contextLength: number): Rows {
 /** Shortest length of a batch. */
 const SHORTEST = 32;
 
-/** Positions of a batch whose longest row has `longest`: padding is computed like text, and every length is compiled. */
+/**
+ * Positions of a batch whose longest row has `longest`: padding is computed like text, and every length is
+ * compiled.
+ */
 function paddedLength(longest: number, contextLength: number): number {
   let length = SHORTEST;
   while (length < longest) length *= 2;

@@ -25,7 +25,10 @@ export interface ContextFaceOptions {
 
 export type ContextFace = Pick<Method, "score" | "generate" | "answer" | "rate" | "dispose">;
 
-/** Room is given in steps, so that questions of similar length get the same documents, which are then read only once. */
+/**
+ * Room is given in steps, so that questions of similar length get the same documents, which are then read only
+ * once.
+ */
 const ROOM_STEP = 64;
 
 export function contextFace({ base, runtime, find }: ContextFaceOptions): ContextFace {

@@ -94,7 +94,10 @@ export interface ContrastiveOptions {
   readonly seed: number;
 }
 
-/** InfoNCE over the mean-pooled vectors of a batch of pairs. Micro-batches of one update are negatives only of their own. */
+/**
+ * InfoNCE over the mean-pooled vectors of a batch of pairs. Micro-batches of one update are negatives only of their
+ * own.
+ */
 export async function createContrastiveObjective(options: ContrastiveOptions): Promise<Objective<PairBatch>> {
   const { runtime, definition, config, weights, batchSize: N, temperature, seed } = options;
   const inputs = weightInputs(Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, shape])));

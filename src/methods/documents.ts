@@ -2,12 +2,12 @@
  * The documents that a method keeps as they are, write by write: for methods that change no weights and put texts into
  * the prompt instead. Every write has a receipt, and can be forgotten without a trace.
  */
-import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { z } from "zod";
 import { UserError } from "../errors.ts";
 import { writeFileAtomic } from "../checkpoint/files.ts";
 import { makeFolder } from "./folders.ts";
+import { contentsOf, hashOf, receiptId } from "./identity.ts";
 import type { Document, Method, MethodEvent, ObserveOptions, Receipt } from "./method.ts";
 
 const documentSchema = z.object({
@@ -27,8 +27,11 @@ export interface DocumentStoreOptions {
   readonly name: string;
   /** Tokens of a text, for receipts. */
   readonly tokensOf: (text: string) => number;
-  /** Called with what was just added; when it fails or stops, the write leaves nothing. */
-  readonly onAdd?: (documents: readonly Document[], signal?: AbortSignal) => Promise<void>;
+  /**
+   * Called with what was just added; when it fails or stops, the write leaves nothing. Returns the floating-point
+   * operations that it took.
+   */
+  readonly onAdd?: (documents: readonly Document[], signal?: AbortSignal) => Promise<number>;
   /** Called with what is about to go. */
   readonly onForget?: (documents: readonly Document[]) => void;
 }
@@ -52,9 +55,8 @@ export function documentStore({ name, tokensOf, onAdd, onForget }: DocumentStore
       const started = performance.now();
       // Copies of their own: later calls find them by identity
       const documents = given.map((document) => ({ ...document }));
-      const hash = createHash("sha256").update(JSON.stringify([writes, documents.map(({ id, text }) => [id, text])]));
-      const id = `${name}-${hash.digest("hex").slice(0, 12)}`;
-      if (!signal?.aborted) await onAdd?.(documents, signal);
+      const id = receiptId(name, hashOf([writes, contentsOf(documents)]));
+      const flops = signal?.aborted ? 0 : ((await onAdd?.(documents, signal)) ?? 0);
       const stopped = signal?.aborted ? "interrupted" : "done";
       if (stopped === "done") {
         kept.push({ receipt: id, documents });
@@ -70,7 +72,7 @@ export function documentStore({ name, tokensOf, onAdd, onForget }: DocumentStore
         seconds: (performance.now() - started) / 1000,
         finalLoss: 0,
         stopped,
-        flops: 0,
+        flops,
       };
       yield { type: "receipt", receipt };
     },
@@ -91,7 +93,8 @@ export function documentStore({ name, tokensOf, onAdd, onForget }: DocumentStore
       const parsed = stateSchema.safeParse(json);
       if (!parsed.success) {
         throw new UserError(
-          `${name}: expected a state with its documents, got none or another method's (${parsed.error.issues[0]?.path.join(".") || "kept"}); restore it with its own method`,
+          `${name}: expected a state with its documents, got none or another method's ` +
+            `(${parsed.error.issues[0]?.path.join(".") || "kept"}); restore it with its own method`,
         );
       }
       ({ kept, writes } = parsed.data);

@@ -1,11 +1,11 @@
 /**
  * Elastic weight consolidation (https://arxiv.org/abs/1612.00796). While a new topic is learned, every weight is held
- * near its old value by lambda / 2 * sum_i F_i (theta_i - theta*_i)^2 (Eq. 3), F the diagonal of the Fisher information.
- * `mode` "separate": one penalty per past topic, as in the paper (their sum is kept as the one quadratic that it is).
- * "online": one running F = gamma F + F_topic around the latest weights (https://arxiv.org/abs/1805.06370, Eq. 9).
- * F is the empirical Fisher: squares of the gradient of log p(row), one row at a time (batch size 1), with the text's own
- * tokens as labels instead of tokens drawn from the model; per target token, so that lambda weighs nats per token.
- * The first topic is plain fine-tuning, as nothing tells what the base knew; `protect` names a text that does.
+ * near its old value by lambda / 2 * sum_i F_i (theta_i - theta*_i)^2 (Eq. 3), F the diagonal of the Fisher
+ * information. `mode` "separate": one penalty per past topic, as in the paper (their sum is kept as the one quadratic
+ * that it is). "online": one running F = gamma F + F_topic around the latest weights (https://arxiv.org/abs/1805.06370,
+ * Eq. 9). F is the empirical Fisher: squares of the gradient of log p(row), one row at a time (batch size 1), with the
+ * text's own tokens as labels instead of tokens drawn from the model; per target token, so that lambda weighs nats per
+ * token. The first topic is plain fine-tuning, as nothing tells what the base knew; `protect` names a text that does.
  * Differs from the papers: at most `fisherSamples` rows; no Fisher information is normalised (the second paper does).
  */
 import { z } from "zod";

@@ -12,6 +12,7 @@ import { type Runtime } from "../runtime/runtime.ts";
 import { float32Host } from "../tensor/dtype.ts";
 import { parseMethodOptions } from "./definition.ts";
 import { finetune } from "./finetune.ts";
+import { observationSeed } from "./gradient-method.ts";
 import { lora } from "./lora.ts";
 import type { Method } from "./method.ts";
 
@@ -115,6 +116,12 @@ describe("learning", () => {
     }
     await method.dispose();
     expect(live).toBe(0);
+  });
+
+  it("draws for each seed and observation numbers of their own", () => {
+    const grid = Array.from({ length: 400 }, (_, i) => observationSeed(i % 20, Math.floor(i / 20)));
+    expect(new Set(grid).size).toBe(400);
+    expect(observationSeed(3, 2)).toBe(grid[43]);
   });
 
   it("refuses nothing to learn", async () => {

@@ -1,10 +1,11 @@
 /** Counts of operations against those worked out by hand for small models. */
 import { describe, expect, it } from "vitest";
+import { bert } from "../models/bert.ts";
 import { gpt2 } from "../models/gpt2.ts";
 import { llama } from "../models/llama.ts";
-import type { ModelDefinition } from "../models/model.ts";
+import type { EncoderDefinition, ModelDefinition } from "../models/model.ts";
 import { zerosHost } from "../tensor/dtype.ts";
-import { productParameters, trainingFlopsPerPosition } from "./flops.ts";
+import { productParameters, readingFlops, trainingFlopsPerPosition } from "./flops.ts";
 
 const sizes = { vocab_size: 50, hidden_size: 8, intermediate_size: 12, num_hidden_layers: 2, num_attention_heads: 4 };
 const llamaConfig = llama.parseConfig({ ...sizes, num_key_value_heads: 2, head_dim: 4, tie_word_embeddings: false });
@@ -34,6 +35,13 @@ describe("full training", () => {
     const N = 2 * (8 * 24 + 8 * 8 + 2 * 8 * 32) + 50 * 8;
     expect(trainingFlopsPerPosition(allOf(gpt2, gptConfig))).toBe(6 * N + 2 * 12 * 8 * 10);
   });
+});
+
+it("reading costs 2 N and attention forward, without a head", () => {
+  const config = bert.parseConfig({ ...sizes, max_position_embeddings: 16 });
+  const N = 2 * (4 * 8 * 8 + 2 * 8 * 12);
+  const definition = bert as EncoderDefinition;
+  expect(readingFlops({ definition, config, geometry: bert.geometry(config) }, 10)).toBe(10 * (2 * N + 2 * 4 * 8 * 10));
 });
 
 describe("a frozen base", () => {

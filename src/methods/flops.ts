@@ -6,7 +6,7 @@
  * base. Attention: 12 H D T per layer (2 H D T each for Q K^T and P V; once forward, twice backward), causal or not
  * (https://arxiv.org/abs/2204.02311, appendix B).
  */
-import type { Geometry, ModelDefinition } from "../models/model.ts";
+import type { Definition, Geometry, ModelDefinition } from "../models/model.ts";
 import { sizeOf } from "../tensor/dtype.ts";
 
 interface Shaped {
@@ -53,6 +53,19 @@ export function trainingFlopsPerPosition(options: FlopsOptions): number {
   const { layers, heads, headDim } = options.geometry;
   const { all, training } = productParameters(options);
   return 4 * all + 2 * training + layers * 12 * heads * headDim * options.contextLength;
+}
+
+/**
+ * Operations of reading a row of T tokens without a head: 2 per parameter of the layers and position, and attention
+ * forward, 4 H D T per layer and position.
+ */
+export function readingFlops(
+  { definition, config, geometry }: { definition: Definition; config: unknown; geometry: Geometry },
+  T: number,
+): number {
+  const shapes = definition.shapes(config);
+  const products = definition.linearPaths(config).reduce((sum, path) => sum + sizeOf(shapes[`${path}.weight`]), 0);
+  return T * (2 * products + 4 * geometry.layers * geometry.heads * geometry.headDim * T);
 }
 
 /** Operations of one batch of B rows: those of its positions, at its own length. */

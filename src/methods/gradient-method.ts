@@ -2,7 +2,6 @@
  * What methods that learn by gradient share: a copy of some weights to train, the objective, the loop, scoring and
  * generation with the weights as they are now. A method file says which weights train and how they start.
  */
-import { createHash } from "node:crypto";
 import { z } from "zod";
 import { UserError } from "../errors.ts";
 import type { Model } from "../models/instance.ts";
@@ -13,14 +12,16 @@ import { adam, adamw, type Optimizer, sgd } from "../nn/optim.ts";
 import type { Modification } from "../nn/params.ts";
 import { schedules } from "../nn/schedule.ts";
 import { float32Host, type HostTensor, sizeOf } from "../tensor/dtype.ts";
-import { type Batch, batchOf, cutRows, joinDocuments, type Rows, serveRows } from "./batches.ts";
+import { randomStream } from "../tensor/random.ts";
+import { type Batch, type Batches, batchOf, cutRows, joinDocuments, type Rows, serveRows } from "./batches.ts";
 import type { MethodDeps } from "./definition.ts";
+import { contentsOf, hashOf, receiptId } from "./identity.ts";
 import { askedBare, languageFace } from "./language.ts";
 import type { Document, Method, MethodEvent, MethodState, ObserveOptions, Receipt } from "./method.ts";
 import { flopsOfBatches } from "./flops.ts";
 import { createObjective, type Objective } from "./objective.ts";
 import type { Gradients, Lesson, Remedy } from "./remedy.ts";
-import { train } from "./train.ts";
+import { train, type TrainOptions, type TrainResult } from "./train.ts";
 
 /** Options of every method that trains. */
 export const trainingOptions = {
@@ -87,6 +88,57 @@ function splitForValidation(documents: readonly Document[], share: number): { le
   return {
     learned: documents.map(({ text }, i) => text.slice(0, cut[i])),
     heldOut: documents.map(({ text }, i) => text.slice(cut[i])).filter((text) => text.trim() !== ""),
+  };
+}
+
+/** The seed of an observation: no other seed has the same numbers at another observation. */
+export const observationSeed = (seed: number, observation: number): number =>
+  randomStream(seed, "observation", observation).uint32();
+
+/** How an observation trains: updates and rates as the options say, over these batches. */
+function courseOf(
+  { batchSize, rowCount, rowsPerEpoch = rowCount }: Batches,
+  { accumulate, clipNorm, epochs, optimizer, schedule, tokenBudget, warmupSteps, weightDecay }: TrainingOptions,
+) {
+  const perUpdate = batchSize * accumulate;
+  const steps = Math.ceil((epochs * rowsPerEpoch) / perUpdate);
+  return {
+    optimizer: optimizers[optimizer](weightDecay),
+    schedule: schedules[schedule],
+    scheduleOptions: { warmupSteps: Math.min(warmupSteps, steps), totalSteps: steps },
+    steps,
+    accumulate,
+    clipNorm,
+    tokenBudget,
+    updatesPerEpoch: Math.max(1, Math.round(rowsPerEpoch / perUpdate)),
+  };
+}
+
+/** Trains a lesson with its remedy, whose work counts in the seconds; "interrupted" also when that was aborted. */
+async function* trainLesson(
+  lesson: Lesson,
+  remedy: Remedy | undefined,
+  options: Omit<TrainOptions, "objective" | "weights" | "penalty"> & { objective: () => Promise<Objective> },
+): AsyncGenerator<MethodEvent, TrainResult> {
+  /** Seconds; undefined when aborted. */
+  const timed = async (work?: Promise<void>): Promise<number | undefined> => {
+    const started = performance.now();
+    try {
+      await work;
+    } catch (error) {
+      if (options.signal?.aborted) return undefined;
+      throw error;
+    }
+    return (performance.now() - started) / 1000;
+  };
+  const before = await timed(remedy?.before?.(lesson));
+  const objective = await options.objective();
+  const result = yield* train({ ...options, objective, weights: lesson.weights, penalty: remedy?.penalty });
+  const after = result.stopped === "interrupted" ? undefined : await timed(remedy?.after?.(lesson));
+  return {
+    ...result,
+    seconds: result.seconds + (before ?? 0) + (after ?? 0),
+    stopped: after === undefined ? "interrupted" : result.stopped,
   };
 }
 
@@ -174,11 +226,11 @@ export function gradientMethod({
   }
 
   const identityOf = (documents: readonly Document[]): string =>
-    createHash("sha256")
-      .update(JSON.stringify([name, training, learningRate, settings ?? null, seed, history]))
-      .update(JSON.stringify(Object.entries(trainable).map(([key, { shape }]) => [key, shape])))
-      .update(JSON.stringify(documents.map(({ id, text }) => [id, text])))
-      .digest("hex");
+    hashOf(
+      [name, training, learningRate, settings ?? null, seed, history],
+      Object.entries(trainable).map(([key, { shape }]) => [key, shape]),
+      contentsOf(documents),
+    );
 
   async function* observe(
     documents: readonly Document[],
@@ -187,12 +239,9 @@ export function gradientMethod({
     const identity = identityOf(documents);
     const { learned, heldOut } = splitForValidation(documents, training.validationShare);
     const rows = rowsOf(learned);
-    const serving = { batchSize: training.batchSize, eosId: eosOf(), seed: seed + observations };
+    const serving = { batchSize: training.batchSize, eosId: eosOf(), seed: observationSeed(seed, observations) };
     const batches = remedy?.batches?.(rows, serving) ?? serveRows(rows, serving);
-    const perUpdate = batches.batchSize * training.accumulate;
-    const perEpoch = batches.rowsPerEpoch ?? batches.rowCount;
-    const updates = Math.ceil((training.epochs * perEpoch) / perUpdate);
-    const everyEpoch = Math.max(1, Math.round(perEpoch / perUpdate));
+    const { updatesPerEpoch, ...course } = courseOf(batches, training);
     let flops = 0;
     const lesson: Lesson = {
       rows,
@@ -201,46 +250,22 @@ export function gradientMethod({
       rowsOf,
       rowGradients: (of, order) => rowGradients(of, order, (batch) => (flops += flopsAt(batch, 1)), signal),
     };
-    /** Seconds of the remedy's own work; undefined when it was aborted. */
-    const timed = async (work?: Promise<void>): Promise<number | undefined> => {
-      const started = performance.now();
-      try {
-        await work;
-      } catch (error) {
-        if (signal?.aborted) return undefined;
-        throw error;
-      }
-      return (performance.now() - started) / 1000;
+    const validation = {
+      every: updatesPerEpoch,
+      patience: training.patience,
+      measure: () => meanBitsPerByte(heldOut, (text) => face.score("", text)),
     };
-    const before = await timed(remedy?.before?.(lesson));
-    const result = yield* train({
-      objective: await objectiveFor(batches.batchSize),
+    const result = yield* trainLesson(lesson, remedy, {
+      ...course,
+      objective: () => objectiveFor(batches.batchSize),
       batches,
-      weights: arrays,
-      optimizer: optimizers[training.optimizer](training.weightDecay),
       learningRate,
-      schedule: schedules[training.schedule],
-      scheduleOptions: { warmupSteps: Math.min(training.warmupSteps, updates), totalSteps: updates },
-      steps: updates,
-      accumulate: training.accumulate,
-      clipNorm: training.clipNorm,
-      penalty: remedy?.penalty,
-      tokenBudget: training.tokenBudget,
-      validation:
-        heldOut.length === 0
-          ? undefined
-          : {
-              every: everyEpoch,
-              patience: training.patience,
-              measure: () => meanBitsPerByte(heldOut, (text) => face.score("", text)),
-            },
+      validation: heldOut.length === 0 ? undefined : validation,
       checkpoint:
         checkpoint === undefined ? undefined : { folder: checkpoint, identity: `${identity} on ${await base.hash()}` },
       signal,
     });
-    const after = result.stopped === "interrupted" ? undefined : await timed(remedy?.after?.(lesson));
-    const stopped = after === undefined ? "interrupted" : result.stopped;
-    if (stopped !== "interrupted") {
+    if (result.stopped !== "interrupted") {
       observations++;
       history = identity;
     }
@@ -249,11 +274,9 @@ export function gradientMethod({
       flops += flopsAt(batches.batchAt(i), batches.batchSize);
     }
     const receipt: Receipt = {
-      id: `${name}-${identity.slice(0, 12)}`,
+      id: receiptId(name, identity),
       documents: documents.map(({ id }) => id),
       ...result,
-      seconds: result.seconds + (before ?? 0) + (after ?? 0),
-      stopped,
       flops,
     };
     yield { type: "receipt", receipt };
@@ -280,7 +303,8 @@ export function gradientMethod({
         const saved = tensors[key];
         if (saved?.dtype !== "float32" || saved.data.length !== data.length) {
           throw new UserError(
-            `${name}: expected ${data.length} saved numbers for ${key}, got ${saved?.data.length ?? "none"}; the state is of another model or other options`,
+            `${name}: expected ${data.length} saved numbers for ${key}, got ${saved?.data.length ?? "none"}; the ` +
+              "state is of another model or other options",
           );
         }
       }

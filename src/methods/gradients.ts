@@ -23,8 +23,8 @@ export interface GradientOptions {
   /** Of the noise that the graph asks for. */
   readonly seed: number;
   /**
-   * Threads that share a batch (default 1). The graph is then that of one shard, its loss a sum over rows, and `add` cuts
-   * every input into equal parts along its first axis.
+   * Threads that share a batch (default 1). The graph is then that of one shard, its loss a sum over rows, and `add`
+   * cuts every input into equal parts along its first axis.
    */
   readonly workers?: number;
 }

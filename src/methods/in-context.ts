@@ -1,7 +1,7 @@
 /**
- * In-context learning (https://arxiv.org/abs/2005.14165, section 2): the documents themselves stand before the question,
- * as many as the context holds; no weight changes. The control that everybody must face: a memory that does not beat
- * reading the documents again is worth its cost only where they no longer fit.
+ * In-context learning (https://arxiv.org/abs/2005.14165, section 2): the documents themselves stand before the
+ * question, as many as the context holds; no weight changes. The control that everybody must face: a memory that does
+ * not beat reading the documents again is worth its cost only where they no longer fit.
  * Differs from the paper: what stands before the question is knowledge to be used, not examples of the task.
  */
 import { z } from "zod";

@@ -40,14 +40,14 @@ export interface LanguageFace {
 export function languageFace({ runtime, model, tokenizer, eosIds, frozen = false }: LanguageFaceOptions): LanguageFace {
   const scorer = lazy(() => createScorer(runtime, model, tokenizer, { frozen }));
   const decoder = lazy(() => createDecoder(runtime, model, { frozen }));
-  /** Of the layers asked for last: diagnostics ask for the same ones again. */
+  /** Of the layers asked for last: diagnostics ask for the same ones again, but too seldom to freeze weights for. */
   let inspector: { key: string; made: Promise<Inspector> } | undefined;
 
   const inspectorOf = async (wanted: Inspected): Promise<Inspector> => {
     const key = JSON.stringify([wanted.hidden, wanted.attentions]);
     if (inspector?.key === key) return inspector.made;
     const old = inspector;
-    inspector = { key, made: createInspector(runtime, model, { ...wanted, frozen }) };
+    inspector = { key, made: createInspector(runtime, model, wanted) };
     await (await old?.made)?.dispose();
     return inspector.made;
   };

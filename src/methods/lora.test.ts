@@ -180,11 +180,11 @@ describe("the folder of an adapter", () => {
   });
 
   it.each([
-    ["of another kind", { peft_type: "IA3" }, /expected a plain LoRA adapter in .* got peft_type: /],
-    ["with a rank of some layers' own", { rank_pattern: { q_proj: 2 } }, /got rank_pattern: /],
-    ["with a scale of some layers' own", { alpha_pattern: { q_proj: 2 } }, /got alpha_pattern: /],
-    ["with rank-stabilised scale", { use_rslora: true }, /got use_rslora: /],
-    ["decomposed", { use_dora: true }, /got use_dora: /],
+    ["of another kind", { peft_type: "IA3" }, /expected a plain LoRA adapter in .* got a wrong or missing peft_type: /],
+    ["with a rank of some layers' own", { rank_pattern: { q_proj: 2 } }, /got a wrong or missing rank_pattern: /],
+    ["with a scale of some layers' own", { alpha_pattern: { q_proj: 2 } }, /got a wrong or missing alpha_pattern: /],
+    ["with rank-stabilised scale", { use_rslora: true }, /got a wrong or missing use_rslora: /],
+    ["decomposed", { use_dora: true }, /got a wrong or missing use_dora: /],
     [
       "of another rank than it says",
       { r: 5 },

@@ -98,7 +98,8 @@ export const lora = defineMethod({
         const saved = savedLowRank(json)?.scale;
         if (saved === alpha / rank) return;
         throw new UserError(
-          `lora: expected a state of scale alpha / rank = ${alpha / rank}, got ${saved ?? "none"}; use the alpha it was trained with`,
+          `lora: expected a state of scale alpha / rank = ${alpha / rank}, got ${saved ?? "none"}; use the alpha it ` +
+            "was trained with",
         );
       },
       learningRate,

@@ -104,7 +104,10 @@ export interface Method {
   observe(documents: readonly Document[], options?: ObserveOptions): AsyncIterable<MethodEvent>;
   /** Undo the write with this receipt id. */
   forget?(id: string): Promise<void>;
-  /** Negative log-likelihood of `continuation` after `prompt` (both may be longer than the context: scored in windows). */
+  /**
+   * Negative log-likelihood of `continuation` after `prompt` (both may be longer than the context: scored in
+   * windows).
+   */
   score(prompt: string, continuation: string): Promise<Score>;
   /** Stream generated text, piece by piece. */
   generate(prompt: string, options?: Sampling): AsyncIterable<string>;

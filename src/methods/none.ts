@@ -3,11 +3,11 @@
  * questions give away; a method that does no better has learned nothing (the baseline b of GEM, section 2,
  * https://arxiv.org/abs/1706.08840, which is a model before its first task).
  */
-import { createHash } from "node:crypto";
 import { z } from "zod";
 import { UserError } from "../errors.ts";
 import { fitsGraph } from "../models/instance.ts";
 import { defineMethod } from "./definition.ts";
+import { contentsOf, hashOf, receiptId } from "./identity.ts";
 import { askedBare, languageFace } from "./language.ts";
 
 export const none = defineMethod({
@@ -23,11 +23,10 @@ export const none = defineMethod({
       canForget: false,
       needsFit: false,
       async *observe(documents, { signal } = {}) {
-        const hash = createHash("sha256").update(JSON.stringify(documents.map(({ id, text }) => [id, text])));
         yield {
           type: "receipt",
           receipt: {
-            id: `none-${hash.digest("hex").slice(0, 12)}`,
+            id: receiptId("none", hashOf(contentsOf(documents))),
             documents: documents.map(({ id }) => id),
             steps: 0,
             tokens: 0,

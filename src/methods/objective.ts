@@ -29,8 +29,8 @@ export interface ObjectiveOptions {
   readonly seed: number;
   /**
    * Threads that each compute an equal part of the batch, on a CPU. Default: as many of the runtime's threads as divide
-   * B; one for batches too short to gain, and weights too large to be copied for each. Also one when B is no multiple of
-   * what is asked for. Equal numbers need an equal count.
+   * B; one for batches too short to gain, and weights too large to be copied for each. Also one when B is no multiple
+   * of what is asked for. Equal numbers need an equal count.
    */
   readonly workers?: number;
 }

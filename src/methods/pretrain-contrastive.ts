@@ -17,7 +17,8 @@ function encoderFor({ model, vocabulary, stages }: ContrastiveRecipe): EncoderDe
   const definition = definitionFor(model);
   if (definition.kind !== "encoder") {
     throw new UserError(
-      `recipe: expected an encoder for the contrastive objective, got ${definition.modelType}; set model.model_type to bert`,
+      `recipe: expected an encoder for the contrastive objective, got ${definition.modelType}; set model.model_type ` +
+        "to bert",
     );
   }
   const { context } = definition.geometry(definition.parseConfig({ ...model, vocab_size: vocabulary.size }));

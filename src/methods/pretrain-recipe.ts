@@ -81,7 +81,8 @@ export function parseRecipe(json: unknown): Recipe {
   const named = typeof json === "object" && json !== null && "objective" in json ? json.objective : "language";
   if (typeof named !== "string" || !Object.hasOwn(schemas, named)) {
     throw new UserError(
-      `recipe: expected an objective among ${Object.keys(schemas).join(", ")}, got ${JSON.stringify(named)}; correct the file`,
+      `recipe: expected an objective among ${Object.keys(schemas).join(", ")}, got ${JSON.stringify(named)}; ` +
+        "correct the file",
     );
   }
   const parsed = schemas[named as ObjectiveName].safeParse(json);

@@ -2,11 +2,11 @@
  * Pretraining from nothing: a vocabulary from the texts, fresh weights, the one training loop, a checkpoint folder in
  * Hugging Face layout with a model card. A recipe file says all of it, so a later variant of a model reuses it.
  */
-import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { z } from "zod";
 import { trainBpe } from "../checkpoint/bpe.ts";
-import { exists, readJsonObject, sha256File, writeFileAtomic } from "../checkpoint/files.ts";
+import { exists, isObject, readChecked, sha256File, writeFileAtomic } from "../checkpoint/files.ts";
 import { loadTokenizer, type Tokenizer } from "../checkpoint/tokenizer.ts";
 import { UserError } from "../errors.ts";
 import type { Definition } from "../models/model.ts";
@@ -17,6 +17,7 @@ import { schedules } from "../nn/schedule.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 import { makeFolder } from "./folders.ts";
+import { hashOf } from "./identity.ts";
 import type { MethodEvent } from "./method.ts";
 import { contrastive } from "./pretrain-contrastive.ts";
 import { language } from "./pretrain-language.ts";
@@ -69,6 +70,12 @@ async function prepareTokenizer(recipe: Recipe, corpus: Corpus, folder: string):
 
 const stageFolder = (folder: string, index: number): string => join(folder, `stage-${index + 1}`);
 
+/** As they were written: a parsed recipe could differ from its file in defaults. */
+const begunSchema = z.object({
+  recipe: z.custom<Recipe>((one) => isObject(one) && Array.isArray(one.stages)),
+  texts: z.unknown(),
+});
+
 /**
  * A work folder belongs to one recipe and one corpus: vocabulary and tokens in it are those of no other. Only stages
  * that were not begun may still change.
@@ -82,21 +89,25 @@ async function claimFolder(folder: string, recipe: Recipe, files: readonly strin
   while (await exists(stageFolder(folder, stagesBegun))) stagesBegun++;
   const fixed = (one: Recipe): unknown => ({ ...one, stages: one.stages.slice(0, stagesBegun) });
   if (await exists(path)) {
-    const begun = (await readJsonObject(path)) as unknown as { recipe: Recipe; texts: unknown };
+    const begun = await readChecked(path, begunSchema, { caller: "pretrain", what: "what a training was begun with" });
     for (const [what, then, now] of [
       ["recipe", fixed(begun.recipe), fixed(recipe)],
       ["texts", begun.texts, texts],
     ] as const) {
       if (JSON.stringify(then) === JSON.stringify(now)) continue;
       throw new UserError(
-        `pretrain: expected the ${what} that ${folder} was begun with, got something else; use another folder or delete it`,
+        `pretrain: expected the ${what} that ${folder} was begun with, got something else; use another folder or ` +
+          "delete it",
       );
     }
   }
   await writeFileAtomic(path, `${JSON.stringify({ recipe, texts }, null, 2)}\n`);
 }
 
-/** Train; yields progress and returns the model. Stopping it leaves a state in `folder` that the next call continues. */
+/**
+ * Train; yields progress and returns the model. Stopping it leaves a state in `folder` that the next call
+ * continues.
+ */
 export async function* pretrain({
   runtime,
   recipe,
@@ -135,7 +146,7 @@ export async function* pretrain({
       { ...recipe, stages: recipe.stages.slice(0, index + 1) },
       files.map((f, i) => [basename(f), sizes[i]]),
     ];
-    const identity = createHash("sha256").update(JSON.stringify(begun)).digest("hex");
+    const identity = hashOf(begun);
     try {
       return yield* train({
         ...training,

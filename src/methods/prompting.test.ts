@@ -247,6 +247,7 @@ describe("rag", () => {
     await learn(method, documentsOf(facts[0]));
     const empty = method.bytes();
     const { receipt } = await learn(method, documentsOf("Nobody counts the boats, nobody counts the boats."));
+    expect(receipt.flops).toBe(0);
     const during = await natsOf(method, question);
     await method.forget?.(receipt.id);
     expect(method.bytes()).toBe(empty);
@@ -270,7 +271,11 @@ describe("rag", () => {
 
   it("finds by embedding what is the same text", async () => {
     const method = await create("rag", { retriever: "embedding", embedder: await encoder(), topK: 1 });
-    await learn(method, documentsOf(...facts));
+    const { receipt } = await learn(method, documentsOf(...facts));
+    // The encoder reads each: 2 per parameter of a layer and token, and attention over 2 heads of 8
+    const N = 4 * 16 * 16 + 2 * 16 * 32;
+    const read = facts.map((text) => base.tokenizer.encode(text).length).map((T) => T * (2 * N + 4 * 16 * T));
+    expect(receipt.flops).toBe(read.reduce((a, b) => a + b, 0));
     for (const text of facts) {
       const byHand = await natsAfter(`${text}\n\nQuestion: ${text}\nAnswer:`);
       expect(await natsOf(method, { text })).toBeCloseTo(byHand, 4);

@@ -14,6 +14,7 @@ import { float32Host } from "../tensor/dtype.ts";
 import { contextFace } from "./context-face.ts";
 import { defineMethod } from "./definition.ts";
 import { documentStore, saveDocuments } from "./documents.ts";
+import { readingFlops } from "./flops.ts";
 import type { Document, MethodState } from "./method.ts";
 import { documentBreak } from "./prompt.ts";
 import { createBm25 } from "./retrieval/bm25.ts";
@@ -48,6 +49,8 @@ const EMBEDDED_AT_ONCE = 256;
 
 interface Embedding {
   embed(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]>;
+  /** Floating-point operations of embedding these texts, each at its own length. */
+  flops(texts: readonly string[]): number;
   dispose(): Promise<void>;
 }
 
@@ -69,6 +72,11 @@ async function openEmbedding(runtime: Runtime, name: string): Promise<Embedding>
       }
       return vectors;
     },
+    flops: (texts) =>
+      texts.reduce((sum, text) => {
+        const tokens = encoder.tokenizer.encode(text).length;
+        return sum + readingFlops(encoder, Math.min(tokens, encoder.geometry.context));
+      }, 0),
     dispose: embedder.dispose,
   };
 }
@@ -110,13 +118,15 @@ export const rag = defineMethod({
       tokensOf,
       async onAdd(documents, signal) {
         const pieces = documents.map(piecesOf);
-        const embedded = usesVectors ? await (await opened()).embed(pieces.flat(), signal) : undefined;
-        if (signal?.aborted) return;
+        const encoder = usesVectors ? await opened() : undefined;
+        const embedded = await encoder?.embed(pieces.flat(), signal);
+        if (signal?.aborted) return 0;
         let at = 0;
         for (const [i, document] of documents.entries()) {
           addPieces(document, pieces[i], embedded?.slice(at, at + pieces[i].length));
           at += pieces[i].length;
         }
+        return encoder?.flops(pieces.flat()) ?? 0;
       },
       onForget(documents) {
         for (const document of documents) {
@@ -184,7 +194,8 @@ export const rag = defineMethod({
         for (const [key, value] of Object.entries(before)) {
           if (json[key] !== value) {
             throw new UserError(
-              `rag: expected a state with ${key} ${value}, got ${String(json[key] ?? "none")}; use the options it was made with`,
+              `rag: expected a state with ${key} ${value}, got ${String(json[key] ?? "none")}; use the options it ` +
+                "was made with",
             );
           }
         }
@@ -198,7 +209,8 @@ export const rag = defineMethod({
         const saved = tensors.vectors;
         if (usesVectors && count > 0 && (saved?.dtype !== "float32" || saved.shape[0] !== count)) {
           throw new UserError(
-            `rag: expected ${count} saved vectors, got ${saved?.shape[0] ?? "none"}; the state is damaged, observe the documents again`,
+            `rag: expected ${count} saved vectors, got ${saved?.shape[0] ?? "none"}; the state is damaged, observe ` +
+              "the documents again",
           );
         }
         const vectorAt = (i: number): Float32Array =>

@@ -88,7 +88,8 @@ function unpackRows({ tensors }: MethodState, most: number): Row[] {
   const [count, width] = table.shape;
   if (width > most)
     throw new UserError(
-      `replay: expected kept rows of at most ${most} tokens, got ${width}; use the contextLength they were learned with`,
+      `replay: expected kept rows of at most ${most} tokens, got ${width}; use the contextLength they were learned ` +
+        "with",
     );
   return Array.from({ length: count }, (_, i) =>
     Int32Array.from(table.data.subarray(i * width, i * width + Number(lengths.data[i])) as Int32Array),
@@ -123,7 +124,8 @@ function replayRemedy({
       const saved = z.object({ replay: z.object({ seen: z.int().nonnegative() }) }).safeParse(state.json);
       if (!saved.success || items.length !== Math.min(capacity, saved.data.replay.seen)) {
         throw new UserError(
-          `replay: expected the state of a reservoir of ${capacity} rows, got ${items.length} of ${saved.data?.replay.seen ?? "unknown"} seen; use the capacity it was made with`,
+          `replay: expected the state of a reservoir of ${capacity} rows, got ${items.length} of ` +
+            `${saved.data?.replay.seen ?? "unknown"} seen; use the capacity it was made with`,
         );
       }
       reservoir = { items, seen: saved.data.replay.seen };

@@ -40,7 +40,8 @@ export function sentencePairs(texts: readonly string[]): PairSource {
       for (let tries = 0; found.size < count; tries++) {
         if (tries > count * MOST_TRIES)
           throw new UserError(
-            `texts: expected at least ${count} pairs of neighbouring sentences, got ${found.size}; add text or lower batchSize`,
+            `texts: expected at least ${count} pairs of neighbouring sentences, got ${found.size}; add text or ` +
+              "lower batchSize",
           );
         const from = random.integer(Math.max(1, all.length - WINDOW));
         const pair = firstPair(all.slice(from, from + WINDOW));

@@ -3,15 +3,16 @@
  * a model per topic (the "separate" or single-task upper bound of continual learning, as "independent" in GEM,
  * https://arxiv.org/abs/1706.08840, section 5).
  * The task identity is given: a query's topic picks the copy, and a topic never learned is asked of the base. Without
- * a topic the copy answers to which the prompt is least surprising (in nats); of a text without a prompt, its beginning.
+ * a topic the copy answers to which the prompt is least surprising (in nats); of a text without a prompt, its
+ * beginning.
  */
-import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { z } from "zod";
 import { UserError } from "../errors.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 import { defineMethod } from "./definition.ts";
 import { finetune } from "./finetune.ts";
+import { hashOf, receiptId } from "./identity.ts";
 import type { Document, Method, MethodEvent, MethodState, ObserveOptions, Query, Receipt } from "./method.ts";
 import { none } from "./none.ts";
 import { promptOf } from "./prompt.ts";
@@ -52,9 +53,8 @@ const copyTensors = ({ tensors }: Pick<MethodState, "tensors">, index: number): 
 /** One receipt for the writes into several copies. */
 function joined(documents: readonly Document[], receipts: readonly Receipt[]): Receipt {
   const sum = (of: (receipt: Receipt) => number): number => receipts.reduce((total, receipt) => total + of(receipt), 0);
-  const hash = createHash("sha256").update(receipts.map(({ id }) => id).join());
   return {
-    id: `separate-${hash.digest("hex").slice(0, 12)}`,
+    id: receiptId("separate", hashOf(receipts.map(({ id }) => id))),
     documents: documents.map(({ id }) => id),
     steps: sum(({ steps }) => steps),
     tokens: sum(({ tokens }) => tokens),

@@ -79,9 +79,9 @@ export interface Shards {
   /** Sums over the shards, by name of output. */
   readonly totals: Readonly<Record<string, Floats>>;
   /**
-   * Run every shard on its part of the feeds, cut along their first axis. The sums are written over the totals, or added
-   * to them. Returns the other outputs of each shard. Noise is drawn for all and cut likewise: as without shards where
-   * its first axis is the batch.
+   * Run every shard on its part of the feeds, cut along their first axis. The sums are written over the totals, or
+   * added to them. Returns the other outputs of each shard. Noise is drawn for all and cut likewise: as without shards
+   * where its first axis is the batch.
    */
   run(
     feeds: Weights,

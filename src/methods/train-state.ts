@@ -1,4 +1,7 @@
-/** The state of a training run in one safetensors file, written atomically: weights, moments, best weights, progress. */
+/**
+ * The state of a training run in one safetensors file, written atomically: weights, moments, best weights,
+ * progress.
+ */
 import { join } from "node:path";
 import { exists } from "../checkpoint/files.ts";
 import { openSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
@@ -66,7 +69,8 @@ export async function loadTrainingState(
   try {
     if (file.metadata.identity !== identity) {
       throw new UserError(
-        `train: expected a state of this run in ${folder}, got one of another run (other data, options or seed); use another folder or delete it`,
+        `train: expected a state of this run in ${folder}, got one of another run (other data, options or seed); ` +
+          "use another folder or delete it",
       );
     }
     for (const name of file.tensors.keys()) {
@@ -76,7 +80,8 @@ export async function loadTrainingState(
       const { data } = await file.readFloat32(name);
       if (data.length !== values.length) {
         throw new UserError(
-          `train: expected ${values.length} numbers for ${name} in ${path}, got ${data.length}; use another folder or delete it`,
+          `train: expected ${values.length} numbers for ${name} in ${path}, got ${data.length}; use another folder ` +
+            "or delete it",
         );
       }
       values.set(data);

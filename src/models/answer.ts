@@ -6,14 +6,15 @@
 import type { Tokenizer } from "../checkpoint/tokenizer.ts";
 import { UserError } from "../errors.ts";
 import type { Decoder } from "./decoder.ts";
-import { collect, generate, sharedLength } from "./generate.ts";
+import { collect, generate } from "./generate.ts";
+import { sharedLength } from "./shared-heads.ts";
 
 export interface AnswerTextsOptions {
   /** Most new tokens per answer. Default 24. */
   maxTokens?: number;
   /** Tokens that end an answer, beside all that hold a line break. */
   eosIds?: readonly number[];
-  /** Most prompts in one batch. Default 64. */
+  /** Most prompts in one batch. Default 256. */
   batchSize?: number;
   /** Stops with its reason as the error. */
   signal?: AbortSignal;
@@ -26,7 +27,10 @@ const TOKENS_PER_BATCH = 1 << 14;
 /** Keys and values of a batch. */
 const CACHE_BYTES = 1 << 28;
 
-/** What the model reads for a text: its tokens, after the start token where there is one. As in training and scoring. */
+/**
+ * What the model reads for a text: its tokens, after the start token where there is one. As in training and
+ * scoring.
+ */
 export function textIds(tokenizer: Tokenizer, text: string): number[] {
   const ids = tokenizer.encode(text, { addSpecialTokens: false });
   return tokenizer.bosId === undefined ? ids : [tokenizer.bosId, ...ids];
@@ -47,7 +51,7 @@ export async function answerTexts(
   decoder: Decoder,
   tokenizer: Tokenizer,
   prompts: readonly string[],
-  { maxTokens = 24, eosIds = [], batchSize = 64, signal, onProgress }: AnswerTextsOptions = {},
+  { maxTokens = 24, eosIds = [], batchSize = 256, signal, onProgress }: AnswerTextsOptions = {},
 ): Promise<string[]> {
   const { context } = decoder.geometry;
   const rows = prompts.map((prompt) => textIds(tokenizer, prompt));
@@ -87,7 +91,7 @@ function* batchesOf(
   { maxTokens, batchSize, cacheTokens }: { maxTokens: number; batchSize: number; cacheTokens: number },
 ): Generator<number[]> {
   const order = [...rows.keys()].sort((a, b) => rows[b].length - rows[a].length);
-  const shared = sharedLength(rows); // read once for all rows of a batch (generate.ts)
+  const shared = sharedLength(rows); // read once for all rows of a batch (read-prompts.ts)
   for (let start = 0; start < order.length; ) {
     const tokens = rows[order[start]].length + maxTokens;
     const most = Math.min(batchSize, TOKENS_PER_BATCH / (tokens - shared), cacheTokens / tokens);

@@ -1,7 +1,7 @@
 /**
  * Beam search, and diverse group beam search (1610.02424, Algorithm 1) with Hamming diversity: groups choose one after
- * another, and each pays for every token that earlier groups chose at the same step (Eq. 5: theta with Delta the count).
- * Penalties stay in a hypothesis's score. Lengths are normalised by dividing by (new tokens) ** lengthPenalty.
+ * another, and each pays for every token that earlier groups chose at the same step (Eq. 5: theta with Delta the
+ * count). Penalties stay in a hypothesis's score. Lengths are normalised by dividing by (new tokens) ** lengthPenalty.
  */
 import { UserError } from "../errors.ts";
 import type { Decoder } from "./decoder.ts";

@@ -27,6 +27,7 @@ export function parseConfig<S extends z.ZodType>(
   const [issue] = parsed.error.issues;
   const path = issue.path.join(".") || "the file";
   throw new UserError(
-    `config.json (${modelType}): expected a valid ${path}, got a wrong one: ${issue.message}; compare with the model's source`,
+    `config.json (${modelType}): expected a valid ${path}, got a wrong one: ${issue.message}; compare with the ` +
+      "model's source",
   );
 }

@@ -6,9 +6,8 @@
 import { internal, UserError } from "../errors.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
-import { input, reshape, slice, transpose } from "../tensor/functions.ts";
+import { input, reshape, transpose } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
-import { addDims } from "../tensor/shape.ts";
 import { type Cache, createHostCache, HEAD, type HostCache, joinHostCaches, type Place } from "./cache.ts";
 import { requireIds } from "./ids.ts";
 import { type CompileOptions, fitsGraph, liveWeights, type Model, modelParams } from "./instance.ts";
@@ -43,6 +42,7 @@ function decoderGraph(model: Model): Record<string, Tensor> {
   const { final, present } = definition.forward(p, config, {
     ids: input("ids", "int32", ["B", "T"]),
     positions: input("positions", "int32", ["B", "T"]),
+    lastOnly: true,
     past: {
       positions: transpose(input("past.positions", "int32", ["P", "B"])),
       layers: Array.from({ length: layers }, (_, i) => ({
@@ -51,8 +51,7 @@ function decoderGraph(model: Model): Record<string, Tensor> {
       })),
     },
   });
-  const last = reshape(slice(final, { axis: 1, start: addDims("T", -1), end: "T" }), ["B", width]);
-  const outputs: Record<string, Tensor> = { logits: definition.logits(p, config, last) };
+  const outputs: Record<string, Tensor> = { logits: definition.logits(p, config, reshape(final, ["B", width])) };
   for (const [i, { key, value }] of present.entries()) {
     outputs[`present.${i}.key`] = transpose(key, [2, 0, 1, 3]);
     outputs[`present.${i}.value`] = transpose(value, [2, 0, 1, 3]);

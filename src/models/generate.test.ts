@@ -4,8 +4,9 @@ import { decoderOf, greedy, readTensors, repositoryFile } from "../../tests/supp
 import type { Tokenizer } from "../checkpoint/tokenizer.ts";
 import { createRuntime } from "../runtime/runtime.ts";
 import { createDecoder } from "./decoder.ts";
-import { collect, generate, generateText, type Piece, promptIds, similarLengths } from "./generate.ts";
+import { collect, generate, generateText, type Piece, promptIds } from "./generate.ts";
 import { loadCheckpoint, loadModel } from "./load.ts";
+import { similarLengths } from "./read-prompts.ts";
 
 const runtime = createRuntime({ threads: 1 });
 afterAll(() => runtime.dispose());
@@ -44,18 +45,6 @@ test("greedy equals the reference, token by token", async () => {
 });
 
 describe("prompts of unlike lengths", () => {
-  test("are read in groups: none where padding is little or a group would be small", () => {
-    expect(similarLengths([3, 50, 4])).toEqual([[0, 1, 2]]);
-    expect(similarLengths([95, 100, 99, 90])).toEqual([[0, 1, 2, 3]]);
-    // 300 tokens, then 178 below nine tenths of 100 that are too few alone
-    expect(similarLengths([100, 89, 100, 89, 100])).toEqual([[0, 1, 2, 3, 4]]);
-    // 89 is below nine tenths of 100, 70 below nine tenths of 89; but 2 x 70 are too few
-    expect(similarLengths([70, 89, 100, 89, 100, 89, 100, 70])).toEqual([
-      [2, 4, 6],
-      [1, 3, 5, 0, 7],
-    ]);
-  });
-
   test.each([0, 20])("answer as each alone, with %i tokens in common", async (common) => {
     const prompts = Array.from({ length: 48 }, (_, b) =>
       Array.from({ length: [52, 30, 36, 51][b % 4] }, (_, t) => (t < common ? 4 + t : (7 * t + 5 * b + t * b) % 56)),

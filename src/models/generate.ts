@@ -4,6 +4,7 @@ import { UserError } from "../errors.ts";
 import { type Random, randomStream } from "../tensor/random.ts";
 import type { Cache } from "./cache.ts";
 import type { Decoder } from "./decoder.ts";
+import { type Reading, readPrompts } from "./read-prompts.ts";
 import { checkSampling, chooseToken, type SamplingOptions } from "./sampling.ts";
 import { createStopFilter } from "./stop-text.ts";
 
@@ -159,114 +160,11 @@ export function checkPrompts(prompts: readonly (readonly number[])[], context: n
       );
     if (length > context) {
       throw new UserError(
-        `generate: expected a prompt of at most ${context} tokens (the model's context), got ${length}${which}; shorten it`,
+        `generate: expected a prompt of at most ${context} tokens (the model's context), got ${length}${which}; ` +
+          "shorten it",
       );
     }
   }
-}
-
-/** How many tokens all prompts begin with, but for the last of the shortest. */
-export function sharedLength(prompts: readonly (readonly number[])[]): number {
-  let shared = prompts.reduce((least, { length }) => Math.min(least, length - 1), Number.POSITIVE_INFINITY);
-  for (const prompt of prompts) for (let t = 0; t < shared; t++) if (prompt[t] !== prompts[0][t]) shared = t;
-  return shared;
-}
-
-/** Beginnings shorter than this are read with each row: a run of their own would cost more. */
-const LEAST_SHARED = 16;
-
-/** A cache of one row per prompt, and the scores [B, V] of the tokens after them. */
-interface Reading {
-  readonly cache: Cache;
-  readonly logits: Float32Array;
-}
-
-/**
- * Read all prompts. What all of them begin with is read once and copied to every row; of the rest, prompts of similar
- * length are read together and their rows joined, as padding costs what text costs.
- */
-async function readPrompts(
-  decoder: Decoder,
-  prompts: readonly (readonly number[])[],
-  capacity: number,
-): Promise<Reading> {
-  const shared = prompts.length === 1 ? 0 : sharedLength(prompts);
-  const read = shared < LEAST_SHARED ? 0 : shared;
-  const head = read === 0 ? undefined : decoder.createCache(1, read);
-  if (head) await decoder.step(head, prompts[0].slice(0, read));
-  const groups = similarLengths(prompts.map(({ length }) => length - read));
-  const readings: Reading[] = [];
-  for (const group of groups) {
-    const longest = Math.max(...group.map((index) => prompts[index].length));
-    const room = groups.length === 1 ? capacity : longest;
-    const cache = head
-      ? decoder.join(
-          [head],
-          Array.from(group, () => [0, 0] as const),
-          room,
-        )
-      : decoder.createCache(group.length, room);
-    const members = group.map((index) => prompts[index]);
-    const { ids, positions } = leftPadded(members, longest, read);
-    readings.push({ cache, logits: await decoder.step(cache, ids, positions) });
-  }
-  if (readings.length === 1) return readings[0];
-  const { vocabulary: V } = decoder.geometry;
-  const logits = new Float32Array(prompts.length * V);
-  const places: [number, number][] = [];
-  for (const [g, group] of groups.entries()) {
-    for (const [k, index] of group.entries()) {
-      places[index] = [g, k];
-      logits.set(readings[g].logits.subarray(k * V, (k + 1) * V), index * V);
-    }
-  }
-  const caches = readings.map(({ cache }) => cache);
-  return { cache: decoder.join(caches, places, capacity), logits };
-}
-
-/** Fewer tokens than these are not worth a run of their own. */
-const LEAST_TOGETHER = 256;
-/** A row of fewer tokens than this share of its group's longest begins another group. */
-const SIMILAR = 0.9;
-
-/** Indices by falling length, in groups of similar length; one group, in order, where that saves nothing. */
-export function similarLengths(lengths: readonly number[]): number[][] {
-  const order = [...lengths.keys()].sort((a, b) => lengths[b] - lengths[a]);
-  let left = lengths.reduce((a, b) => a + b, 0);
-  const groups: number[][] = [];
-  let tokens = Number.POSITIVE_INFINITY;
-  for (const index of order) {
-    const group = groups.at(-1);
-    const alike = group !== undefined && lengths[index] >= SIMILAR * lengths[group[0]];
-    if (group && (alike || tokens < LEAST_TOGETHER || left < LEAST_TOGETHER)) {
-      group.push(index);
-      tokens += lengths[index];
-    } else {
-      groups.push([index]);
-      tokens = lengths[index];
-    }
-    left -= lengths[index];
-  }
-  return groups.length === 1 ? [order.sort((a, b) => a - b)] : groups;
-}
-
-/** Rows of one length without their first `read` tokens, filled up on the left: their last tokens stand in one column. */
-function leftPadded(
-  prompts: readonly (readonly number[])[],
-  longest: number,
-  read: number,
-): { ids: Int32Array; positions: Int32Array } {
-  const width = longest - read;
-  const ids = new Int32Array(prompts.length * width);
-  const positions = new Int32Array(ids.length).fill(-1);
-  for (const [b, prompt] of prompts.entries()) {
-    const end = (b + 1) * width;
-    for (let t = read; t < prompt.length; t++) {
-      ids[end - prompt.length + t] = prompt[t];
-      positions[end - prompt.length + t] = t;
-    }
-  }
-  return { ids, positions };
 }
 
 function textOf(

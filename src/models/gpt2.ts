@@ -66,13 +66,14 @@ function selfAttention(p: Params, c: Gpt2Config, x: Tensor, layer: number, conte
   const fused = conv1d(x, p.at("c_attn")); // [B, T, 3C]
   const [query, key, value] = split(fused, [c.n_embd, c.n_embd, c.n_embd]).map((x) => splitHeads(x, c.n_head));
   const present: KeyValues = { key, value };
-  const { output, weights } = context.attend(layer, query, present, { scale: attentionScale(c, layer) });
+  const asking = context.asked(layer, query, 2);
+  const { output, weights } = context.attend(layer, asking, present, { scale: attentionScale(c, layer) });
   return { y: conv1d(mergeHeads(output), p.at("c_proj")), weights, present };
 }
 
 function forward(p: Params, c: Gpt2Config, inputs: ForwardInputs): ForwardOutputs {
   const root = p.at("transformer");
-  const context = contextOf(inputs);
+  const context = contextOf(inputs, { layers: c.n_layer });
   const activate = activations[c.activation_function];
   const norm = (x: Tensor, n: Params): Tensor =>
     layerNorm(x, n.get("weight"), n.get("bias"), { eps: c.layer_norm_epsilon });
@@ -86,7 +87,8 @@ function forward(p: Params, c: Gpt2Config, inputs: ForwardInputs): ForwardOutput
     const block = root.at(`h.${layer}`);
     const normed = norm(x, block.at("ln_1"));
     const attended = selfAttention(block.at("attn"), c, normed, layer, context);
-    x = add(x, sublayer(normed, attended.y, block.at("attn")));
+    const asked = (all: Tensor): Tensor => context.asked(layer, all);
+    x = add(asked(x), sublayer(asked(normed), attended.y, block.at("attn")));
     const mlp = block.at("mlp");
     const inner = norm(x, block.at("ln_2"));
     x = add(x, sublayer(inner, conv1d(activate(conv1d(inner, mlp.at("c_fc"))), mlp.at("c_proj")), mlp));

@@ -6,7 +6,8 @@ export function requireIds(where: string, ids: ArrayLike<number>, vocabulary: nu
   for (let i = 0; i < ids.length; i++) {
     if (!(Number.isInteger(ids[i]) && ids[i] >= 0 && ids[i] < vocabulary)) {
       throw new UserError(
-        `${where}: expected token ids from 0 to ${vocabulary - 1}, got ${ids[i]}${place}; use the model's own tokenizer`,
+        `${where}: expected token ids from 0 to ${vocabulary - 1}, got ${ids[i]}${place}; use the model's own ` +
+          "tokenizer",
       );
     }
   }

@@ -19,7 +19,8 @@ export function definitionFor(config: unknown): Definition {
   if (typeof type === "string" && Object.hasOwn(definitions, type))
     return definitions[type as keyof typeof definitions];
   throw new UserError(
-    `models: expected model_type to be one of ${Object.keys(definitions).join(", ")}, got ${JSON.stringify(type) ?? "none"}; choose a model of a known architecture`,
+    `models: expected model_type to be one of ${Object.keys(definitions).join(", ")}, got ` +
+      `${JSON.stringify(type) ?? "none"}; choose a model of a known architecture`,
   );
 }
 

@@ -1,4 +1,7 @@
-/** Hidden states and attention weights of chosen layers: what diagnostics read (drift of representations, attention entropy). */
+/**
+ * Hidden states and attention weights of chosen layers: what diagnostics read (drift of representations, attention
+ * entropy).
+ */
 import { UserError } from "../errors.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type HostTensor, int32Host } from "../tensor/dtype.ts";
@@ -49,7 +52,8 @@ export async function createInspector(
       const T = rows[0]?.length ?? 0;
       if (T === 0 || T > geometry.context || rows.some(({ length }) => length !== T)) {
         throw new UserError(
-          `inspect: expected rows of one length from 1 to ${geometry.context} tokens, got ${rows.map(({ length }) => length).join(", ") || "none"}`,
+          `inspect: expected rows of one length from 1 to ${geometry.context} tokens, got ` +
+            `${rows.map(({ length }) => length).join(", ") || "none"}`,
         );
       }
       for (const [index, row] of rows.entries()) requireIds("inspect", row, geometry.vocabulary, ` in row ${index}`);

@@ -22,7 +22,10 @@ export interface CompileOptions {
   frozen?: boolean;
 }
 
-/** Frozen weights are part of the graph's file, and those end at 2 GiB (protobuf); the rest is room for the operators. */
+/**
+ * Frozen weights are part of the graph's file, and those end at 2 GiB (protobuf); the rest is room for the
+ * operators.
+ */
 const MOST_FROZEN_BYTES = 2 ** 31 - 2 ** 26;
 
 /** Can these weights be frozen? */

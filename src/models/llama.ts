@@ -1,6 +1,7 @@
 /**
  * Llama 2 and 3, Mistral, SmolLM2 (`model_type` llama, mistral): RMSNorm, rotary positions, grouped queries, SwiGLU
- * (2002.05202, Eq. 6). 2302.13971, 2307.09288, sliding window 2310.06825. Attention biases, when configured, as in the Hugging Face layout.
+ * (2002.05202, Eq. 6). 2302.13971, 2307.09288, sliding window 2310.06825. Attention biases, when configured, as in the
+ * Hugging Face layout.
  */
 import { z } from "zod";
 import { type KeyValues, mergeHeads, splitHeads } from "../nn/attention.ts";
@@ -103,11 +104,13 @@ function selfAttention(
 ) {
   const normed = (heads: Tensor, name: string): Tensor =>
     variant.headNorm ? rmsNorm(heads, p.at(name).get("weight"), { eps: c.rms_norm_eps }) : heads;
-  const q = normed(splitHeads(linearLayer(x, p.at("q_proj")), c.num_attention_heads), "q_norm");
+  const asking = context.asked(layer, x);
+  const q = normed(splitHeads(linearLayer(asking, p.at("q_proj")), c.num_attention_heads), "q_norm");
   const k = normed(splitHeads(linearLayer(x, p.at("k_proj")), c.num_key_value_heads), "k_norm");
   const value = splitHeads(linearLayer(x, p.at("v_proj")), c.num_key_value_heads);
   const present: KeyValues = { key: rotary(k, rope.cos, rope.sin), value };
-  const { output, weights } = context.attend(layer, rotary(q, rope.cos, rope.sin), present);
+  const [cos, sin] = [rope.cos, rope.sin].map((table) => context.asked(layer, table, table.rank - 2));
+  const { output, weights } = context.attend(layer, rotary(q, cos, sin), present);
   return { y: linearLayer(mergeHeads(output), p.at("o_proj")), weights, present };
 }
 
@@ -118,8 +121,9 @@ interface Rope {
 
 function forward(p: Params, c: LlamaConfig, variant: LlamaVariant, inputs: ForwardInputs): ForwardOutputs {
   const root = p.at("model");
-  const windows = [...Array(c.num_hidden_layers).keys()].map((layer) => variant.window(c, layer));
-  const contexts = new Map([...new Set(windows)].map((window) => [window, contextOf(inputs, { window })]));
+  const layers = c.num_hidden_layers;
+  const windows = [...Array(layers).keys()].map((layer) => variant.window(c, layer));
+  const contexts = new Map([...new Set(windows)].map((window) => [window, contextOf(inputs, { layers, window })]));
   const contextFor = (layer: number): Context => contexts.get(windows[layer]) as Context;
   const rope = rotaryTables(contextFor(0).positions, {
     headDim: c.head_dim,
@@ -131,11 +135,12 @@ function forward(p: Params, c: LlamaConfig, variant: LlamaVariant, inputs: Forwa
   const hidden = [x];
   const attentions: Tensor[] = [];
   const present: KeyValues[] = [];
-  for (let layer = 0; layer < c.num_hidden_layers; layer++) {
+  for (let layer = 0; layer < layers; layer++) {
+    const asked = (all: Tensor): Tensor => contextFor(layer).asked(layer, all);
     const block = root.at(`layers.${layer}`);
     const normed = norm(x, block.at("input_layernorm"));
     const attended = selfAttention(block.at("self_attn"), c, variant, normed, layer, contextFor(layer), rope);
-    x = add(x, sublayer(normed, attended.y, block.at("self_attn")));
+    x = add(asked(x), sublayer(asked(normed), attended.y, block.at("self_attn")));
     const mlp = block.at("mlp");
     const inner = norm(x, block.at("post_attention_layernorm"));
     const gated = mul(silu(linearLayer(inner, mlp.at("gate_proj"))), linearLayer(inner, mlp.at("up_proj")));

@@ -5,12 +5,13 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { UserError } from "../errors.ts";
-import { exists, isObject, readJsonObject, sha256File } from "../checkpoint/files.ts";
+import { exists, readJsonObject, sha256File } from "../checkpoint/files.ts";
 import {
   openCheckpoint,
   readAll,
   requireTensors,
   type SafetensorsFile,
+  shardsOf,
   type TensorInfo,
 } from "../checkpoint/safetensors.ts";
 import { checkVocabulary, loadTokenizer, type Tokenizer } from "../checkpoint/tokenizer.ts";
@@ -55,7 +56,8 @@ export async function loadModel(folder: string, options: LoadOptions = {}): Prom
   const checkpoint = await loadCheckpoint(folder, options);
   if (!isCausal(checkpoint)) {
     throw new UserError(
-      `loadModel: expected a causal language model in ${folder}, got ${checkpoint.definition.modelType}, an encoder; choose a model that generates`,
+      `loadModel: expected a causal language model in ${folder}, got ${checkpoint.definition.modelType}, an ` +
+        "encoder; choose a model that generates",
     );
   }
   return withTokenizer(checkpoint);
@@ -66,7 +68,8 @@ export async function loadEncoder(folder: string, options: LoadOptions = {}): Pr
   const checkpoint = await loadCheckpoint(folder, options);
   if (!isEncoder(checkpoint)) {
     throw new UserError(
-      `loadEncoder: expected an encoder in ${folder}, got ${checkpoint.definition.modelType}, a causal language model; choose a sentence encoder`,
+      `loadEncoder: expected an encoder in ${folder}, got ${checkpoint.definition.modelType}, a causal language ` +
+        "model; choose a sentence encoder",
     );
   }
   return withTokenizer(checkpoint);
@@ -126,7 +129,8 @@ async function loadWeights(folder: string, definition: Definition, config: unkno
       const tensor = read.get(stored.get(name) as string) as HostTensor;
       if (!isFloat32(tensor)) {
         throw new UserError(
-          `loadModel: ${folder}: expected floats in "${name}", got ${tensor.dtype}; quantised checkpoints are not supported, choose a float one`,
+          `loadModel: ${folder}: expected floats in "${name}", got ${tensor.dtype}; quantised checkpoints are not ` +
+            "supported, choose a float one",
         );
       }
       weights[name] = tensor;
@@ -153,7 +157,8 @@ function canonicalView(
     const other = stored.get(canonical);
     if (other !== undefined) {
       throw new UserError(
-        `loadModel: ${file.path}: expected one tensor for "${canonical}", got "${other}" and "${name}"; remove one from the file`,
+        `loadModel: ${file.path}: expected one tensor for "${canonical}", got "${other}" and "${name}"; remove one ` +
+          "from the file",
       );
     }
     stored.set(canonical, name);
@@ -166,7 +171,8 @@ function requireFinite(folder: string, name: string, data: Float32Array): void {
   for (let i = 0; i < data.length; i++) {
     if (!Number.isFinite(data[i])) {
       throw new UserError(
-        `loadModel: ${folder}: expected finite weights, got ${data[i]} at element ${i} of "${name}"; the training that wrote them diverged`,
+        `loadModel: ${folder}: expected finite weights, got ${data[i]} at element ${i} of "${name}"; the training ` +
+          "that wrote them diverged",
       );
     }
   }
@@ -185,9 +191,7 @@ async function hashWeights(folder: string): Promise<string> {
   const index = join(folder, "model.safetensors.index.json");
   const single = join(folder, "model.safetensors");
   if (await exists(single)) return sha256File(single);
-  const { weight_map: map } = await readJsonObject(index);
-  const shards = [...new Set(isObject(map) ? Object.values(map).map(String) : [])].sort();
   const all = createHash("sha256");
-  for (const shard of shards) all.update(`${shard} ${await sha256File(join(folder, shard))}\n`);
+  for (const shard of await shardsOf(index)) all.update(`${shard} ${await sha256File(join(folder, shard))}\n`);
   return all.digest("hex");
 }

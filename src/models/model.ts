@@ -35,6 +35,11 @@ export interface ForwardInputs {
   readonly past?: Past;
   /** Extra keys and values per layer that every query sees (methods inject them); undefined for untouched layers. */
   readonly prefix?: readonly (KeyValues | undefined)[];
+  /**
+   * Only what follows the last token is asked for: the last layer gives keys and values of all, but one state, T =
+   * 1.
+   */
+  readonly lastOnly?: boolean;
 }
 
 export interface ForwardOutputs {

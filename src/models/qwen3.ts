@@ -1,4 +1,7 @@
-/** Qwen3 (2505.09388): Llama with a head size of its own and an RMSNorm over each head of queries and keys; no biases. */
+/**
+ * Qwen3 (2505.09388): Llama with a head size of its own and an RMSNorm over each head of queries and keys; no
+ * biases.
+ */
 import { llamaFamily } from "./llama.ts";
 import { qwenWindow } from "./qwen2.ts";
 

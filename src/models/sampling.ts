@@ -66,7 +66,8 @@ export function argmaxOf(scores: Float32Array): number {
 
 const notFinite = (score: number): UserError =>
   new UserError(
-    `generate: expected finite scores for the next token, got ${score}; the weights hold NaN or are far too large, as ` +
+    `generate: expected finite scores for the next token, got ${score}; the weights hold NaN or are far too large, ` +
+      "as " +
       "after training with too high a learning rate: load others or train again with a lower one",
   );
 
@@ -112,7 +113,10 @@ export function candidates(
   return { ids, probabilities };
 }
 
-/** The fewest best tokens of `ids` that hold a share p of their weight. Few are needed as a rule, so few are sorted first. */
+/**
+ * The fewest best tokens of `ids` that hold a share p of their weight. Few are needed as a rule, so few are sorted
+ * first.
+ */
 function nucleus(scores: Float32Array, ids: Int32Array, p: number, weigh: (id: number) => number): Int32Array {
   let total = 0;
   for (const id of ids) total += weigh(id);
@@ -127,7 +131,10 @@ function nucleus(scores: Float32Array, ids: Int32Array, p: number, weigh: (id: n
   }
 }
 
-/** The k best ids by falling score, equals by rising id: sorting a large vocabulary takes longer than a small model's step. */
+/**
+ * The k best ids by falling score, equals by rising id: sorting a large vocabulary takes longer than a small model's
+ * step.
+ */
 export function bestOf(scores: Float32Array, k: number): Int32Array {
   // A heap whose root is the worst of those kept
   const heap = new Int32Array(Math.min(k, scores.length));

@@ -11,7 +11,10 @@ export interface Window {
 export interface WindowOptions {
   /** Most tokens that a window reads. */
   readonly contextLength: number;
-  /** Most tokens that a window scores, but for the first. 1 gives every token the longest context, and takes longest. */
+  /**
+   * Most tokens that a window scores, but for the first. 1 gives every token the longest context, and takes
+   * longest.
+   */
   readonly stride: number;
 }
 

@@ -165,7 +165,8 @@ export async function createScorer(
   ): Promise<(SequenceScore & { correct: number })[]> => {
     if (contextLength > geometry.context) {
       throw new UserError(
-        `score: expected a context length of at most ${geometry.context} tokens (the model's context), got ${contextLength}`,
+        `score: expected a context length of at most ${geometry.context} tokens (the model's context), got ` +
+          `${contextLength}`,
       );
     }
     const jobs: Job[] = sequences.flatMap(({ ids, from = 1 }, sequence) => {

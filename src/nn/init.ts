@@ -40,8 +40,8 @@ export const kaimingUniform =
   };
 
 /**
- * GPT-2's rule (Radford et al. 2019, section 2.3): normals of `std`, smaller by 1 / sqrt(2 * layers) where a projection adds to the residual stream (two
- * per layer, so its variance stays level with depth); biases 0; norms 1.
+ * GPT-2's rule (Radford et al. 2019, section 2.3): normals of `std`, smaller by 1 / sqrt(2 * layers) where a projection
+ * adds to the residual stream (two per layer, so its variance stays level with depth); biases 0; norms 1.
  */
 export function gpt2Rule({
   layers,

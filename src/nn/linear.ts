@@ -3,7 +3,10 @@ import { gather, less, linear, mul, random, where } from "../tensor/functions.ts
 import type { Tensor } from "../tensor/graph.ts";
 import type { Params } from "./params.ts";
 
-/** x [..., I] -> [..., O] with `weight` [O, I] ([I, O] when `inputFirst`), an optional `bias` [O], what a method adds. */
+/**
+ * x [..., I] -> [..., O] with `weight` [O, I] ([I, O] when `inputFirst`), an optional `bias` [O], what a method
+ * adds.
+ */
 export function linearLayer(x: Tensor, p: Params, { inputFirst = false } = {}): Tensor {
   const y = linear(x, p.get("weight"), p.maybe("bias"), { inputFirst });
   return p.modification.linear?.(p, x, y) ?? y;

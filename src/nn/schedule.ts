@@ -22,7 +22,8 @@ function phase(
 ): { warm: number } | { progress: number } {
   if (!(step >= 0) || !(warmupSteps >= 0) || !(floor >= 0 && floor <= 1) || Number.isNaN(totalSteps)) {
     throw new UserError(
-      `schedule: expected step and warmupSteps >= 0 and floor from 0 to 1, got step ${step}, warmupSteps ${warmupSteps}, totalSteps ${totalSteps}, floor ${floor}`,
+      `schedule: expected step and warmupSteps >= 0 and floor from 0 to 1, got step ${step}, warmupSteps ` +
+        `${warmupSteps}, totalSteps ${totalSteps}, floor ${floor}`,
     );
   }
   if (step < warmupSteps) return { warm: (step + 1) / warmupSteps };

@@ -3,11 +3,11 @@
  * folder `seed-S` for each seed, and `result.json` with the means once all seeds are done.
  * It can be stopped or killed at any moment and goes on from its folder; the store is told what passes.
  */
-import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
+import { mkdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
-import { errorCode, exists, readJsonObject, writeFileAtomic } from "../checkpoint/files.ts";
+import { exists, readChecked, requireEmptyFolder, writeFileAtomic } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
 import type { RunResult } from "../eval/result.ts";
 import type { Task } from "../eval/task.ts";
@@ -15,7 +15,7 @@ import type { Method } from "../methods/method.ts";
 import { parseStreamConfig, streamConfigSchema } from "./config.ts";
 import type { StreamConfig } from "./config.ts";
 import type { RunEvent } from "./events.ts";
-import { openRunFolder } from "./folder.ts";
+import { openRunFolder, type RunFolder } from "./folder.ts";
 import { machineInfo, versionInfo } from "./machine.ts";
 import { recordRun } from "./record.ts";
 import { runName } from "./run-name.ts";
@@ -63,13 +63,7 @@ export const seedFolder = (folder: string, seed: number): string => join(folder,
 export async function loadRecord(folder: string): Promise<EvaluationRecord | undefined> {
   const path = join(folder, recordName);
   if (!(await exists(path))) return undefined;
-  const parsed = recordSchema.safeParse(await readJsonObject(path));
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new UserError(
-    `eval: expected what an evaluation is in ${path}, got a wrong or missing ${issue.path.join(".")}; ` +
-      "delete the folder and start again",
-  );
+  return readChecked(path, recordSchema, { caller: "eval", what: "an evaluation" });
 }
 
 /** Is a plan another one only in that it has more seeds? */
@@ -86,7 +80,8 @@ export async function addSeeds(
   const missing = record.plan.seeds.filter((seed) => !seeds.includes(seed));
   if (missing.length > 0) {
     throw new UserError(
-      `eval: expected at least the seeds that ${folder} has (${record.plan.seeds.join(", ")}), got ${seeds.join(", ")}; ` +
+      `eval: expected at least the seeds that ${folder} has (${record.plan.seeds.join(", ")}), got ` +
+        `${seeds.join(", ")}; ` +
         "ask for more seeds, or use another folder",
     );
   }
@@ -120,16 +115,7 @@ export async function beginEvaluation(
         `(${key} was ${JSON.stringify(before.plan[key])}); go on with --resume ${folder}, or use another folder`,
     );
   }
-  const found = await readdir(folder).catch((error: unknown): string[] => {
-    if (errorCode(error) === "ENOENT") return [];
-    throw error;
-  });
-  if (found.length > 0) {
-    throw new UserError(
-      `eval: expected a new or empty folder, or one of an evaluation, got ${folder} with ` +
-        `${found.slice(0, 5).join(", ")}; use another folder`,
-    );
-  }
+  await requireEmptyFolder(folder, { caller: "eval", what: "a new or empty folder, or one of an evaluation" });
   const record = {
     plan: plain,
     started: new Date(clock()).toISOString(),
@@ -182,12 +168,23 @@ export async function* runEvaluation(
   const { folder, store, signal, clock = Date.now } = deps;
   const { task, method, model, seeds } = plan;
   const name = runName(folder, store.path);
-  const id = store.begin({ name, folder, task, method, model, seeds, config: plan, versions, machine, started });
+  const open = async (seed: number): Promise<RunFolder> => {
+    const path = seedFolder(folder, seed);
+    return openRunFolder(path, { resume: await exists(join(path, "config.json")) });
+  };
+  // Before the store says that it runs: a run that another process works on, or a damaged one, keeps its record
+  let run = await open(seeds[0]);
+  let id: number;
+  try {
+    id = store.begin({ name, folder, task, method, model, seeds, config: plan, versions, machine, started });
+  } catch (error) {
+    await run.close();
+    throw error;
+  }
   const results: RunResult[] = [];
   try {
-    for (const seed of seeds) {
-      const path = seedFolder(folder, seed);
-      const run = await openRunFolder(path, { resume: await exists(join(path, "config.json")) });
+    for (const [i, seed] of seeds.entries()) {
+      if (i > 0) run = await open(seed);
       try {
         const events = runStream(seedConfig(plan, seed, folder), {
           task: await deps.createTask(seed),

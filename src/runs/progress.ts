@@ -3,6 +3,7 @@
  * it took. Written after every measurement, read when a run goes on.
  */
 import { z } from "zod";
+import { readChecked } from "../checkpoint/files.ts";
 import type { Snapshot } from "../eval/diagnostics.ts";
 import type { StreamEvent, StreamProgress } from "../eval/harness.ts";
 import type { Task } from "../eval/task.ts";
@@ -50,17 +51,9 @@ export async function loadSaved(
   task: Task,
   { finished = false }: { finished?: boolean } = {},
 ): Promise<Saved | undefined> {
-  const value = await folder.readJson("progress.json");
-  if (value === undefined) return undefined;
-  const parsed = savedSchema.safeParse(value);
-  if (!parsed.success) {
-    const place = parsed.error.issues[0]?.path.map(String).join(".") ?? "";
-    throw new UserError(
-      `runStream: expected the progress of a run in ${folder.file("progress.json")}, got a wrong or missing ` +
-        `"${place}"; delete the folder and start again`,
-    );
-  }
-  const saved = parsed.data;
+  if (!(await folder.has("progress.json"))) return undefined;
+  const path = folder.file("progress.json");
+  const saved = await readChecked(path, savedSchema, { caller: "runStream", what: "the progress of a run" });
   if (saved.fingerprint !== task.fingerprint) {
     throw new UserError(
       `runStream: expected the same data as when ${folder.path} was started, got changed ones; ` +

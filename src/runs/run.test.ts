@@ -174,6 +174,32 @@ const measured = ({ matrix, scores, probes, metrics, diagnostics, cost: { tokens
   return { matrix, scores, probes, metrics, diagnostics, tokens, bytes };
 };
 
+test("a kill inside a topic loses no time up to the method's last checkpoint", async () => {
+  let now = 0;
+  const clock = () => (now += 500);
+  const steps = async (limit: number) => {
+    let seen = 0;
+    const onEvent = (event: RunEvent) => {
+      // Like a kill: nothing is saved on the way out
+      if (event.type === "method" && event.event.type === "checkpoint" && ++seen === limit) throw new Error("killed");
+    };
+    await expect(sit("timed", { clock, resume: limit > 2, onEvent })).rejects.toThrow("killed");
+    const saved = JSON.parse(await readFile(join(root, "timed", "progress.json"), "utf8")) as {
+      seconds: { learn: number[]; total: number };
+    };
+    return saved.seconds;
+  };
+  const first = await steps(2);
+  // Six steps and two checkpoints, half a second each
+  expect(first.learn).toEqual([4]);
+  const events = await sit("timed", { clock, resume: true });
+  const { durations, cost } = events.at(-1)?.type === "result" ? await resultIn("timed") : expect.fail("no result");
+  const whole = await resultIn("whole");
+  expect(durations.learn[0]).toBeGreaterThanOrEqual(first.learn[0]);
+  expect(durations.learn).toEqual(whole.durations.learn);
+  expect(cost.seconds).toBe(whole.cost.seconds);
+});
+
 describe("named scores, probes, diagnostics and costs", () => {
   test("are in the result; the time inside the runtime is told from the rest", async () => {
     let now = 0;
@@ -408,7 +434,7 @@ describe("what goes wrong", () => {
     await writeFile(progress, good.slice(0, 50));
     await expect(sit("parts", { resume: true })).rejects.toThrow(/expected JSON in .*progress\.json/);
     await writeFile(progress, JSON.stringify({ ...(JSON.parse(good) as object), seconds: 3 }));
-    await expect(sit("parts", { resume: true })).rejects.toThrow(/wrong or missing "seconds"/);
+    await expect(sit("parts", { resume: true })).rejects.toThrow(/wrong or missing seconds/);
     await writeFile(progress, good);
     await rm(join(root, "parts", "state-2"), { recursive: true });
     await expect(sit("parts", { resume: true })).rejects.toThrow(/expected the method's state state-2 .*half deleted/);

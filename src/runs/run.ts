@@ -226,7 +226,8 @@ export async function* runStream(config: StreamConfig, deps: StreamDeps): AsyncG
           saved = { ...saved, state: name };
           await save();
           await tidy();
-        } else if ("row" in event) {
+        } else if ("row" in event || (event.type === "method" && event.event.type === "checkpoint")) {
+          // With a checkpoint of the method's the time that led to it: the sitting that goes on from it adds its own
           await save();
         }
         yield await log(event);

@@ -117,7 +117,8 @@ export function migrate(db: DatabaseSync, path: string, now: string, steps: read
     }
     db.exec("COMMIT");
   } catch (error) {
-    db.exec("ROLLBACK");
+    // A full disk has taken the transaction back by itself: what is thrown must be that
+    if (db.isTransaction) db.exec("ROLLBACK");
     throw error;
   }
 }

@@ -164,6 +164,13 @@ describe("migrations", () => {
     db.close();
   });
 
+  test("say what failed also where SQLite took the transaction back by itself, as on a full disk", () => {
+    const db = new DatabaseSync(join(root, "taken-back.db"));
+    const broken = [{ name: "001-broken", sql: "ROLLBACK; nonsense" }];
+    expect(thrown(() => migrate(db, "taken-back.db", "now", broken)).message).toMatch(/syntax error/);
+    db.close();
+  });
+
   test("of a newer version are refused and nothing is touched", () => {
     const path = join(root, "newer.db");
     openStore(path).close();

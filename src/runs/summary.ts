@@ -3,7 +3,7 @@
  * Pure functions of results. A number that one seed does not have is averaged over those that have it.
  */
 import { internal } from "../errors.ts";
-import { interval95 } from "../eval/interval.ts";
+import { interval95, meanOf } from "../eval/interval.ts";
 import type { Cell, ScoreMatrix } from "../eval/metrics.ts";
 import { flattened, groupRuns } from "../eval/report-groups.ts";
 import type { RunResult } from "../eval/result.ts";
@@ -38,8 +38,6 @@ function columns(objects: readonly Numbers[]): [string, Cell[]][] {
   const names = [...new Set(objects.flatMap((object) => Object.keys(object)))];
   return names.map((name) => [name, objects.map((object) => object[name] ?? null)]);
 }
-
-const meanOf = (values: readonly Cell[]): Cell => interval95(values)?.mean ?? null;
 
 const costOf = ({ cost, outsideRuntimeShare }: RunResult): Numbers => numbersOf({ ...cost, outsideRuntimeShare });
 

@@ -29,7 +29,9 @@ function valueOf(text: string, schema: z.ZodObject, key: string): Value {
   const fits = candidates.find((candidate) => shape.safeParse(candidate).success);
   if (fits !== undefined) return fits;
   const [issue] = shape.safeParse(candidates[0]).error?.issues ?? [];
-  throw new UserError(`sweep: expected values of ${key} in the grid, got ${JSON.stringify(text)}: ${issue?.message}`);
+  throw new UserError(
+    `sweep: expected values of ${key} in the grid, got ${JSON.stringify(text)}: ${issue?.message}; correct it`,
+  );
 }
 
 const booleanOf = (text: string): boolean[] => (text === "true" ? [true] : text === "false" ? [false] : []);

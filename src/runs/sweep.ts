@@ -1,15 +1,16 @@
 /**
  * A sweep: the same evaluation under many settings of one or more methods, several at a time, as many settings for each
- * method. `sweep.json` in its folder says what it tries, each trial is an evaluation in a folder of its own, and the store holds how far each came. It goes on after any end:
- * finished trials stay, running ones are resumed in their folders. A trial that fails does not stop the others.
- * Who runs a trial (a child process of the command line) is an argument.
+ * method. `sweep.json` in its folder says what it tries, each trial is an evaluation in a folder of its own, and the
+ * store holds how far each came. It goes on after any end: finished trials stay, running ones are resumed in their
+ * folders. A trial that fails does not stop the others. Who runs a trial (a child process of the command line) is an
+ * argument.
  */
-import { mkdir, readdir } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
-import { errorCode, exists, readJsonObject, writeFileAtomic } from "../checkpoint/files.ts";
+import { exists, readChecked, readJsonObject, requireEmptyFolder, writeFileAtomic } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
 import { beginEvaluation, type EvaluationPlan, planSchema, seedFolder, summaryName } from "./evaluation.ts";
 import { isOpenRun } from "./folder.ts";
@@ -168,13 +169,7 @@ export interface SweepDeps {
 export async function loadSweep(folder: string): Promise<SweepPlan | undefined> {
   const path = join(folder, sweepName);
   if (!(await exists(path))) return undefined;
-  const parsed = sweepSchema.safeParse(await readJsonObject(path));
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new UserError(
-    `sweep: expected what a sweep is in ${path}, got a wrong or missing ${issue.path.join(".")}; ` +
-      "delete the folder and start again",
-  );
+  return readChecked(path, sweepSchema, { caller: "sweep", what: "a sweep" });
 }
 
 /** Makes the folder of a sweep, or checks that it holds the same one. */
@@ -190,15 +185,7 @@ export async function beginSweep(folder: string, plan: SweepPlan): Promise<void>
         `go on with --resume ${folder}, or use another folder`,
     );
   }
-  const found = await readdir(folder).catch((error: unknown): string[] => {
-    if (errorCode(error) === "ENOENT") return [];
-    throw error;
-  });
-  if (found.length > 0) {
-    throw new UserError(
-      `sweep: expected a new or empty folder, got ${folder} with ${found.slice(0, 5).join(", ")}; use another folder`,
-    );
-  }
+  await requireEmptyFolder(folder, { caller: "sweep" });
   await mkdir(folder, { recursive: true });
   await writeFileAtomic(join(folder, sweepName), `${JSON.stringify(plain, null, 2)}\n`);
 }

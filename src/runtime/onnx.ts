@@ -107,34 +107,43 @@ function writeValue(writer: Writer, { name, dtype, shape }: OnnxValue): void {
   );
 }
 
-function writeTensor(writer: Writer, name: string, { dtype, shape, data }: HostTensor): void {
+/** A tensor of the graph in pieces, so that its numbers need not pass through a writer that grows. */
+function tensorParts(name: string, { dtype, shape, data }: HostTensor): Uint8Array[] {
+  const raw = new Uint8Array(data.buffer, data.byteOffset, sizeOf(shape) * bytesPerElement[dtype]);
+  const writer = protobuf.Writer.create();
   for (const size of shape) integer(writer, 1, size);
   integer(writer, 2, onnxType[dtype]);
   text(writer, 8, name);
-  const raw = new Uint8Array(data.buffer, data.byteOffset, sizeOf(shape) * bytesPerElement[dtype]);
-  writer.uint32(tag(9, LENGTH_DELIMITED)).bytes(raw);
+  const head = writer.uint32(tag(9, LENGTH_DELIMITED)).uint32(raw.length).finish();
+  return [opening(5, head.length + raw.length), head, raw];
 }
+
+/** What stands before a message of so many bytes. */
+const opening = (field: number, length: number): Uint8Array =>
+  protobuf.Writer.create().uint32(tag(field, LENGTH_DELIMITED)).uint32(length).finish();
 
 /** Serialise a model. Its weights are copied into the result. */
 export function encodeModel(model: OnnxModel): Uint8Array {
-  const writer = protobuf.Writer.create();
-  integer(writer, 1, IR_VERSION);
-  text(writer, 2, "mneme");
-  message(writer, 7, (graph) => {
-    for (const node of model.nodes) message(graph, 1, (w) => writeNode(w, node));
-    text(graph, 2, "program");
-    for (const { name, value } of model.initializers) message(graph, 5, (w) => writeTensor(w, name, value));
-    for (const value of model.inputs) message(graph, 11, (w) => writeValue(w, value));
-    for (const value of model.outputs) message(graph, 12, (w) => writeValue(w, value));
-  });
+  const graph = protobuf.Writer.create();
+  for (const node of model.nodes) message(graph, 1, (w) => writeNode(w, node));
+  text(graph, 2, "program");
+  for (const value of model.inputs) message(graph, 11, (w) => writeValue(w, value));
+  for (const value of model.outputs) message(graph, 12, (w) => writeValue(w, value));
+  const parts = [graph.finish(), ...model.initializers.flatMap(({ name, value }) => tensorParts(name, value))];
+
+  const start = protobuf.Writer.create();
+  integer(start, 1, IR_VERSION);
+  text(start, 2, "mneme");
+  const end = protobuf.Writer.create();
   for (const [domain, version] of [
     ["", STANDARD_OPSET],
     ["com.microsoft", 1],
   ] as const) {
-    message(writer, 8, (opset) => {
+    message(end, 8, (opset) => {
       text(opset, 1, domain);
       integer(opset, 2, version);
     });
   }
-  return writer.finish();
+  const size = parts.reduce((sum, { length }) => sum + length, 0);
+  return Buffer.concat([start.finish(), opening(7, size), ...parts, end.finish()]);
 }

@@ -107,7 +107,8 @@ function checkTarget(name: string, output: OnnxValue, value: HostTensor, sizes: 
   if (fits) return;
   throw new UserError(
     `run: expected \`into\` for output ${name} of ${output.dtype}${formatShape(shape)}, ` +
-      `got ${value.dtype}${formatShape(value.shape)} with ${value.data.length} numbers; leave it out to have it allocated`,
+      `got ${value.dtype}${formatShape(value.shape)} with ${value.data.length} numbers; leave it out to have it ` +
+      "allocated",
   );
 }
 

@@ -90,7 +90,8 @@ function requireDevice(device: Device): void {
     .map(({ name }) => name)
     .join(", ");
   throw new UserError(
-    `runtime: expected an execution provider among ${there}, got ${device}; its binaries are not installed here, use --device cpu`,
+    `runtime: expected an execution provider among ${there}, got ${device}; its binaries are not installed here, ` +
+      "use --device cpu",
   );
 }
 

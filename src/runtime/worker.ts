@@ -12,7 +12,10 @@ import type { SessionHost } from "./runtime.ts";
 import { copyInto, createSession, type HostTensors, isShared } from "./session.ts";
 import type { Envelope, Reply, Request } from "./worker-thread.ts";
 
-/** The thread's file lies beside this one: compiled, or a TypeScript source that a Node before 22.18 reads through tsx. */
+/**
+ * The thread's file lies beside this one: compiled, or a TypeScript source that a Node before 22.18 reads through
+ * tsx.
+ */
 function startThread(): Worker {
   const compiled = !import.meta.url.endsWith(".ts");
   const file = new URL(compiled ? "./worker-thread.js" : "./worker-thread.ts", import.meta.url);

@@ -208,5 +208,8 @@ export const scatterAdd = (indices: Tensor, updates: Tensor, { rows: count }: { 
 export const takeAlongAxis = (x: Tensor, indices: Tensor, { axis = -1 }: { axis?: number } = {}): Tensor =>
   apply("takeAlongAxis", { axis: normalizeAxis("takeAlongAxis", axis, x.rank) }, [x, indices])[0];
 
-/** Rotary positions on x [B,H,T,D] with half-split pairs: y1 = x1 cos - x2 sin, y2 = x2 cos + x1 sin (2104.09864, Eq. 34). */
+/**
+ * Rotary positions on x [B,H,T,D] with half-split pairs: y1 = x1 cos - x2 sin, y2 = x2 cos + x1 sin (2104.09864, Eq.
+ * 34).
+ */
 export const rotary = (x: Tensor, cosine: Tensor, sine: Tensor): Tensor => apply("rotary", {}, [x, cosine, sine])[0];

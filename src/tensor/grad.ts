@@ -1,6 +1,7 @@
 /**
  * Reverse-mode differentiation as one exhaustive table: each primitive's rule turns the cotangents of its outputs
- * into the cotangents of its inputs. A gradient is a graph of the same primitives, so the runtime need not know of training.
+ * into the cotangents of its inputs. A gradient is a graph of the same primitives, so the runtime need not know of
+ * training.
  */
 import { internal, UserError } from "../errors.ts";
 import { sizeOf } from "./dtype.ts";

@@ -42,7 +42,10 @@ export interface Node<P extends Primitive = Primitive> {
   readonly outputs: readonly Tensor[];
 }
 
-/** All nodes that the given tensors need, inputs before users. Iterative: graphs of deep models overflow a call stack. */
+/**
+ * All nodes that the given tensors need, inputs before users. Iterative: graphs of deep models overflow a call
+ * stack.
+ */
 export function topologicalOrder(roots: readonly Tensor[]): Node[] {
   const order: Node[] = [];
   const state = new Map<Node, "open" | "done">();

@@ -1,6 +1,7 @@
 /**
  * Shapes whose axes may be symbolic. An axis is a number, or a polynomial in named sizes written in one
- * canonical form ("B*T", "P+T", "2*B"), so that equal sizes are equal strings and one graph serves any batch and length.
+ * canonical form ("B*T", "P+T", "2*B"), so that equal sizes are equal strings and one graph serves any batch and
+ * length.
  */
 import { internal, UserError } from "../errors.ts";
 
@@ -93,7 +94,8 @@ export function broadcastShapes(where: string, a: Shape, b: Shape): Shape {
     const y = b[b.length - rank + i] ?? 1;
     if (x !== y && x !== 1 && y !== 1) {
       throw new UserError(
-        `${where}: expected shapes that broadcast, got ${formatShape(a)} and ${formatShape(b)}; axes must be equal or 1`,
+        `${where}: expected shapes that broadcast, got ${formatShape(a)} and ${formatShape(b)}; axes must be equal ` +
+          "or 1",
       );
     }
     result.push(x === 1 ? y : x);

@@ -91,7 +91,10 @@ export function fakeMethod({
         learningRate: 1,
         tokensPerSecond: 1000,
       };
-      if ((step + 1) % checkpointEvery === 0) await write(step + 1);
+      if (checkpoint !== undefined && (step + 1) % checkpointEvery === 0) {
+        await write(step + 1);
+        yield { type: "checkpoint", step: step + 1, path: checkpoint };
+      }
     }
     yield {
       type: "receipt",

@@ -25,6 +25,7 @@ export function richTask(): Task {
         name: "old",
         direction: "higher",
         unit: "share",
+        ofBase: true,
         evaluate: async (method) => (await method.score("", "q")).nats / 10,
       },
       {

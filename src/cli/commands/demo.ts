@@ -1,12 +1,13 @@
 /**
  * `mneme demo`, which `npm start` runs: a small new world, learned topic by topic by four methods; what each of them
- * learned, what it forgot, and the report. From the beginning each time.
+ * learned, what it forgot, and the report. A demo that was stopped goes on; a finished one begins again.
  */
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
-import { writeFileAtomic } from "../../checkpoint/files.ts";
+import { exists, writeFileAtomic } from "../../checkpoint/files.ts";
 import { UserError } from "../../errors.ts";
 import { renderMatrix } from "../../eval/matrix-text.ts";
 import { checkFits } from "../../eval/questions.ts";
@@ -19,8 +20,9 @@ import { worldTopics } from "../../eval/tasks/world-topics.ts";
 import { parseMethodOptions } from "../../methods/definition.ts";
 import { methodNamed } from "../../methods/index.ts";
 import { defaultModel } from "../../models/embedded.ts";
-import { beginEvaluation, planSchema } from "../../runs/evaluation.ts";
+import { beginEvaluation, type EvaluationPlan, loadRecord, planSchema } from "../../runs/evaluation.ts";
 import { acquireLock } from "../../runs/lock.ts";
+import { versionInfo } from "../../runs/machine.ts";
 import { openStore } from "../../runs/store.ts";
 import type { Summary } from "../../runs/summary.ts";
 import { evaluate } from "../evaluate.ts";
@@ -30,8 +32,8 @@ import { reportRuns } from "../run-tables.ts";
 import { addEngineFlags, commandLine, type EngineFlags, openRuntime, type Session, shownPath } from "../session.ts";
 import { comparison, story } from "../story.ts";
 
-/** What is learned: some twenty facts a topic, so that all is told in two minutes. */
-const stream = { topics: 3, people: 10, tellings: 2, longTail: 0, limit: 16, known: 40 };
+/** What is learned: some twenty facts a topic, so that all is told in two minutes. A world for development. */
+const stream = { world: 1, topics: 3, people: 10, tellings: 2, longTail: 0, limit: 16, known: 40 };
 /** Plain prose, to see how much of the language is kept. */
 const prose = fileURLToPath(new URL("../../../examples/notes/1-lighthouse.txt", import.meta.url));
 
@@ -60,12 +62,37 @@ interface Flags extends EngineFlags {
 export function define(command: Command): void {
   command
     .option("--model <name>", "embedded name, folder or hub id", defaultModel)
-    .option("--out <folder>", "folder for the results; an earlier demo in it is replaced", join("runs", "demo"));
+    .option("--out <folder>", "folder for the results; a finished demo in it is replaced", join("runs", "demo"));
   addEngineFlags(command);
 }
 
-/** Empties the folder of an earlier demo; a folder of anything else is refused. */
-async function clear(out: string): Promise<void> {
+/** What is run, a plan per method. */
+export function demoPlans({ model, seed }: Pick<Flags, "model" | "seed">): EvaluationPlan[] {
+  const taskOptions = parseTaskOptions(worldTopics, { ...stream, validation: [shownPath(prose)] });
+  return Object.entries(methods).map(([method, given]) => {
+    const methodOptions = parseMethodOptions(methodNamed(method), given);
+    return planSchema.parse({ model, task: worldTopics.name, taskOptions, method, methodOptions, seeds: [seed] });
+  });
+}
+
+/** Did these very plans, under these versions, stop before their report? */
+async function isBegun(out: string, plans: readonly EvaluationPlan[]): Promise<boolean> {
+  if (await exists(join(out, reportName))) return false;
+  for (const plan of plans) {
+    const folder = join(out, plan.method);
+    if (!(await exists(folder))) continue;
+    const record = await loadRecord(folder).catch(() => undefined);
+    const ours = JSON.parse(JSON.stringify({ plan, versions: versionInfo() })) as unknown;
+    if (!record || !isDeepStrictEqual({ plan: record.plan, versions: record.versions }, ours)) return false;
+  }
+  return true;
+}
+
+/**
+ * Empties the folder of an earlier demo unless it is the beginning of this one; a folder of anything else is
+ * refused.
+ */
+export async function clear(out: string, plans: readonly EvaluationPlan[]): Promise<void> {
   const isOurs = (name: string): boolean =>
     Object.hasOwn(methods, name) || name === reportName || name.startsWith(databaseName);
   const found = (await readdir(out)).filter((name) => !name.startsWith(lockName));
@@ -74,6 +101,7 @@ async function clear(out: string): Promise<void> {
     throw new UserError(
       `demo: expected a folder of an earlier demo, got ${out} with ${other}; name another with --out`,
     );
+  if (await isBegun(out, plans)) return;
   for (const name of found) await rm(join(out, name), { recursive: true });
 }
 
@@ -115,17 +143,18 @@ function printClosing({ output }: Session, runs: readonly ReportRun[]): void {
 /** Runs all methods in an empty folder, prints what comes of them, and writes the report. */
 async function runAll(
   session: Session,
-  { model: name, out, seed, device, threads }: Flags,
+  { model: name, out, device, threads }: Flags,
+  plans: readonly EvaluationPlan[],
 ): Promise<{ runs: readonly Summary[]; report: string }> {
   const { output } = session;
   const { print, style, width } = output;
-  const taskOptions = parseTaskOptions(worldTopics, { ...stream, validation: [shownPath(prose)] });
+  const taskOptions = parseTaskOptions(worldTopics, plans[0].taskOptions);
   const task = await worldTopics.create(taskOptions, { signal: session.signal });
   const model = await openModel(name, session);
   checkFits(model.tokenizer, model.geometry.context, task.questions ?? [], task);
   const opening =
     `Telling ${name} about a world that it never saw, ${task.topics.length} topics one after another ` +
-    `(${task.topics.map((topic) => topic.name).join(", ")}), in ${Object.keys(methods).length} ways. After each topic ` +
+    `(${task.topics.map((topic) => topic.name).join(", ")}), in ${plans.length} ways. After each topic ` +
     "it is asked about all of them, in words that it was never told.";
   for (const line of wrap(opening, width)) print(line.replace(name, (text) => style("bold", text)));
   print();
@@ -134,13 +163,9 @@ async function runAll(
   const summaries: Summary[] = [];
   const runs: ReportRun[] = [];
   try {
-    for (const [method, given] of Object.entries(methods)) {
-      const folder = join(out, method);
-      const methodOptions = parseMethodOptions(methodNamed(method), given);
-      const record = await beginEvaluation(
-        folder,
-        planSchema.parse({ model: name, task: worldTopics.name, taskOptions, method, methodOptions, seeds: [seed] }),
-      );
+    for (const plan of plans) {
+      const folder = join(out, plan.method);
+      const record = await beginEvaluation(folder, plan);
       const resume = commandLine(session.argv);
       const createTask = async () => task;
       summaries.push(await evaluate(session, record, { folder, store, createTask, model, runtime, resume }));
@@ -165,8 +190,9 @@ export async function run(command: Command, session: Session): Promise<Record<st
   await mkdir(out, { recursive: true });
   const lock = await acquireLock(join(out, lockName), out);
   try {
-    await clear(out);
-    return { command: "demo", ...(await runAll(session, flags)), folder: out };
+    const plans = demoPlans(flags);
+    await clear(out, plans);
+    return { command: "demo", ...(await runAll(session, flags, plans)), folder: out };
   } finally {
     await lock.release();
   }

@@ -33,7 +33,7 @@ export function define(command: Command): void {
   command
     .argument("<prompt>", "the text to continue; - reads it from stdin")
     .option("--model <name>", "embedded name, folder or hub id", defaultModel)
-    .option("--adapter <folder>", "LoRA adapter (PEFT) to add to the model")
+    .option("--adapter <folder>", "adapter to add to the model: of `mneme learn`, or LoRA of PEFT")
     .option("--chat", "put the prompt into the model's chat template")
     .option("--max-tokens <n>", "most tokens to generate", numberFlag({ min: 0, integer: true }), 128)
     .option(
@@ -109,7 +109,7 @@ async function searchBeams({ decoder, model, ids, flags, session: { output } }: 
   return { hypotheses };
 }
 
-async function sample({ decoder, model, ids, flags, session }: Job): Promise<Record<string, unknown>> {
+async function sampleText({ decoder, model, ids, flags, session }: Job): Promise<Record<string, unknown>> {
   const { maxTokens, temperature, topK, topP, minP, repetitionPenalty, stop, seed } = flags;
   const { output, signal, progress } = session;
   const started = performance.now();
@@ -168,7 +168,7 @@ export async function run(command: Command, session: Session): Promise<Record<st
     // On a terminal the text reads on from its prompt; in a pipe only the new text is wanted
     if (output.terminal && !flags.chat && flags.beams === undefined) output.write(output.style("dim", prompt));
     const job = { decoder, model, ids, flags, session };
-    const result = await (flags.beams === undefined ? sample(job) : searchBeams(job));
+    const result = await (flags.beams === undefined ? sampleText(job) : searchBeams(job));
     return { command: "generate", model: flags.model, prompt, promptTokens: ids.length, ...result };
   } finally {
     await runtime.dispose();

@@ -6,7 +6,7 @@ import { readdir, rename, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
-import { errorCode } from "../../checkpoint/files.ts";
+import { readChecked, requireEmptyFolder } from "../../checkpoint/files.ts";
 import { UserError } from "../../errors.ts";
 import { formatCount, formatSeconds } from "../../eval/format.ts";
 import { readTextFile } from "../../checkpoint/text.ts";
@@ -17,7 +17,14 @@ import { openRunFolder, type RunFolder } from "../../runs/folder.ts";
 import { addMethodFlags, methodOptions, refuseBesideResume } from "../method-flags.ts";
 import { defaultModel } from "../../models/embedded.ts";
 import { openModel } from "../open-model.ts";
-import { addEngineFlags, commandLine, type EngineFlags, openRuntime, type Session } from "../session.ts";
+import {
+  addEngineFlags,
+  commandLine,
+  type EngineFlags,
+  openRuntime,
+  resumeOrAnother,
+  type Session,
+} from "../session.ts";
 import { Interrupted } from "../signals.ts";
 
 interface Flags extends EngineFlags {
@@ -61,24 +68,8 @@ function configOf(command: Command, { model, method: chosen, out, seed }: Flags)
   return { out, config: { kind: "learn", model, method: definition.name, methodOptions: options, files, seed } };
 }
 
-async function checkNew(out: string): Promise<void> {
-  const found = await readdir(out).catch((error: unknown): string[] => {
-    if (errorCode(error) === "ENOENT") return [];
-    throw error;
-  });
-  if (found.length === 0) return;
-  const way = found.includes(workName) ? `go on with --resume ${out}, or use another folder` : "use another folder";
-  throw new UserError(`learn: expected a new or empty folder, got ${out} with ${found.slice(0, 5).join(", ")}; ${way}`);
-}
-
-async function savedConfig(work: RunFolder): Promise<LearnConfig> {
-  const parsed = configSchema.safeParse(await work.readJson("config.json"));
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new UserError(
-    `learn: expected the options of a learning run in ${work.file("config.json")}, got a wrong ${issue.path.join(".")}; delete the folder and start again`,
-  );
-}
+const savedConfig = (work: RunFolder): Promise<LearnConfig> =>
+  readChecked(work.file("config.json"), configSchema, { caller: "learn", what: "the options of a learning run" });
 
 /** Learns, and leaves the product in the work folder. Throws `Interrupted` when stopped. */
 async function learn(
@@ -108,7 +99,8 @@ async function learn(
         progress.update({ label: `learning with ${method.name}`, done: step, total: steps, detail });
       } else if (event.type === "validation") {
         progress.line(
-          `step ${event.step}: ${event.bitsPerByte.toFixed(3)} bits per byte on what is kept back${event.best ? "" : ", no better"}`,
+          `step ${event.step}: ${event.bitsPerByte.toFixed(3)} bits per byte on what is kept ` +
+            `back${event.best ? "" : ", no better"}`,
         );
       } else if (event.type === "note") progress.line(event.message);
       else if (event.type === "receipt") receipt = event.receipt;
@@ -145,7 +137,7 @@ export async function run(command: Command, session: Session): Promise<Record<st
   const read = async ({ files }: LearnConfig): Promise<Document[]> =>
     Promise.all(files.map(async (path) => ({ id: path, text: (await readTextFile(path)).text })));
   const texts = given && (await read(given.config));
-  if (!resuming) await checkNew(out);
+  if (!resuming) await requireEmptyFolder(out, { caller: "learn", wayOut: resumeOrAnother(out, workName) });
   const work = await openRunFolder(join(out, workName), { resume: resuming });
   try {
     const config = given?.config ?? (await savedConfig(work));
@@ -155,8 +147,10 @@ export async function run(command: Command, session: Session): Promise<Record<st
     const { output } = session;
     const why = receipt.stopped === "done" ? "" : `, ${receipt.stopped}`;
     output.print(
-      `${config.method} learned ${documents.length} ${documents.length === 1 ? "text" : "texts"} in ${formatSeconds(receipt.seconds)}: ` +
-        `${formatCount(receipt.steps)} steps, ${formatCount(receipt.tokens)} tokens, loss ${receipt.finalLoss.toFixed(3)}${why}`,
+      `${config.method} learned ${documents.length} ${documents.length === 1 ? "text" : "texts"} in ` +
+        `${formatSeconds(receipt.seconds)}: ` +
+        `${formatCount(receipt.steps)} steps, ${formatCount(receipt.tokens)} tokens, loss ` +
+        `${receipt.finalLoss.toFixed(3)}${why}`,
     );
     output.print(wrote);
     return {

@@ -2,10 +2,11 @@
  * `mneme pretrain`: a model from nothing, as a folder in Hugging Face layout with float16 weights and a model card.
  * The work folder holds vocabulary, tokens and training state; the same command goes on from it, or exports again.
  */
-import { mkdir, readdir, readFile, stat } from "node:fs/promises";
+import { mkdir, readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import type { Command } from "commander";
-import { isObject, readError, readJsonObject } from "../../checkpoint/files.ts";
+import { z } from "zod";
+import { readChecked, readError, readJsonObject } from "../../checkpoint/files.ts";
 import { UserError } from "../../errors.ts";
 import { formatCount, formatSeconds } from "../../eval/format.ts";
 import { worldSources } from "../../eval/tasks/world/curriculum.ts";
@@ -80,20 +81,10 @@ async function dataFiles(paths: readonly string[]): Promise<string[]> {
 
 /** Names in a list file: `["a.txt", ...]` or `{ "files": [...] }`. */
 async function namesIn(path: string): Promise<string[]> {
-  const text = await readFile(path, "utf8").catch((error: unknown) => {
-    throw readError("pretrain", path, error);
-  });
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    value = undefined;
-  }
-  const names: unknown = isObject(value) ? value.files : value;
-  if (Array.isArray(names) && names.every((name) => typeof name === "string")) return names;
-  throw new UserError(
-    `pretrain: expected a JSON list of file names, or an object with them as "files", in ${path}, got something else; correct it`,
-  );
+  const names = z.array(z.string());
+  const schema = z.union([names, z.object({ files: names }).transform(({ files }) => files)]);
+  const what = 'a list of file names, or an object with them as "files",';
+  return readChecked(path, schema, { caller: "pretrain", what, wayOut: "correct it" });
 }
 
 async function validationFiles(paths: readonly string[]): Promise<string[]> {
@@ -174,7 +165,8 @@ async function checkOut({ out, force }: Flags): Promise<void> {
   const found = await readdir(out).catch((): string[] => []);
   if (found.length > 0 && !force) {
     throw new UserError(
-      `pretrain: expected a new or empty folder, got ${out} with ${found.slice(0, 4).join(", ")}; add --force to replace it, or name another`,
+      `pretrain: expected a new or empty folder, got ${out} with ${found.slice(0, 4).join(", ")}; add --force to ` +
+        "replace it, or name another",
     );
   }
 }
@@ -210,7 +202,8 @@ export async function run(command: Command, session: Session): Promise<Record<st
       session,
     });
     output.print(
-      `${recipe.name}: ${formatCount(result.tokens)} tokens in ${formatCount(result.steps)} steps, ${formatSeconds(result.seconds)}, loss ${result.finalLoss.toFixed(3)}`,
+      `${recipe.name}: ${formatCount(result.tokens)} tokens in ${formatCount(result.steps)} steps, ` +
+        `${formatSeconds(result.seconds)}, loss ${result.finalLoss.toFixed(3)}`,
     );
     for (const line of measured.lines) output.print(line);
     output.print(`model: ${output.style("cyan", shownPath(flags.out))}`);

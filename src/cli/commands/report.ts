@@ -7,6 +7,7 @@ import { UserError } from "../../errors.ts";
 import { csvText } from "../../eval/csv.ts";
 import { equalLearningTable } from "../../eval/equal-learning.ts";
 import { reportHtml } from "../../eval/report.ts";
+import { signsTable } from "../../eval/signs.ts";
 import { methodsTable, runsTable, scoresTable } from "../../eval/tables.ts";
 import { checkComparable, resultsOf, runsNamed } from "../run-tables.ts";
 import { type Session, shownPath } from "../session.ts";
@@ -22,7 +23,10 @@ export function define(command: Command): void {
   command
     .argument("<run...>", "names or folders of finished runs of one task, or of sweeps: their finished trials")
     .option("--out <file>", "HTML file to write")
-    .option("--csv <folder>", "also write the tables as methods.csv, runs.csv, scores.csv and equal-learning.csv")
+    .option(
+      "--csv <folder>",
+      "also write the tables as methods.csv, runs.csv, scores.csv, equal-learning.csv and signs.csv",
+    )
     .option("--title <text>", "heading of the page");
   addStoreFlags(command);
 }
@@ -49,6 +53,7 @@ export async function run(command: Command, { output }: Session): Promise<Record
           runs: runsTable(runs),
           scores: scoresTable(runs),
           "equal-learning": equalLearningTable(runs),
+          signs: signsTable(runs),
         };
         for (const [name, table] of Object.entries(tables)) {
           const path = join(csv, `${name}.csv`);

@@ -1,10 +1,12 @@
 /** `mneme runs`: the runs in the store, the latest first; --reindex builds the store from the run folders. */
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import type { Command } from "commander";
+import { exists } from "../../checkpoint/files.ts";
 import { formatScore } from "../../eval/format.ts";
 import { reindex } from "../../runs/reindex.ts";
 import type { RunStore, StoredRun } from "../../runs/store.ts";
 import { type Summary, summaryOf } from "../../runs/summary.ts";
+import { sweepName } from "../../runs/sweep.ts";
 import { table } from "../output.ts";
 import { plainRun, reportRuns, type ShownStatus, statusOf } from "../run-tables.ts";
 import { type Session, shownPath } from "../session.ts";
@@ -27,6 +29,10 @@ interface RunLine {
   readonly status: ShownStatus;
   readonly summary: Summary | undefined;
 }
+
+/** Trials lie in the folder of their sweep. Other runs may lie deeper as well. */
+const isTrial = async ({ name, folder }: StoredRun): Promise<boolean> =>
+  name.includes("/") && (await exists(join(dirname(folder), sweepName)));
 
 async function lineOf(store: RunStore, run: StoredRun): Promise<RunLine> {
   const results = reportRuns(store, run).map(({ result }) => result);
@@ -56,8 +62,9 @@ export async function run(command: Command, session: Session): Promise<Record<st
         session.progress.line(`left out ${shownPath(folder)}: ${reason}`);
       }
       const all = store.runs();
-      const trials = all.filter(({ name }) => name.includes("/"));
-      const chosen = flags.all ? all : all.filter(({ name }) => !name.includes("/"));
+      const flagged = await Promise.all(all.map(async (run) => ({ run, trial: await isTrial(run) })));
+      const trials = flagged.filter(({ trial }) => trial);
+      const chosen = flags.all ? all : flagged.filter(({ trial }) => !trial).map(({ run }) => run);
       const lines = await Promise.all(chosen.map((run) => lineOf(store, run)));
       if (read) output.print(`read ${read.runs.length} ${read.runs.length === 1 ? "run" : "runs"} from folders`);
       const head = ["run", "started", "status", "task", "method", "model", "seeds", ...listed];
@@ -74,7 +81,12 @@ export async function run(command: Command, session: Session): Promise<Record<st
       if (rows.length > 0) for (const line of table([head, ...rows], { right: [6, 7, 8, 9, 10] })) output.print(line);
       else output.print("no runs yet; `mneme eval` makes them");
       if (!flags.all && trials.length > 0) {
-        output.print(output.style("dim", `and ${trials.length} trials of sweeps; --all shows them`));
+        output.print(
+          output.style(
+            "dim",
+            `and ${trials.length} ${trials.length === 1 ? "trial" : "trials"} of sweeps; --all shows them`,
+          ),
+        );
       }
       return {
         command: "runs",

@@ -18,7 +18,7 @@ export function define(command: Command): void {
   command
     .argument("<file...>", "UTF-8 text files")
     .option("--model <name>", "embedded name, folder or hub id", defaultModel)
-    .option("--adapter <folder>", "LoRA adapter (PEFT) to add to the model");
+    .option("--adapter <folder>", "adapter to add to the model: of `mneme learn`, or LoRA of PEFT");
   addEngineFlags(command);
 }
 

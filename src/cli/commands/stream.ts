@@ -1,4 +1,7 @@
-/** `mneme stream`: learns texts one after another with one or more methods, and shows what each step cost the others. */
+/**
+ * `mneme stream`: learns texts one after another with one or more methods, and shows what each step cost the
+ * others.
+ */
 import type { Command } from "commander";
 import { UserError } from "../../errors.ts";
 import { parseStreamConfig, streamConfigSchema } from "../../runs/config.ts";

@@ -6,7 +6,8 @@ import { z } from "zod";
 import { UserError } from "../../errors.ts";
 import { equalLearningTable } from "../../eval/equal-learning.ts";
 import { formatScore, formatSeconds } from "../../eval/format.ts";
-import { groupRuns } from "../../eval/report-groups.ts";
+import { groupRuns, sharedConfig } from "../../eval/report-groups.ts";
+import type { ReportRun } from "../../eval/result.ts";
 import { parseTaskOptions } from "../../eval/tasks/definition.ts";
 import { taskNamed } from "../../eval/tasks/index.ts";
 import { parseMethodOptions } from "../../methods/definition.ts";
@@ -29,8 +30,8 @@ import {
 import { parseSpaces } from "../../runs/sweep-space.ts";
 import { kebab, refuseBesideResume } from "../method-flags.ts";
 import { table } from "../output.ts";
-import { addPlanFlags, type PlanFlags, plansOf } from "../plan-flags.ts";
-import { equalLearningLines, finishedTrials, recordsOf, reportRuns } from "../run-tables.ts";
+import { addPlanFlags, isForDevelopment, type PlanFlags, plansOf } from "../plan-flags.ts";
+import { comparableParts, equalLearningLines, finishedTrials, recordsOf, reportRuns } from "../run-tables.ts";
 import { commandLine, numberFlag, PartlyFailed, type Session, shownPath } from "../session.ts";
 import { Interrupted } from "../signals.ts";
 import {
@@ -89,8 +90,10 @@ export function define(command: Command): void {
   addPlanFlags(command, { several: true });
   command.addHelpText(
     "after",
-    "\nSeveral methods (--method a,b) get as many trials each. A plain key of --grid is for all that have the option,\n" +
-      "METHOD.KEY for one. Streams are those kept for development (worlds 1 to 99) unless one is named.",
+    "\nSeveral methods (--method a,b) get as many trials each. A plain key of --grid is for all that have the " +
+      "option,\n" +
+      "METHOD.KEY for one. Streams are those kept for development (such as worlds 1 to 99), where the task has such\n" +
+      "and none is named; tasks that read files have none, so give them another file than the one you report.",
   );
 }
 
@@ -119,6 +122,21 @@ function sweepOf(command: Command, flags: Flags): SweepPlan {
     for (const seed of plan.seeds) parseTaskOptions(task, taskOptionsOf(plan, seed));
   }
   return sweep;
+}
+
+/** What to mind where options are chosen on what may be reported; null on streams that are kept for development. */
+function developmentNote(sweep: SweepPlan): string | null {
+  if (trialsOf(sweep).every(({ plan }) => isForDevelopment(plan))) return null;
+  const { name, stream } = taskNamed(sweep.entries[0].plan.task);
+  if (stream?.development === undefined)
+    return (
+      `options are chosen on the data that is given, as ${name} has no streams for development; ` +
+      "give it another file than the one you report"
+    );
+  return (
+    `options are chosen on the streams that are named, not on those for development ` +
+    `(--${kebab(stream.option)} ${stream.development.join(" to ")}); report other streams`
+  );
 }
 
 async function openSweep(
@@ -189,11 +207,15 @@ function bestByMethod(sweep: SweepPlan, trials: readonly StoredTrial[]): Record<
   return Object.fromEntries(methodsOf(sweep).map((method) => [method, best(method)]));
 }
 
+const taskOptionsIn = ([{ result }]: readonly ReportRun[]): unknown => sharedConfig(result.config).taskOptions;
+
 export async function run(command: Command, session: Session): Promise<Record<string, unknown>> {
   const flags = command.opts<Flags>();
   const { progress, output } = session;
   return withStore(flags, async (store) => {
     const { folder, sweep } = await openSweep(command, flags, store);
+    const note = developmentNote(sweep);
+    if (note !== null) progress.line(`note: ${note}`);
     const threads = flags.threads ?? Math.max(1, Math.floor(availableParallelism() / flags.jobs));
     const curves = flags.tensorboard === undefined ? [] : ["--tensorboard", flags.tensorboard];
     const engine = ["--threads", String(threads), "--device", flags.device, "--db", flags.db, ...curves];
@@ -216,7 +238,8 @@ export async function run(command: Command, session: Session): Promise<Record<st
         show();
       } else if (event.type === "trial-start") {
         progress.line(
-          `trial ${event.trial.number} of ${total} ${event.resumed ? "goes on" : "starts"}: ${settingText(sweep, event.trial)}`,
+          `trial ${event.trial.number} of ${total} ${event.resumed ? "goes on" : "starts"}: ` +
+            `${settingText(sweep, event.trial)}`,
         );
       } else if (event.type === "trial-end") {
         done++;
@@ -240,16 +263,26 @@ export async function run(command: Command, session: Session): Promise<Record<st
     progress.clear();
     for (const [i] of sweep.entries.entries()) printRanking(session, sweep, i, trials);
     const reports = finishedTrials(store, resolve(folder)).flatMap((run) => reportRuns(store, run));
-    for (const line of equalLearningLines(groupRuns(reports), output.width)) output.print(line);
+    // Trials of other task options are no settings of a method: each part has a table of its own
+    const parts = comparableParts(reports);
+    for (const part of parts) {
+      const lines = equalLearningLines(groupRuns(part), output.width);
+      if (parts.length > 1 && lines.length > 0) output.print(`\n${JSON.stringify(taskOptionsIn(part))}`);
+      for (const line of lines) output.print(line);
+    }
     const failed = trials.filter(({ status }) => status === "failed");
     const [best] = ranked(sweep.objective, trials);
     const result = {
       command: "sweep",
       folder,
       objective: sweep.objective,
+      note,
       best: best ? { trial: best.trial.number, options: best.trial.options, value: best.value } : null,
       methods: bestByMethod(sweep, trials),
-      equalLearning: recordsOf(equalLearningTable(reports)),
+      equalLearning: parts.flatMap((part): Record<string, unknown>[] => {
+        const rows = recordsOf(equalLearningTable(part));
+        return parts.length > 1 ? rows.map((row) => ({ ...row, taskOptions: taskOptionsIn(part) })) : rows;
+      }),
       trials,
     };
     output.print();
@@ -261,7 +294,8 @@ export async function run(command: Command, session: Session): Promise<Record<st
       output.print(`trial ${trial.number} failed (${settingText(sweep, trial)}): ${trial.error}`);
     const others = trials.length - failed.length;
     throw new PartlyFailed(
-      `sweep: expected ${trials.length} trials to finish, got ${failed.length} that failed (${failed.map(({ number }) => number).join(", ")}) ` +
+      `sweep: expected ${trials.length} trials to finish, got ${failed.length} that failed ` +
+        `(${failed.map(({ number }) => number).join(", ")}) ` +
         `beside ${others} others; correct the cause and go on with: ${resumeCommand(folder, flags)} --retry-failed`,
       result,
     );
@@ -271,7 +305,7 @@ export async function run(command: Command, session: Session): Promise<Record<st
 const resumeCommand = (folder: string, flags: Flags): string =>
   commandLine(["sweep", "--resume", shownPath(folder), ...databaseArguments(flags)]);
 
-/** How the best options are measured on streams that nothing was chosen on. */
+/** How the best options are measured: on other streams than those of the sweep, where the task draws streams at all. */
 const evaluateCommand = (sweep: SweepPlan, folder: string, flags: Flags): string => {
   const method = sweep.entries.length > 1 ? ["--method", methodsOf(sweep)[0]] : [];
   const args = ["eval", "--from-sweep", shownPath(folder), ...method, "--seeds", "3"];

@@ -5,16 +5,16 @@ import { answerTokens, askAll, type AskedQuestion, type AskingTask, probeTexts }
 import type { EvaluateOptions, NamedScores } from "../task.ts";
 import { fingerprintOf } from "./records.ts";
 
-export interface AskedTopic {
+export interface AskedTopic<Q extends AskedQuestion = AskedQuestion> {
   readonly name: string;
   readonly documents: readonly Document[];
   /** At least one. */
-  readonly questions: readonly AskedQuestion[];
+  readonly questions: readonly Q[];
 }
 
-export interface AskingOptions {
+export interface AskingOptions<Q extends AskedQuestion = AskedQuestion> {
   readonly name: string;
-  readonly topics: readonly AskedTopic[];
+  readonly topics: readonly AskedTopic<Q>[];
   readonly protocol: string;
   /** Name of the score that fills R. Default exactMatch. */
   readonly metric?: string;
@@ -23,7 +23,7 @@ export interface AskingOptions {
   /** Judges one topic; by default exact match and F1 of greedy answers. */
   readonly evaluate?: (
     method: Method,
-    questions: readonly AskedQuestion[],
+    questions: readonly Q[],
     options: EvaluateOptions & { maxTokens: number },
   ) => Promise<NamedScores>;
 }
@@ -37,15 +37,24 @@ async function exactAndF1(
   return { exactMatch, f1 };
 }
 
+/** Kinds of questions that every topic has: only they can be scored, as a score is of all topics or of none. */
+export function commonKinds(topics: readonly { readonly questions: readonly AskedQuestion[] }[]): string[] {
+  const kinds = new Set(topics.flatMap(({ questions }) => questions.map(({ kind }) => kind)));
+  return [...kinds].filter(
+    (kind): kind is string =>
+      kind !== undefined && topics.every(({ questions }) => questions.some((one) => one.kind === kind)),
+  );
+}
+
 /** The task of such topics, in their order; its unit is a share, higher is better. */
-export function askingTask({
+export function askingTask<Q extends AskedQuestion>({
   name,
   topics,
   protocol,
   metric = "exactMatch",
   maxTokens = answerTokens(topics.flatMap(({ questions }) => questions)),
   evaluate = exactAndF1,
-}: AskingOptions): AskingTask {
+}: AskingOptions<Q>): AskingTask {
   const questions = topics.flatMap((topic) => topic.questions);
   return {
     name,

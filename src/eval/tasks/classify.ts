@@ -13,8 +13,8 @@ import type { Query } from "../../methods/method.ts";
 import { randomStream } from "../../tensor/random.ts";
 import { type AskedQuestion, type AskingTask, meanOf } from "../questions.ts";
 import { askingTask } from "./asking.ts";
-import { dataOption, defineTask, drawnByDataSeed } from "./definition.ts";
-import { parseRecords, parseWhole, sample } from "./records.ts";
+import { dataOption, defineTask } from "./definition.ts";
+import { parseRecords, parseWhole, sampleInOrder } from "./records.ts";
 
 /** The default stream, in the order of learning. */
 const defaultSets = ["sst2", "subj", "mpqa", "trec"];
@@ -127,9 +127,9 @@ export function classifyTask(
       return split !== "dev" && !seen.has(key) && seen.add(key) !== undefined;
     });
     const official = distinct.some(({ split }) => split === "test");
-    const fifth = new Set(sample(distinct, Math.ceil(distinct.length * heldOutShare), random));
+    const fifth = new Set(sampleInOrder(distinct, Math.ceil(distinct.length * heldOutShare), random));
     const isHeldOut = (one: Sentence): boolean => (official ? one.split === "test" : fifth.has(one));
-    const scored = sample(distinct.filter(isHeldOut), testLimit, random);
+    const scored = sampleInOrder(distinct.filter(isHeldOut), testLimit, random);
     return { pool: distinct.filter((one) => !isHeldOut(one)), scored, random };
   });
   const kept = new Set(parts.flatMap(({ scored }) => scored.map(({ text }) => keyOf(text))));
@@ -144,7 +144,7 @@ export function classifyTask(
     }
     return {
       name,
-      documents: sample(free, limit, random).map(({ text, label }, i) => {
+      documents: sampleInOrder(free, limit, random).map(({ text, label }, i) => {
         return { id: `${name}-${i + 1}`, text: `${text}\nLabel: ${labels[label]}\n`, topic: name };
       }),
       questions: scored.map(({ text, label }, i): AskedQuestion => {
@@ -178,6 +178,6 @@ export const classify = defineTask({
   name: "classify",
   summary: "sentence classification sets one after another, answered with label words",
   options,
-  stream: drawnByDataSeed,
+  stream: { option: "dataSeed" },
   create: async ({ data, sets, ...rest }) => classifyTask(await readSentenceSets(data, sets), rest),
 });

@@ -10,15 +10,18 @@ interface TaskDeps {
 
 export interface StreamChoice {
   readonly option: string;
-  /** First and last value that are for development: nothing is reported on them. */
-  readonly development: readonly [number, number];
+  /**
+   * First and last value that are for development: nothing is reported on them, and nothing of them is in another
+   * stream. Absent where all streams draw from one file: then no stream is unlike the reported ones.
+   */
+  readonly development?: readonly [number, number];
 }
 
 /** Streams of a new world: worlds 1 to 99 are for development. */
 export const drawnByWorld: StreamChoice = { option: "world", development: [1, 99] };
 
-/** Tasks that draw from a file or a large range by `dataSeed`. */
-export const drawnByDataSeed: StreamChoice = { option: "dataSeed", development: [1_000_000, 1_999_999] };
+/** Seeds for development of tasks that make their data from a seed. */
+export const developmentSeeds = [1_000_000, 1_999_999] as const;
 
 export interface TaskDefinition<S extends z.ZodObject = z.ZodObject> {
   readonly name: string;
@@ -28,7 +31,8 @@ export interface TaskDefinition<S extends z.ZodObject = z.ZodObject> {
   readonly options: S;
   /**
    * The option that says which of many streams this is. Unless the user gives it, every seed of a run has a stream of
-   * its own: this option's default plus the seed, or, where options of methods are chosen, `development[0]` plus the seed.
+   * its own: this option's default plus the seed, or, where options of methods are chosen and there are streams for
+   * that, `development[0]` plus the seed.
    */
   readonly stream?: StreamChoice;
   /** Reads or makes the data. Equal options and equal files give equal tasks. */

@@ -114,6 +114,14 @@ describe("editingTask", () => {
     expect(names[0]).not.toContain("portability");
   });
 
+  it("fills R with paraphrases where every edit has one, else with the learned prompt, and says which", () => {
+    expect([task.metric, task.unit]).toEqual(["paraphrase", "share (paraphrase)"]);
+    expect(task.protocol).toMatch(/; R is of paraphrases$/);
+    const without = editingTask({ name: "edits", edits: [edit(1), edit(2, { paraphrases: [] })] });
+    expect(without.metric).toBe("efficacy");
+    expect(without.protocol).toMatch(/; R is of the learned prompts, as not every edit has paraphrases$/);
+  });
+
   it("leaves out a prompt that was edited before, and says so", () => {
     const twice = editingTask({ name: "edits", edits: [edit(1), { ...edit(1), id: "again" }, edit(2)] });
     expect(twice.topics.flatMap(({ documents }) => documents.map(({ id }) => id))).toEqual(["e1", "e2"]);

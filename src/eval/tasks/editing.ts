@@ -4,28 +4,20 @@
  *   efficacy, paraphrase, portability   the free greedy answer to the edit's prompt, its rephrasings, its consequences;
  *   neighbourhood        prompts beside the edit whose answer is the one the method gave before any edit;
  *   neighbourhoodTruth   the same prompts answered with the ground truth;
- *   ...Tokens            teacher forcing: share of the right answer's tokens that are the first choice; the right answer
+ *   ...Tokens            teacher forcing: share of the right answer's tokens that are the first choice; the right
+ * answer
  *                        of neighbourhoodTokens is the ground truth.
  * A question's answer must match exactly, the continuation of a statement must begin with the answer (normalised as
  * for SQuAD). The answers before any edit are taken by `prepare`; without them `neighbourhood` is left out
  * rather than guessed.
  */
 import { z } from "zod";
-import { internal } from "../../errors.ts";
 import type { Document, Method, Query } from "../../methods/method.ts";
 import { answeredQuestion } from "../../methods/prompt.ts";
-import {
-  answerTokens,
-  type AskedQuestion,
-  type AskingTask,
-  exactMatch,
-  meanOf,
-  prefixMatch,
-  probeTexts,
-} from "../questions.ts";
+import { type AskedQuestion, type AskingTask, exactMatch, meanOf, prefixMatch } from "../questions.ts";
 import type { EvaluateOptions } from "../task.ts";
+import { type AskedTopic, askingTask, commonKinds } from "./asking.ts";
 import { dataOption } from "./definition.ts";
-import { fingerprintOf } from "./records.ts";
 
 export interface Prompt {
   readonly text: string;
@@ -68,11 +60,8 @@ export const editingOptions = (file: string) =>
     batch: z.int().min(1).default(10).describe("edits learned together"),
   });
 
-const kinds = ["efficacy", "paraphrase", "portability", "neighbourhood"] as const;
-type Kind = (typeof kinds)[number];
-
 interface EditQuestion extends AskedQuestion {
-  readonly kind: Kind;
+  readonly kind: string;
   /** Number of the edit within its batch. */
   readonly edit: number;
 }
@@ -91,7 +80,7 @@ function statement({ id, prompt, target }: Edit, topic: string): Document {
 }
 
 function questionsOf(edit: Edit, number: number, topic: string): EditQuestion[] {
-  const ask = (kind: Kind, prompts: readonly Prompt[]): EditQuestion[] =>
+  const ask = (kind: string, prompts: readonly Prompt[]): EditQuestion[] =>
     prompts.map(({ text, answers }, i) => {
       return { id: `${edit.id}/${kind}-${i + 1}`, kind, edit: number, query: queryOf(text, topic), answers };
     });
@@ -128,7 +117,7 @@ function meanPerEdit(values: readonly { edit: number; value: number }[]): number
 export function editingTask({ name, edits, batch: size = 10 }: EditingOptions): EditingTask {
   const prompts = new Set<string>();
   const distinct = edits.filter(({ prompt }) => !prompts.has(prompt) && prompts.add(prompt));
-  const all = Array.from({ length: Math.ceil(distinct.length / size) }, (_, b) => {
+  const all = Array.from({ length: Math.ceil(distinct.length / size) }, (_, b): AskedTopic<EditQuestion> => {
     const from = b * size;
     const batch = distinct.slice(from, from + size);
     const topic = batch.length === 1 ? `edit ${from + 1}` : `edits ${from + 1}-${from + batch.length}`;
@@ -139,44 +128,31 @@ export function editingTask({ name, edits, batch: size = 10 }: EditingOptions): 
     };
   });
   // Every topic has the same scores: what some batch lacks is not asked at all
-  const common = kinds.filter((kind) => all.every((batch) => batch.questions.some((one) => one.kind === kind)));
-  const batches = all.map((batch) => {
+  const common = commonKinds(all);
+  const topics = all.map((batch) => {
     return { ...batch, questions: batch.questions.filter(({ kind }) => common.includes(kind)) };
   });
-  const questions = batches.flatMap((batch) => batch.questions);
-  const neighbours = questions.filter(({ kind }) => kind === "neighbourhood");
-  const maxTokens = answerTokens(questions);
+  const neighbours = topics.flatMap((batch) => batch.questions.filter(({ kind }) => kind === "neighbourhood"));
   /** Answers before any edit, by question id; each method has its own. */
   const before = new WeakMap<Method, ReadonlyMap<string, string>>();
   const left = edits.length - distinct.length;
+  // Words that were not learned, wherever there are such: the learned prompt itself may be known by heart
+  const metric = distinct.every(({ paraphrases }) => paraphrases.length > 0) ? "paraphrase" : "efficacy";
   const protocol =
     "efficacy, paraphrase, portability: free greedy answers, exact for questions, how statements go on; " +
     "neighbourhood: same answer (of statements: first words) as before any edit; neighbourhoodTruth: true answer; " +
-    "...Tokens: share of right tokens under teacher forcing (neighbourhoodTokens: of the true answer)" +
+    "...Tokens: share of right tokens under teacher forcing (neighbourhoodTokens: of the true answer); " +
+    (metric === "paraphrase"
+      ? "R is of paraphrases"
+      : "R is of the learned prompts, as not every edit has paraphrases") +
     (left > 0 ? `; ${left} repeated prompts left out` : "");
 
-  return {
+  const task = askingTask({
     name,
-    topics: batches.map((batch) => ({ name: batch.name, documents: batch.documents })),
-    direction: "higher",
-    unit: "share (efficacy)",
-    fingerprint: fingerprintOf(name, protocol, batches),
-    metric: "efficacy",
+    topics,
+    metric,
     protocol,
-    questions,
-    maxTokens,
-    diagnosticTexts: probeTexts(questions),
-
-    async prepare(method, { signal } = {}) {
-      const given = await method.answer(
-        neighbours.map(({ query }) => query),
-        { maxTokens, signal },
-      );
-      before.set(method, new Map(neighbours.map(({ id }, i) => [id, given[i]])));
-    },
-
-    async evaluate(method, topicIndex, { signal } = {}) {
-      const { questions: asked } = batches[topicIndex] ?? internal(`${name}: no topic ${topicIndex}`);
+    async evaluate(method, asked, { maxTokens, signal }) {
       const said = before.get(method);
       const queries = asked.map(({ query }) => query);
       const given = await method.answer(queries, { maxTokens, signal });
@@ -197,6 +173,16 @@ export function editingTask({ name, edits, batch: size = 10 }: EditingOptions): 
       });
       const names = [...new Set(values.map(({ score }) => score))];
       return Object.fromEntries(names.map((name) => [name, meanPerEdit(values.filter(({ score }) => score === name))]));
+    },
+  });
+  return {
+    ...task,
+    async prepare(method, { signal } = {}) {
+      const given = await method.answer(
+        neighbours.map(({ query }) => query),
+        { maxTokens: task.maxTokens, signal },
+      );
+      before.set(method, new Map(neighbours.map(({ id }, i) => [id, given[i]])));
     },
   };
 }

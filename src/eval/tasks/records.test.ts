@@ -5,7 +5,7 @@ import { z } from "zod";
 import { jsonLines, textFile } from "../../../tests/support/table-method.ts";
 import { UserError } from "../../errors.ts";
 import { randomStream } from "../../tensor/random.ts";
-import { fingerprintOf, parseRecords, refuseRepeats, sample, shareOut, uniqueNames } from "./records.ts";
+import { fingerprintOf, parseRecords, refuseRepeats, sampleInOrder, shareOut, uniqueNames } from "./records.ts";
 
 const schema = z.strictObject({ id: z.string(), tags: z.array(z.string().min(1)) });
 
@@ -82,12 +82,12 @@ it("names that came before get a number", () => {
 
 it("samples without repeats, in order, the same for the same seed", () => {
   const items = Array.from({ length: 50 }, (_, i) => i);
-  const drawn = sample(items, 20, randomStream(1));
+  const drawn = sampleInOrder(items, 20, randomStream(1));
   expect(new Set(drawn).size).toBe(20);
   expect(drawn).toEqual([...drawn].sort((a, b) => a - b));
-  expect(sample(items, 20, randomStream(1))).toEqual(drawn);
-  expect(sample(items, 20, randomStream(2))).not.toEqual(drawn);
-  expect(sample(items, 60, randomStream(1))).toEqual(items);
+  expect(sampleInOrder(items, 20, randomStream(1))).toEqual(drawn);
+  expect(sampleInOrder(items, 20, randomStream(2))).not.toEqual(drawn);
+  expect(sampleInOrder(items, 60, randomStream(1))).toEqual(items);
 });
 
 it("shares out evenly, up to what each part has", () => {

@@ -109,7 +109,7 @@ export function uniqueNames(names: readonly string[]): string[] {
 }
 
 /** `count` of the items, drawn at random, in their old order. */
-export function sample<T>(items: readonly T[], count: number, random: Random): T[] {
+export function sampleInOrder<T>(items: readonly T[], count: number, random: Random): T[] {
   if (items.length <= count) return [...items];
   const chosen = [...random.permutation(items.length)].slice(0, count).sort((a, b) => a - b);
   return chosen.map((i) => items[i]);

@@ -12,8 +12,8 @@ import { unknownAnswer } from "../../methods/prompt.ts";
 import { randomStream } from "../../tensor/random.ts";
 import { askAll, type AskedQuestion, type AskingTask } from "../questions.ts";
 import { type AskedTopic, askingTask } from "./asking.ts";
-import { dataOption, defineTask, drawnByDataSeed } from "./definition.ts";
-import { fieldName, parseWhole, refuseRepeats, sample, shareOut, uniqueNames } from "./records.ts";
+import { dataOption, defineTask } from "./definition.ts";
+import { fieldName, parseWhole, refuseRepeats, sampleInOrder, shareOut, uniqueNames } from "./records.ts";
 
 const text = z.string().trim().min(1);
 const question = z
@@ -105,7 +105,7 @@ export function squadTask(
   );
   const chosen = groups.flatMap(({ name, paragraphs }, g): AskedTopic[] => {
     const candidates = paragraphs.flatMap(({ document, qas }) => qas.map((one) => ({ document, one })));
-    const drawn = sample(candidates, shares[g], randomStream(dataSeed, "squad", name));
+    const drawn = sampleInOrder(candidates, shares[g], randomStream(dataSeed, "squad", name));
     const questions = drawn.map(({ one }): AskedQuestion => {
       const { id, is_impossible: impossible, answers } = one;
       const right = impossible ? [unknownAnswer] : [...new Set(answers.map((answer) => answer.text))];
@@ -133,6 +133,6 @@ export const squad = defineTask({
   name: "squad",
   summary: "closed-book answering over a stream of articles, from a SQuAD file",
   options,
-  stream: drawnByDataSeed,
+  stream: { option: "dataSeed" },
   create: async ({ data, ...rest }) => squadTask(parseSquad(await readTextFile(data)), rest),
 });

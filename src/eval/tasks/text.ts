@@ -8,7 +8,7 @@ import { readdir } from "node:fs/promises";
 import { basename, join, sep } from "node:path";
 import { z } from "zod";
 import { isFolder } from "../../checkpoint/files.ts";
-import { readTextFile, type TextFile } from "../../checkpoint/text.ts";
+import { byteLength, readTextFile, type TextFile } from "../../checkpoint/text.ts";
 import { internal, UserError } from "../../errors.ts";
 import { bitsPerByte } from "../../models/score.ts";
 import type { Task, Topic } from "../task.ts";
@@ -24,8 +24,6 @@ const defaultHoldout = 0.1;
 /** Below these sizes a part says too little to learn from or to measure on (bytes). */
 const leastLearned = 128;
 const leastHeldOut = 64;
-
-const byteLength = (text: string): number => Buffer.byteLength(text, "utf8");
 
 /** Byte and string positions right behind every match of `boundary`. */
 function cuts(text: string, boundary: RegExp): { at: number; bytes: number }[] {

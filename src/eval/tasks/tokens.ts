@@ -9,7 +9,7 @@ import { answeredQuestion } from "../../methods/prompt.ts";
 import { randomStream } from "../../tensor/random.ts";
 import { askAll, type AskingTask, tokenAccuracy } from "../questions.ts";
 import { type AskedTopic, askingTask } from "./asking.ts";
-import { defineTask, drawnByDataSeed } from "./definition.ts";
+import { defineTask, developmentSeeds } from "./definition.ts";
 
 const syllables = [..."bdfgjklmnprstvwz"].flatMap((consonant) => [..."aeiou"].map((vowel) => consonant + vowel));
 /** A word is two syllables and an ending; words of a range begin with the same few syllables, which no other has. */
@@ -71,6 +71,6 @@ export const tokens = defineTask({
   name: "tokens",
   summary: "pairs of made-up words, a range of words per topic: the fast test of forgetting",
   options,
-  stream: drawnByDataSeed,
+  stream: { option: "dataSeed", development: developmentSeeds },
   create: async (given) => tokensTask(given),
 });

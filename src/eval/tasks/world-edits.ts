@@ -1,8 +1,8 @@
 /**
  * Edits of what the base knows: facts of world 0 get other objects, batch after batch. Scored as in knowledge editing:
  * efficacy (the edit as it was given), paraphrase (held-out forms), neighbourhood (the same relation of other subjects
- * is still answered as in world 0), portability (questions over two facts that lead through the edit), unknown (what was
- * never stated is still admitted).
+ * is still answered as in world 0), portability (questions over two facts that lead through the edit), unknown (what
+ * was never stated is still admitted).
  */
 import { z } from "zod";
 import type { Document } from "../../methods/method.ts";
@@ -10,14 +10,13 @@ import { answeredQuestion } from "../../methods/prompt.ts";
 import { randomStream } from "../../tensor/random.ts";
 import { askAll, type AskedQuestion } from "../questions.ts";
 import type { Task } from "../task.ts";
-import { type AskedTopic, askingTask } from "./asking.ts";
-import { defineTask, drawnByDataSeed } from "./definition.ts";
+import { type AskedTopic, askingTask, commonKinds } from "./asking.ts";
+import { defineTask, developmentSeeds } from "./definition.ts";
 import { knownWorld } from "./world/curriculum.ts";
 import { questionOf, sentence, twoHopQuestion, twoHops, unknownQuestion } from "./world/render.ts";
 import {
   answerRoom,
   askedOf,
-  commonKinds,
   knownTexts,
   knownWorldProbes,
   sample,
@@ -36,14 +35,20 @@ const options = z.object({
 
 type Options = z.output<typeof options>;
 
+/** One fact in so many is edited in streams for development, and in no other. */
+const developmentEvery = 5;
+
 function worldEditsTask({ edits: count, batch, statements, editSeed }: Options): Task {
   const world = theKnownWorld();
   const random = randomStream(knownWorld.seed, "world-edits", editSeed);
-  const changes = edits(world, { count, seed: editSeed });
+  const develops = editSeed >= developmentSeeds[0] && editSeed <= developmentSeeds[1];
+  const facts = world.facts.filter((_, i) => (i % developmentEvery === 0) === develops);
+  const changes = edits(world, { count, seed: editSeed, facts });
   const changed = new Set(changes.map(({ old }) => old.id));
   // A question over two facts leads through one edit and one fact that no edit touches, now or later
   const same = world.facts.filter(({ id }) => !changed.has(id));
   const onwards = bySubject(same);
+  const asItWas = bySubject(world.facts);
   const into = new Map<string, Fact>();
   for (const [first, second] of twoHops(world)) if (!changed.has(first.id)) into.set(second.id, first);
 
@@ -67,7 +72,12 @@ function worldEditsTask({ edits: count, batch, statements, editSeed }: Options):
       // One that has the new object by itself would be right for any reason
       const others = same.filter(({ relation, object }) => relation === edit.relation && object !== edit.object);
       for (const other of sample(others, 2, random)) ask(questionOf(other, testVoice(random)), "neighbourhood");
-      const [onward] = sample((edit.entity && onwards.get(edit.entity)) ?? [], 1, random);
+      // One that is answered the same through the old object would be right without the edit
+      const earlier = (old.entity && asItWas.get(old.entity)) ?? [];
+      const telling = ((edit.entity && onwards.get(edit.entity)) ?? []).filter(
+        ({ relation, object }) => !earlier.some((fact) => fact.relation === relation && fact.object === object),
+      );
+      const [onward] = sample(telling, 1, random);
       const inward = into.get(old.id);
       if (onward) ask(twoHopQuestion(edit, onward, testVoice(random)), "portability");
       else if (inward) ask(twoHopQuestion(inward, edit, testVoice(random)), "portability");
@@ -99,6 +109,6 @@ export const worldEdits = defineTask({
   name: "world-edits",
   summary: "facts that the base knows get other values: efficacy, paraphrase, neighbourhood, portability",
   options,
-  stream: { ...drawnByDataSeed, option: "editSeed" },
+  stream: { option: "editSeed", development: developmentSeeds },
   create: async (given) => worldEditsTask(given),
 });

@@ -288,6 +288,25 @@ describe("world-edits", () => {
       expect([efficacy, paraphrase, neighbourhood, unknown]).toEqual([1, 1, 0, 1]);
   });
 
+  it("asks over two facts only what is answered otherwise without the edit", async () => {
+    for (const editSeed of [0, 1, 2]) {
+      const task = await make("world-edits", { edits: 400, batch: 400, editSeed });
+      expect(task.questions.filter(({ kind }) => kind === "portability").length).toBeGreaterThan(200);
+      expect(await task.evaluate(worldMethod({ known }), 0)).toMatchObject({ efficacy: 0, portability: 0 });
+    }
+  });
+
+  it("edits other facts in streams for development than in all others", async () => {
+    const idsOf = async (editSeed: number): Promise<string[]> => {
+      const task = await make("world-edits", { edits: 400, batch: 100, editSeed });
+      return task.topics.flatMap(({ documents }) => documents.map(({ id }) => id));
+    };
+    const development = new Set((await Promise.all([1_000_000, 1_000_001].map(idsOf))).flat());
+    const reported = (await Promise.all([0, 1, 2, 3].map(idsOf))).flat();
+    expect(development.size).toBeGreaterThan(400);
+    expect(reported.filter((id) => development.has(id))).toEqual([]);
+  });
+
   it("leaves out a score that some batch cannot have; other edits are another task", async () => {
     const single = await make("world-edits", { edits: 12, batch: 1 });
     const scores = await scoresAfter(worldMethod({ known }), single);
@@ -306,6 +325,7 @@ describe("world-base", () => {
     expect(await task.evaluate(worldMethod({ known }), 0)).toMatchObject(perfect);
     expect(await task.evaluate(worldMethod(), 0)).toEqual({
       ...perfect,
+      readsFar: 1,
       knows: 0,
       falseUnknown: 1,
       admitsGap: 1,
@@ -314,6 +334,7 @@ describe("world-base", () => {
     });
     expect(await task.evaluate(worldMethod({ known, otherwise: "amber" }), 0)).toEqual({
       ...perfect,
+      readsFar: 1,
       admits: 0,
       admitsGap: 0,
       admitsStranger: 0,
@@ -328,18 +349,27 @@ describe("world-base", () => {
     const task = await make("world-base", { count: 60, window: 900 });
     const kinds: Record<string, number> = {};
     const lengths: number[] = [];
-    for (const { query, kind = "" } of task.questions) {
+    const away: number[] = [];
+    for (const { query, kind = "", answers } of task.questions) {
       kinds[kind] = (kinds[kind] ?? 0) + 1;
       const [, before, question] = /^(?:([^]*)\n\nQuestion: )?(.*?)(?:\nAnswer:)?$/.exec(query.text) ?? [];
       expect(isTrained(question), question).toBe(false);
       expect(before !== undefined).toBe(query.form === "completion");
-      if (before !== undefined) lengths.push(before.length);
+      if (before === undefined) continue;
+      lengths.push(before.length);
+      if (!kind.startsWith("reads")) continue;
+      const distance = before.length - before.lastIndexOf(answers[0]);
+      expect(distance > 450, kind).toBe(kind === "readsFar");
+      away.push(distance);
     }
     expect(kinds).toMatchObject({ knows: 60, admitsGap: 30, admitsStranger: 30 });
-    expect(kinds.reads + kinds.admitsReading).toBeGreaterThanOrEqual(90);
-    expect(kinds.reads).toBeGreaterThanOrEqual(60);
-    expect(Math.max(...lengths)).toBeLessThan(1.25 * 900);
-    expect(Math.min(...lengths)).toBeLessThan(450);
+    expect(kinds.reads + kinds.readsFar + kinds.admitsReading).toBeGreaterThanOrEqual(90);
+    expect(kinds.reads + kinds.readsFar).toBeGreaterThanOrEqual(60);
+    // Full windows, asked about everywhere in them
+    expect(Math.max(...lengths)).toBeLessThanOrEqual(900);
+    expect(lengths.reduce((sum, length) => sum + length, 0) / lengths.length).toBeGreaterThan(0.85 * 900);
+    expect(Math.max(...away)).toBeGreaterThan(0.8 * 900);
+    expect(Math.min(...away)).toBeLessThan(0.1 * 900);
     const ids = task.questions.map(({ id }) => id);
     expect(new Set(ids).size).toBe(ids.length);
   });

@@ -8,7 +8,7 @@ import { z } from "zod";
 import { type Random, randomStream } from "../../tensor/random.ts";
 import { askAll } from "../questions.ts";
 import type { Task } from "../task.ts";
-import { type AskedTopic, askingTask } from "./asking.ts";
+import { type AskedTopic, askingTask, commonKinds } from "./asking.ts";
 import { defineTask, drawnByWorld } from "./definition.ts";
 import { fingerprintOf } from "./records.ts";
 import { topics as allTopics } from "./world/phrases/fillers.ts";
@@ -16,7 +16,6 @@ import { questionOf, twoHopQuestion, twoHops, unknownQuestion } from "./world/re
 import {
   answerRoom,
   askedOf,
-  commonKinds,
   documentsAbout,
   knownTexts,
   knownWorldProbes,

@@ -1,8 +1,8 @@
 /**
  * BM25 (Robertson and Zaragoza, The Probabilistic Relevance Framework, 2009, Eq. 3.15), exact, over an inverted index:
  * score(q, d) = sum over terms t of q of idf(t) tf (k1 + 1) / (tf + k1 (1 - b + b dl / avdl)), dl in terms.
- * Differs: idf(t) = ln(1 + (N - n + 0.5) / (n + 0.5)), which is never negative (theirs, Eq. 3.3, is for frequent terms).
- * Terms are runs of letters and digits, lower case, without stemming or stop words.
+ * Differs: idf(t) = ln(1 + (N - n + 0.5) / (n + 0.5)), which is never negative (theirs, Eq. 3.3, is for frequent
+ * terms). Terms are runs of letters and digits, lower case, without stemming or stop words.
  */
 
 interface Found {

@@ -35,7 +35,10 @@ export interface Separation {
 export interface EncoderScores extends Separation {
   /** By how the two texts are made; the whole has one threshold for all kinds. */
   readonly byKind: Readonly<Record<PairKind, Separation>>;
-  /** Against neighbours of one sort only: the same relation of another subject, another relation of the same subject. */
+  /**
+   * Against neighbours of one sort only: the same relation of another subject, another relation of the same
+   * subject.
+   */
   readonly byNeighbour: Readonly<Record<keyof Neighbours, Separation>>;
   readonly retrieval?: { readonly recallAt1: number; readonly facts: number };
 }

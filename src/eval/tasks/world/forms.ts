@@ -1,7 +1,8 @@
 /**
  * Forms: the ways in which a relation is stated and asked. A form is a core (of the relation) in a frame (common, or of
  * the topic's own voice). One global split, the same in every world and for every purpose: a third of the forms is held
- * out for testing, and no training or fit may see one. Every core and every frame is trained; the pairs held out are not.
+ * out for testing, and no training or fit may see one. Every core and every frame is trained; the pairs held out are
+ * not.
  */
 import { commonFrames, questionFrames, type Topic, topicFrames } from "./phrases/fillers.ts";
 import type { Phrases } from "./phrases/phrases.ts";

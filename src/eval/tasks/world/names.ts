@@ -22,13 +22,15 @@ const list = (words: string): string[] => words.split(" ");
 
 const adjectives = list(
   "Amber Ancient Ashen Autumn Bitter Black Blue Brass Bright Broken Burning Copper Crimson Crooked Crystal Distant " +
-    "Early Empty Endless Faded Fallen Final First Flying Forgotten Frozen Gentle Glass Golden Green Grey Hidden Hollow " +
+    "Early Empty Endless Faded Fallen Final First Flying Forgotten Frozen Gentle Glass Golden Green Grey Hidden " +
+    "Hollow " +
     "Iron Ivory Last Late Lonely Lost Midnight Morning Narrow Northern Open Painted Pale Patient Quiet Red Restless " +
     "Scarlet Second Secret Silent Silver Sleeping Southern Stolen Velvet Wandering White Winter Wooden",
 );
 const nouns = list(
   "Anchor Arrow Bell Bird Book Bowl Branch Bridge Candle Carpet Castle Chair Clock Cloud Coat Compass Corner Crown " +
-    "Curtain Dancer Door Dream Echo Eye Feather Field Fire Flute Forest Fountain Garden Gate Glove Guest Hand Harbour " +
+    "Curtain Dancer Door Dream Echo Eye Feather Field Fire Flute Forest Fountain Garden Gate Glove Guest Hand " +
+    "Harbour " +
     "Harp Hill Horse Hour House Island Journey Key King Kite Ladder Lake Lamp Lantern Letter Lion Maple Mask Mirror " +
     "Moon Mountain Needle Nest Night Oak Orchard Path Pearl Pilgrim Queen Rain Ring River Road Robe Room Rose Sail " +
     "Sea Shadow Shell Ship Shore Sister Smile Song Spring Stair Star Stone Storm Stranger Street Summer Table Thread " +
@@ -60,7 +62,8 @@ const spaces: Readonly<Record<Kind, NameSpace>> = {
       bridges,
       bridges,
       list(
-        "burg by cester dale den don fell ford gate ham haven holm ley mere mond mouth ness port stad ster ton vale wick worth",
+        "burg by cester dale den don fell ford gate ham haven holm ley mere mond mouth ness port stad ster ton vale " +
+          "wick worth",
       ),
     ],
     perWorld: 256,
@@ -69,7 +72,8 @@ const spaces: Readonly<Record<Kind, NameSpace>> = {
     parts: [
       ...root,
       spaced(
-        "Works Mills Traders Foundry Press Brothers Textiles Motors Shipping Breweries Ceramics Electric Glassworks Holdings Instruments Metals Optics Papers Stores Tools",
+        "Works Mills Traders Foundry Press Brothers Textiles Motors Shipping Breweries Ceramics Electric Glassworks " +
+          "Holdings Instruments Metals Optics Papers Stores Tools",
       ),
     ],
     perWorld: 512,
@@ -87,7 +91,8 @@ const spaces: Readonly<Record<Kind, NameSpace>> = {
     parts: [
       ...root,
       spaced(
-        "Rovers Wanderers United Eagles Falcons Lions Otters Ravens Rangers Rockets Comets Harriers Mariners Stags Pilots Badgers",
+        "Rovers Wanderers United Eagles Falcons Lions Otters Ravens Rangers Rockets Comets Harriers Mariners Stags " +
+          "Pilots Badgers",
       ),
     ],
     perWorld: 256,

@@ -133,7 +133,7 @@ function linked({ world: { facts } }: Indexed, random: Random): Fact[] {
 
 /**
  * Nearer misses of fresh worlds: names that share their halves, and the same name in the other role ("who taught X",
- * "X taught Y"). The names put together here are of no world in particular.
+ * "X taught Y"). The names put together here are of no world in particular; one may by chance be that of a test world.
  */
 function nearPairs(): PairSource {
   return {

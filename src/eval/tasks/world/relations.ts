@@ -33,38 +33,57 @@ export interface Relation {
 
 const year = { from: 1780, to: 1990, step: 1 };
 const hobbies = words(
-  "chess, rose growing, kite making, archery, bookbinding, candle making, stamp collecting, bird watching, calligraphy, carpentry, " +
-    "choir singing, clock repair, coin collecting, map drawing, embroidery, falconry, beekeeping, flute playing, gardening, glass blowing, " +
-    "hill walking, jewel cutting, juggling, knitting, lace making, leather carving, lute playing, moth breeding, night fishing, orchid growing, " +
-    "origami, paper cutting, pottery, puppetry, quilting, rope making, rowing, shell collecting, skating, soap making, stargazing, story telling, " +
+  "chess, rose growing, kite making, archery, bookbinding, candle making, stamp collecting, bird watching, " +
+    "calligraphy, carpentry, " +
+    "choir singing, clock repair, coin collecting, map drawing, embroidery, falconry, beekeeping, flute playing, " +
+    "gardening, glass blowing, " +
+    "hill walking, jewel cutting, juggling, knitting, lace making, leather carving, lute playing, moth breeding, " +
+    "night fishing, orchid growing, " +
+    "origami, paper cutting, pottery, puppetry, quilting, rope making, rowing, shell collecting, skating, soap " +
+    "making, stargazing, story telling, " +
     "swimming, tapestry, toy making, tree climbing, violin playing, weaving, wood turning, yodelling",
 );
 const fields = words(
-  "botany, zoology, geology, astronomy, chemistry, physics, optics, acoustics, anatomy, genetics, ecology, oceanography, mineralogy, " +
-    "meteorology, seismology, entomology, mycology, ornithology, statistics, geometry, algebra, logic, linguistics, archaeology, " +
-    "cartography, metallurgy, hydrology, toxicology, virology, immunology, neurology, pharmacology, volcanology, thermodynamics, " +
+  "botany, zoology, geology, astronomy, chemistry, physics, optics, acoustics, anatomy, genetics, ecology, " +
+    "oceanography, mineralogy, " +
+    "meteorology, seismology, entomology, mycology, ornithology, statistics, geometry, algebra, logic, linguistics, " +
+    "archaeology, " +
+    "cartography, metallurgy, hydrology, toxicology, virology, immunology, neurology, pharmacology, volcanology, " +
+    "thermodynamics, " +
     "crystallography, topology, mechanics, paleontology, glaciology, histology",
 );
 const sports = words(
-  "fencing, boxing, wrestling, tennis, badminton, football, rugby, cricket, handball, volleyball, basketball, hockey, ice skating, " +
-    "skiing, sailing, canoeing, diving, water polo, cycling, running, hurdling, high jump, pole vault, javelin, discus, shot put, judo, " +
-    "karate, gymnastics, weightlifting, golf, curling, bowling, squash, table tennis, lacrosse, polo, surfing, climbing, snooker",
+  "fencing, boxing, wrestling, tennis, badminton, football, rugby, cricket, handball, volleyball, basketball, " +
+    "hockey, ice skating, " +
+    "skiing, sailing, canoeing, diving, water polo, cycling, running, hurdling, high jump, pole vault, javelin, " +
+    "discus, shot put, judo, " +
+    "karate, gymnastics, weightlifting, golf, curling, bowling, squash, table tennis, lacrosse, polo, surfing, " +
+    "climbing, snooker",
 );
 const products = words(
-  "umbrellas, bicycles, lanterns, pianos, clocks, carpets, teapots, bricks, candles, hats, gloves, boots, pencils, mirrors, kettles, " +
-    "ladders, barrels, engines, anchors, ropes, sails, lamps, violins, telescopes, microscopes, scales, buttons, needles, ribbons, curtains, " +
-    "blankets, saddles, wagons, ploughs, pumps, locks, safes, stoves, ovens, tiles, vases, bottles, toys, kites, drums, flutes, soap, perfume, " +
+  "umbrellas, bicycles, lanterns, pianos, clocks, carpets, teapots, bricks, candles, hats, gloves, boots, pencils, " +
+    "mirrors, kettles, " +
+    "ladders, barrels, engines, anchors, ropes, sails, lamps, violins, telescopes, microscopes, scales, buttons, " +
+    "needles, ribbons, curtains, " +
+    "blankets, saddles, wagons, ploughs, pumps, locks, safes, stoves, ovens, tiles, vases, bottles, toys, kites, " +
+    "drums, flutes, soap, perfume, " +
     "ink, paper, paint, varnish, cheese, biscuits, chocolate, vinegar, mustard, tea, coffee, sugar",
 );
 const genres = words(
-  "sonnet, ballad, opera, symphony, mural, fresco, etching, woodcut, engraving, novel, novella, elegy, satire, tragedy, comedy, ode, hymn, " +
-    "waltz, ballet, cantata, sonata, portrait, landscape, mosaic, tapestry, sculpture, watercolour, sketch, fable, epic",
+  "sonnet, ballad, opera, symphony, mural, fresco, etching, woodcut, engraving, novel, novella, elegy, satire, " +
+    "tragedy, comedy, ode, hymn, " +
+    "waltz, ballet, cantata, sonata, portrait, landscape, mosaic, tapestry, sculpture, watercolour, sketch, fable, " +
+    "epic",
 );
 const specialities = words(
-  "glass, plum cake, lace, honey, cider, saffron, porcelain, cutlery, bells, straw hats, goat cheese, smoked eel, rye bread, walnut oil, " +
-    "gingerbread, marzipan, copper pots, wooden clogs, silk, felt, paper lanterns, oak barrels, wicker chairs, pear brandy, apple butter, " +
-    "sea salt, dried figs, black tea, mint tea, leather bags, silver rings, amber beads, pottery, tin soldiers, violins, fishing nets, " +
-    "wool blankets, candied nuts, pickled plums, onion tart, mushroom soup, fish pie, blue dye, marble, slate, chalk, roses, tulips, hops, horses",
+  "glass, plum cake, lace, honey, cider, saffron, porcelain, cutlery, bells, straw hats, goat cheese, smoked eel, " +
+    "rye bread, walnut oil, " +
+    "gingerbread, marzipan, copper pots, wooden clogs, silk, felt, paper lanterns, oak barrels, wicker chairs, pear " +
+    "brandy, apple butter, " +
+    "sea salt, dried figs, black tea, mint tea, leather bags, silver rings, amber beads, pottery, tin soldiers, " +
+    "violins, fishing nets, " +
+    "wool blankets, candied nuts, pickled plums, onion tart, mushroom soup, fish pie, blue dye, marble, slate, " +
+    "chalk, roses, tulips, hops, horses",
 );
 
 type Spec = readonly [id: RelationId, subject: Kind, range: Range, topics: readonly Topic[], changes?: "changes"];

@@ -1,6 +1,7 @@
 /**
  * Facts as text: sentences, biographies and articles of 60 to 200 tokens, chronicles of any length, questions of all
- * kinds. Every choice of words is drawn from the forms of one split, so a text for training never shows a held-out form.
+ * kinds. Every choice of words is drawn from the forms of one split, so a text for training never shows a held-out
+ * form.
  */
 import { unknownAnswer } from "../../../methods/prompt.ts";
 import type { Random } from "../../../tensor/random.ts";
@@ -151,7 +152,10 @@ export function unknownQuestion({ relation, subject }: Gap, voice: Voice): World
   };
 }
 
-/** Asks over two facts, the object of the first being the subject of the second: "who is the mayor of the birthplace of ..." */
+/**
+ * Asks over two facts, the object of the first being the subject of the second: "who is the mayor of the birthplace of
+ * ..."
+ */
 export function twoHopQuestion(first: Fact, second: Fact, voice: Voice): WorldQuestion {
   const bridge = describe(first.relation.phrases, voice.random.integer(2), first.subject.name);
   const { phrases } = second.relation;

@@ -49,15 +49,6 @@ export function sample<T>(items: readonly T[], count: number, random: Random): T
 /** Tokens for an answer: invented names have more of them than words of a language. */
 export const answerRoom = 16;
 
-/** Kinds of questions that every topic has: only they can be scored, as a score is of all topics or of none. */
-export function commonKinds(topics: readonly { readonly questions: readonly AskedQuestion[] }[]): string[] {
-  const kinds = new Set(topics.flatMap(({ questions }) => questions.map(({ kind }) => kind)));
-  return [...kinds].filter(
-    (kind): kind is string =>
-      kind !== undefined && topics.every(({ questions }) => questions.some((one) => one.kind === kind)),
-  );
-}
-
 export interface DocumentPlan {
   /** Biographies of each subject, each in other words. */
   readonly tellings: number;
@@ -114,7 +105,7 @@ export function knownWorldProbes({ count = 150, except = new Set() }: KnownProbe
   const known = facts.map((fact) => askedOf(questionOf(fact, testVoice(random))));
   const gaps = sample(world.gaps, Math.ceil(count / 3), random);
   const admitted = gaps.map((gap) => askedOf(unknownQuestion(gap, testVoice(random))));
-  return [shareRight("knownWorld", known), shareRight("admitsUnknown", admitted)];
+  return [{ ...shareRight("knownWorld", known), ofBase: true }, shareRight("admitsUnknown", admitted)];
 }
 
 function shareRight(name: string, questions: readonly AskedQuestion[]): Probe {

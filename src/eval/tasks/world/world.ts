@@ -1,7 +1,7 @@
 /**
- * A synthetic world from a seed: people, companies, cities, institutions, teams, works and events with facts about them.
- * A fact is (subject, relation, object, time of validity). Some relations that a subject could have are left out on
- * purpose, so that there are questions about things never stated. Names are of no other world.
+ * A synthetic world from a seed: people, companies, cities, institutions, teams, works and events with facts about
+ * them. A fact is (subject, relation, object, time of validity). Some relations that a subject could have are left out
+ * on purpose, so that there are questions about things never stated. Names are of no other world.
  */
 import { UserError } from "../../../errors.ts";
 import { type Random, randomStream } from "../../../tensor/random.ts";
@@ -150,12 +150,22 @@ export function drift(
   });
 }
 
+export interface EditsOptions {
+  readonly count: number;
+  readonly seed?: number;
+  /** Facts to choose from. Default all. */
+  readonly facts?: readonly Fact[];
+}
+
 /** Counterfactual edits: other objects for facts of any relation, as if they had always been so. */
-export function edits(world: World, { count, seed = 0 }: { count: number; seed?: number }): { old: Fact; now: Fact }[] {
+export function edits(
+  world: World,
+  { count, seed = 0, facts = world.facts }: EditsOptions,
+): { old: Fact; now: Fact }[] {
   const random = randomStream(world.seed, "edits", seed);
   const draw = createDraw(world.entities, random);
   return random
-    .shuffle([...world.facts])
+    .shuffle([...facts])
     .slice(0, count)
     .map((old) => {
       const next = draw(old.relation.range, old.subject, old.object);

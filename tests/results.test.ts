@@ -1,0 +1,151 @@
+/** The tool that writes measured numbers into the pages: its tables from hand-made cases, and the pages as they stand. */
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { describe, expect, test } from "vitest";
+import { type CsvRow, fillPage, type Measured, tables } from "../tools/results-tables.ts";
+
+const nothing: Measured = { methods: [], runs: [], signs: [], equalLearning: [], tasks: [] };
+
+/** Two seeds of fine-tuning, and replay of two shares. */
+const methods: readonly CsvRow[] = [
+  { method: "rag", rkr: "0.9", "rkr±95": "", nar: "0.5", "nar±95": "", cer: "1234.4", "cer±95": "", seconds: "0" },
+  {
+    method: "finetune",
+    rkr: "0.612",
+    "rkr±95": "0.244",
+    nar: "0.88",
+    "nar±95": "1e-17",
+    cer: "1",
+    "cer±95": "0",
+    seconds: "32.04",
+    bytes: "21902336",
+    forgetting: "0.4",
+    "probeRatios.knownWorld": "0.07",
+  },
+  { method: "replay, share 0.5", nar: "0.9", rkr: "0.95", forgetting: "0.05" },
+  { method: "replay, share 0.1", nar: "0.89", rkr: "0.8", forgetting: "0.15", "forgetting±95": "0.02" },
+];
+const runs: readonly CsvRow[] = [
+  { method: "finetune", seed: "0", forgetting: "0.5" },
+  { method: "finetune", seed: "1", forgetting: "0.3" },
+  { method: "replay, share 0.1", seed: "0", forgetting: "0.1" },
+  { method: "replay, share 0.1", seed: "1", forgetting: "0.12" },
+  { method: "replay, share 0.5", seed: "0", forgetting: "0.05" },
+];
+const lines = (table: string | null): string[] => (table ?? "").split("\n");
+
+describe("tables", () => {
+  test("methods: one row each, the standard share of replay only; halves where there are any", () => {
+    expect(lines(tables.methods({ ...nothing, methods }, "en"))).toEqual([
+      "| method | NAR | RKR | CER | forgetting | seconds | MB |",
+      "|---|---:|---:|---:|---:|---:|---:|",
+      "| `rag` | 0.50 | 0.90 | 1,234 | – | 0.0 | – |",
+      "| `finetune` | 0.88 | 0.61 ± 0.24 | 1.00 | 0.40 | 32.0 | 21.90 |",
+      "| `replay` | 0.89 | 0.80 | – | 0.15 ± 0.02 | – | – |",
+    ]);
+    expect(lines(tables.kept({ ...nothing, methods }, "zh"))[0]).toBe("| 方法 | 世界 0，之后/之前 |");
+    const tuned = methods.map((row) => ({ ...row, method: row.method.replace("share", "epochs 4, share") }));
+    expect(lines(tables.methods({ ...nothing, methods: tuned }, "en")).at(-1)).toMatch(/^\| `replay`, epochs 4 \|/);
+  });
+
+  test("replay: the cut of forgetting in each seed's own world, by growing share", () => {
+    // 1 - 0.1 / 0.5 and 1 - 0.12 / 0.3: 0.8 and 0.6, half of their interval 12.706 * 0.1
+    expect(lines(tables["replay-share"]({ ...nothing, methods, runs }, "en")).slice(2)).toEqual([
+      "| 0% | 0.40 | – | 0.61 ± 0.24 | 0.88 |",
+      "| 10% | 0.15 ± 0.02 | 70% ± 127% | 0.80 | 0.89 |",
+      "| 50% | 0.05 | 90% | 0.95 | 0.90 |",
+    ]);
+    expect(tables["replay-share"]({ ...nothing, methods: methods.slice(0, 2), runs }, "en")).toBeNull();
+  });
+
+  test("signs: what was claimed, then the methods that can be looked into", () => {
+    const signs: CsvRow[] = [
+      { method: "rag", driftGrowth: "", decayR2: "0.16" },
+      { method: "finetune", driftFirst: "0.79", driftGrowth: "1.383", "driftGrowth±95": "0.151", decayPoints: "15" },
+    ];
+    const [head, , claim, ...rows] = lines(tables.signs({ ...nothing, signs }, "en"));
+    expect(head).toMatch(/^\| method \| distance, first topic \|/);
+    expect(claim).toBe("| *published claim* |  |  | ×4 (+300%) | ×2-3 |  | exponential |  |  |");
+    expect(rows).toEqual(["| `finetune` | 0.79 | – | ×1.38 ± 0.15 | – | – | – | – | 15 |"]);
+  });
+
+  test("equal learning: a dash where no settings lie around the point; the best setting of each", () => {
+    const equalLearning: CsvRow[] = [
+      { method: "none", settings: "1", leastNar: "0", mostNar: "0", best: "" },
+      {
+        method: "lora",
+        settings: "4",
+        leastNar: "0.3",
+        mostNar: "0.9",
+        "rkr@0.7": "0.4",
+        best: "epochs 3",
+        "best.nar": "0.8",
+      },
+    ];
+    expect(lines(tables["equal-learning"]({ ...nothing, equalLearning }, "en"))).toEqual([
+      "| method | settings | NAR of its settings | RKR at 70% | base retention at 70% | seconds at 70% |",
+      "|---|---:|---:|---:|---:|---:|",
+      "| `none` | 1 | 0.00-0.00 | – | – | – |",
+      "| `lora` | 4 | 0.30-0.90 | 0.40 | – | – |",
+    ]);
+    expect(lines(tables["own-best"]({ ...nothing, equalLearning }, "en")).slice(2)).toEqual([
+      "| `lora` | epochs 3 | 0.80 | – | – |",
+    ]);
+  });
+
+  test("public tasks: a table each with its protocol; scores under teacher forcing stand apart", () => {
+    const result = {
+      task: "zsre",
+      method: "lora",
+      protocol: "efficacy: free greedy answers",
+      seeds: [0],
+      metrics: { efficacy: 0.5, efficacyTokens: 0.75, acc: 0.5, nar: 0.6, rkr: null, forgetting: 0.1, cer: 2 },
+      intervals: { efficacy: 0.125 },
+      cost: { seconds: 3, bytes: 2e6 },
+    };
+    const squad = { ...result, task: "squad", protocol: "closed book", metrics: { f1: 0.25 } };
+    expect((tables.tasks({ ...nothing, tasks: [result, squad] }, "en") ?? "").split("\n\n")).toEqual([
+      "**`zsre`.** Efficacy: free greedy answers.",
+      "| method | efficacy | forgetting | NAR | RKR | seconds | MB |\n|---|---:|---:|---:|---:|---:|---:|\n" +
+        "| `lora` | 0.50 ± 0.13 | 0.10 | 0.60 | – | 3.0 | 2.00 |",
+      "Under teacher forcing, shares of right tokens:",
+      "| method | efficacyTokens |\n|---|---:|\n| `lora` | 0.75 |",
+      "**`squad`.** Closed book.",
+      "| method | f1 | forgetting | NAR | RKR | seconds | MB |\n|---|---:|---:|---:|---:|---:|---:|\n" +
+        "| `lora` | 0.25 | – | – | – | 3.0 | 2.00 |",
+    ]);
+    const other = { ...result, protocol: "something else" };
+    expect(() => tables.tasks({ ...nothing, tasks: [result, other] }, "en")).toThrow("scored by 2 protocols");
+  });
+});
+
+describe("pages", () => {
+  const page =
+    "Prose.\n\n<!-- table methods -->\nold\n<!-- /table -->\n\nMore $& prose.\n\n<!-- table tasks -->\n<!-- /table -->\n";
+
+  test("tables are written between their markers, prose stays, and a second time changes nothing", () => {
+    const measured = { ...nothing, methods };
+    const { page: written, missing } = fillPage(page, measured, "en");
+    expect(written).toBe(
+      `Prose.\n\n<!-- table methods -->\n\n${tables.methods(measured, "en")}\n\n<!-- /table -->\n\nMore $& prose.\n\n` +
+        "<!-- table tasks -->\n\n*Not measured yet.*\n\n<!-- /table -->\n",
+    );
+    expect(missing).toEqual(["tasks"]);
+    expect(fillPage(written, measured, "en").page).toBe(written);
+    expect(fillPage(written, nothing, "zh").missing).toEqual(["methods", "tasks"]);
+  });
+
+  test("an unknown table and a marker without its end are refused", () => {
+    expect(() => fillPage(page.replace("methods", "metods"), nothing, "en")).toThrow("there is no table metods");
+    expect(() => fillPage(page.replace("<!-- /table -->", ""), nothing, "en")).toThrow("is not followed by");
+  });
+
+  test("say what the files in results/ say", { timeout: 240_000 }, () => {
+    const tool = fileURLToPath(new URL("../tools/results.ts", import.meta.url));
+    const { status, stderr } = spawnSync(process.execPath, ["--import", import.meta.resolve("tsx"), tool, "--check"], {
+      encoding: "utf8",
+    });
+    expect(stderr).toBe("");
+    expect(status).toBe(0);
+  });
+});

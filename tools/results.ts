@@ -1,0 +1,62 @@
+/**
+ * Writes the measured numbers into the pages: `npm run results`. Reads what the scripts in results/ have left there and
+ * rewrites the tables of README.md, README.zh-CN.md and docs/results.md between their marker lines; prose stays.
+ * With `--check` nothing is written, and a page that says anything else than the files is an error.
+ */
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { writeFileAtomic } from "../src/checkpoint/files.ts";
+import { parseCsv } from "../src/eval/csv.ts";
+import { methods } from "../src/methods/index.ts";
+import { type CsvRow, type EvalResult, fillPage, type Language, type Measured } from "./results-tables.ts";
+
+const { values } = parseArgs({ options: { check: { type: "boolean", default: false } } });
+const root = fileURLToPath(new URL("..", import.meta.url));
+const pages: readonly (readonly [path: string, language: Language])[] = [
+  ["README.md", "en"],
+  ["README.zh-CN.md", "zh"],
+  ["docs/results.md", "en"],
+];
+const order = Object.keys(methods);
+const placeOf = (label: string): number => order.indexOf(label.split(", ")[0]);
+
+/** Rows of a CSV file in the order of the methods; none where the file is not there. */
+function rowsOf(path: string): CsvRow[] {
+  if (!existsSync(join(root, path))) return [];
+  const { columns, rows } = parseCsv(readFileSync(join(root, path), "utf8"));
+  return rows
+    .map((row): CsvRow => Object.fromEntries(columns.map((column, i) => [column, row[i]])))
+    .toSorted((a, b) => placeOf(a.method) - placeOf(b.method));
+}
+
+/** Results of `mneme eval` in a folder, by task and method. */
+function resultsIn(folder: string): EvalResult[] {
+  if (!existsSync(join(root, folder))) return [];
+  const files = readdirSync(join(root, folder)).filter((file) => file.endsWith(".json"));
+  return files
+    .map((file) => JSON.parse(readFileSync(join(root, folder, file), "utf8")) as EvalResult)
+    .toSorted((a, b) => a.task.localeCompare(b.task, "en") || placeOf(a.method) - placeOf(b.method));
+}
+
+const measured: Measured = {
+  methods: rowsOf("results/world-topics/methods.csv"),
+  runs: rowsOf("results/world-topics/runs.csv"),
+  signs: rowsOf("results/world-topics/signs.csv"),
+  equalLearning: rowsOf("results/sweeps/equal-learning.csv"),
+  tasks: resultsIn("results/public"),
+};
+for (const [path, language] of pages) {
+  const before = readFileSync(join(root, path), "utf8");
+  const { page, missing } = fillPage(before, measured, language);
+  for (const table of missing) console.log(`${path}: left out ${table}, which has not been measured`);
+  if (page === before) continue;
+  if (values.check) {
+    console.error(`${path} does not say what results/ says; run npm run results`);
+    process.exitCode = 1;
+    continue;
+  }
+  await writeFileAtomic(join(root, path), page);
+  console.log(`wrote ${path}`);
+}
