@@ -46,6 +46,24 @@ export { type ChatMessage, loadTokenizer, type Tokenizer } from "./checkpoint/to
 export { trainBpe } from "./checkpoint/bpe.ts";
 export { embeddedModels, resolveModel } from "./models/embedded.ts";
 
+// Memory: facts as keys and values by least squares, forgotten exactly; addressing turns latents into keys.
+export { createEpisodes, type Episodes, type EpisodesOptions, type Place, type Reading } from "./memory/episodes.ts";
+export {
+  createEpisodicMemory,
+  type EpisodicMemory,
+  type EpisodicOptions,
+  type MemoryMonitor,
+  readRepeatedly,
+} from "./memory/episodic.ts";
+export {
+  type Addressing,
+  episodeReference,
+  gaussianAddressing,
+  memoryAddressing,
+  randomReference,
+  referenceAddressing,
+} from "./memory/addressing.ts";
+
 // Models: load, decode, score, look inside, embed.
 export { type LoadedEncoder, type LoadedModel, loadEncoder, loadModel } from "./models/load.ts";
 export { definitions } from "./models/index.ts";
