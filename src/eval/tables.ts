@@ -92,13 +92,13 @@ export function scoreColumns(groups: readonly Group[], { reference = cerReferenc
   const columns: Column[] = [
     { key: "rkr", title: "RKR", formula: formulas.rkr, value: metric("rkr"), show: score, better: "higher" },
     { key: "nar", title: "NAR", formula: formulas.nar, value: metric("nar"), show: score, better: "higher" },
+    // No best one is marked: what only stores documents learns in no time and pays when it answers
     {
       key: "cer",
       title: "CER",
       formula: `${comparisonFormulas.cer}, here ${[...taken].join("; ")}`,
       value: efficiency,
       show: formatFactor,
-      better: "higher",
     },
     {
       key: "baseRetention",
