@@ -4,7 +4,7 @@
 # thread each, which all methods have alike.
 set -e
 . results/measure.sh
-mkdir -p results/world-topics
+mkdir -p results/world-topics results/replay-share
 untuned="--task world-topics --people 20 --limit 30 --known 100 --validation examples/notes/1-lighthouse.txt"
 tuned="--from-sweep runs/results/sweep"
 one() {
@@ -32,3 +32,6 @@ wait $other
 runs=
 for name in none in-context rag finetune lora separate adapter ewc replay; do runs="$runs runs/results/$name"; done
 npx mneme report --db runs/results.db --out results/world-topics/report.html --csv results/world-topics $runs
+runs=
+for name in finetune replay-0.05 replay replay-0.2 replay-0.5 replay-kept; do runs="$runs runs/results/$name"; done
+npx mneme report --db runs/results.db --out results/replay-share/report.html --csv results/replay-share $runs

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { type CsvRow, fillPage, type Measured, tables } from "../tools/results-tables.ts";
 
-const nothing: Measured = { methods: [], runs: [], signs: [], equalLearning: [], tasks: [] };
+const nothing: Measured = { methods: [], shares: { methods: [], runs: [] }, signs: [], equalLearning: [], tasks: [] };
 
 /** Two seeds of fine-tuning, and replay of two shares. */
 const methods: readonly CsvRow[] = [
@@ -22,20 +22,24 @@ const methods: readonly CsvRow[] = [
     forgetting: "0.4",
     "probeRatios.knownWorld": "0.07",
   },
-  { method: "replay, share 0.5", nar: "0.9", rkr: "0.95", forgetting: "0.05" },
-  { method: "replay, share 0.1", nar: "0.89", rkr: "0.8", forgetting: "0.15", "forgetting±95": "0.02" },
+  { method: "replay", nar: "0.89", rkr: "0.8", forgetting: "0.15", "forgetting±95": "0.02" },
+];
+const shares: readonly CsvRow[] = [
+  methods[1],
+  { method: "replay, share 0.5, capacity 9", nar: "0.9", rkr: "0.95", forgetting: "0.05" },
+  { ...methods[2], method: "replay, share 0.1" },
 ];
 const runs: readonly CsvRow[] = [
   { method: "finetune", seed: "0", forgetting: "0.5" },
   { method: "finetune", seed: "1", forgetting: "0.3" },
   { method: "replay, share 0.1", seed: "0", forgetting: "0.1" },
   { method: "replay, share 0.1", seed: "1", forgetting: "0.12" },
-  { method: "replay, share 0.5", seed: "0", forgetting: "0.05" },
+  { method: "replay, share 0.5, capacity 9", seed: "0", forgetting: "0.05" },
 ];
 const lines = (table: string | null): string[] => (table ?? "").split("\n");
 
 describe("tables", () => {
-  test("methods: one row each, the standard share of replay only; halves where there are any", () => {
+  test("methods: one row each, halves where there are any", () => {
     expect(lines(tables.methods({ ...nothing, methods }, "en"))).toEqual([
       "| method | NAR | RKR | CER | forgetting | seconds | MB |",
       "|---|---:|---:|---:|---:|---:|---:|",
@@ -44,18 +48,18 @@ describe("tables", () => {
       "| `replay` | 0.89 | 0.80 | – | 0.15 ± 0.02 | – | – |",
     ]);
     expect(lines(tables.kept({ ...nothing, methods }, "zh"))[0]).toBe("| 方法 | 世界 0，之后/之前 |");
-    const tuned = methods.map((row) => ({ ...row, method: row.method.replace("share", "epochs 4, share") }));
+    const tuned = methods.map((row) => ({ ...row, method: row.method.replace("replay", "replay, epochs 4") }));
     expect(lines(tables.methods({ ...nothing, methods: tuned }, "en")).at(-1)).toMatch(/^\| `replay`, epochs 4 \|/);
   });
 
   test("replay: the cut of forgetting in each seed's own world, by growing share", () => {
     // 1 - 0.1 / 0.5 and 1 - 0.12 / 0.3: 0.8 and 0.6, half of their interval 12.706 * 0.1
-    expect(lines(tables["replay-share"]({ ...nothing, methods, runs }, "en")).slice(2)).toEqual([
+    expect(lines(tables["replay-share"]({ ...nothing, shares: { methods: shares, runs } }, "en")).slice(2)).toEqual([
       "| 0% | 0.40 | – | 0.61 ± 0.24 | 0.88 |",
       "| 10% | 0.15 ± 0.02 | 70% ± 127% | 0.80 | 0.89 |",
-      "| 50% | 0.05 | 90% | 0.95 | 0.90 |",
+      "| 50%, capacity 9 | 0.05 | 90% | 0.95 | 0.90 |",
     ]);
-    expect(tables["replay-share"]({ ...nothing, methods: methods.slice(0, 2), runs }, "en")).toBeNull();
+    expect(tables["replay-share"]({ ...nothing, shares: { methods: shares.slice(0, 1), runs } }, "en")).toBeNull();
   });
 
   test("signs: what was claimed, then the methods that can be looked into", () => {

@@ -27,9 +27,10 @@ export interface EvalResult {
 
 /** Whatever has been measured; parts that are not there are empty. */
 export interface Measured {
-  /** methods.csv, runs.csv and signs.csv of the main stream. */
+  /** methods.csv and signs.csv of the main stream. */
   readonly methods: readonly CsvRow[];
-  readonly runs: readonly CsvRow[];
+  /** methods.csv and runs.csv of full fine-tuning beside replay of several shares. */
+  readonly shares: { readonly methods: readonly CsvRow[]; readonly runs: readonly CsvRow[] };
   readonly signs: readonly CsvRow[];
   /** equal-learning.csv of the sweep. */
   readonly equalLearning: readonly CsvRow[];
@@ -152,19 +153,11 @@ function markdown(head: readonly string[], rows: readonly (readonly string[])[])
 /** "lora, rank 8": the method as code, and what tells it from its other settings. */
 const nameOf = (label: string): string => label.replace(/^[^,]+/, "`$&`");
 
-/** The share of replay that stands among the methods; the others are a curve of their own. */
-const standardShare = 0.1;
 const sharePattern = /, share ([\d.]+)(?=,|$)/;
 const shareOf = (label: string): number | null => {
   const [, share] = sharePattern.exec(label) ?? [];
   return share === undefined ? null : Number(share);
 };
-
-/** A row per method: of a curve over shares only the standard one, which needs not be named then. */
-const mainRows = (rows: readonly CsvRow[]): CsvRow[] =>
-  rows
-    .filter(({ method: label }) => (shareOf(label) ?? standardShare) === standardShare)
-    .map((row) => ({ ...row, method: row.method.replace(sharePattern, "") }));
 
 /** Rows of a CSV table by its columns; columns without any number are left out. Null without rows or columns. */
 function byColumns(rows: readonly CsvRow[], wanted: readonly Column[], language: Language): string | null {
@@ -177,7 +170,7 @@ function byColumns(rows: readonly CsvRow[], wanted: readonly Column[], language:
 }
 
 /** Plain fine-tuning and replay of growing shares; the cut is taken in each seed's own world, then averaged. */
-function replayShare({ methods, runs }: Measured, language: Language): string | null {
+function replayShare({ shares: { methods, runs } }: Measured, language: Language): string | null {
   const plain = methods.find((row) => row.method === "finetune");
   const curve = methods
     .filter((row) => shareOf(row.method) !== null)
@@ -209,14 +202,15 @@ function replayShare({ methods, runs }: Measured, language: Language): string | 
     [plain, ...curve].map((row) => {
       const [first, ...rest] = shown.map((column) => cellOf(row, column));
       const share = shareOf(row.method);
-      return [percent(share ?? 0), first, share === null ? "–" : cut(row.method), ...rest];
+      const otherOptions = row.method.replace(/^[^,]*/, "").replace(sharePattern, "");
+      return [`${percent(share ?? 0)}${otherOptions}`, first, share === null ? "–" : cut(row.method), ...rest];
     }),
   );
 }
 
 /** Methods whose hidden states moved, under a row of what was claimed. */
 function signs({ signs: all }: Measured, language: Language): string | null {
-  const rows = mainRows(all).filter((row) => numberIn(row, "driftGrowth") !== null);
+  const rows = all.filter((row) => numberIn(row, "driftGrowth") !== null);
   if (rows.length === 0) return null;
   const published = { en: "*published claim*", zh: "*已发表的说法*" }[language];
   return markdown(
@@ -319,9 +313,9 @@ function tasks({ tasks: all }: Measured, language: Language): string | null {
 
 /** Every table by the name that its marker has; null where its numbers are not there. */
 export const tables: Readonly<Record<string, (measured: Measured, language: Language) => string | null>> = {
-  methods: ({ methods }, language) => byColumns(mainRows(methods), mainColumns, language),
-  kept: ({ methods }, language) => byColumns(mainRows(methods), keptColumns, language),
-  costs: ({ methods }, language) => byColumns(mainRows(methods), costColumns, language),
+  methods: ({ methods }, language) => byColumns(methods, mainColumns, language),
+  kept: ({ methods }, language) => byColumns(methods, keptColumns, language),
+  costs: ({ methods }, language) => byColumns(methods, costColumns, language),
   "replay-share": replayShare,
   signs,
   "equal-learning": equalLearning,

@@ -42,7 +42,7 @@ function resultsIn(folder: string): EvalResult[] {
 
 const measured: Measured = {
   methods: rowsOf("results/world-topics/methods.csv"),
-  runs: rowsOf("results/world-topics/runs.csv"),
+  shares: { methods: rowsOf("results/replay-share/methods.csv"), runs: rowsOf("results/replay-share/runs.csv") },
   signs: rowsOf("results/world-topics/signs.csv"),
   equalLearning: rowsOf("results/sweeps/equal-learning.csv"),
   tasks: resultsIn("results/public"),
