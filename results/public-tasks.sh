@@ -1,5 +1,5 @@
 #!/bin/sh
-# Small samples of public data sets, six methods on each, one seed. DATA names the folder of the samples. Run it from the
+# Small samples of public data sets, five methods on each, one seed. DATA names the folder of the samples. Run it from the
 # repository; finished runs are kept.
 set -e
 . results/measure.sh
@@ -29,5 +29,4 @@ each() {
 other=$!
 each replay
 each lora
-each in-context
 wait $other
