@@ -30,6 +30,14 @@ test("by hand: one head for all, one for some, none", () => {
     saved: 6,
   });
   expect(sharedHeads([[1], [1], [2, 3]])).toEqual({ heads: [], headOf: [-1, -1, -1], saved: 0 });
+  // A head within a head: 3 for two of them, 1 for the other two
+  const nested = [
+    [1, 2],
+    [1, 2, 3, 4],
+    [1, 2],
+    [1, 2, 3, 4],
+  ];
+  expect(sharedHeads(nested)).toEqual({ heads: [[1], [1, 2, 3]], headOf: [0, 1, 0, 1], saved: 4 });
   // The last token of each is its own, so that something follows
   expect(
     sharedHeads([

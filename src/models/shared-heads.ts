@@ -14,10 +14,16 @@ export interface SharedHeads {
   readonly saved: number;
 }
 
+interface Head {
+  /** Place of a sorted prompt that begins with it. */
+  readonly from: number;
+  readonly length: number;
+}
+
 interface Choice {
   readonly saved: number;
-  /** Stretches of the sorted prompts with the length of their head. */
-  readonly parts: readonly { readonly from: number; readonly to: number; readonly length: number }[];
+  /** By place among the sorted prompts of a stretch. */
+  readonly headOf: readonly (Head | undefined)[];
 }
 
 /** How many tokens both begin with, but for the last of either: that is read with its own prompt. */
@@ -34,35 +40,57 @@ function byTokens(a: Ids, b: Ids): number {
 }
 
 /**
- * The heads that save most tokens: in a tree of all prompts, a node of depth d under which k prompts stand saves
- * (k - 1) d, and no chosen node stands under another.
+ * The heads that save most tokens. In a tree of all prompts every node is a head that may be chosen: its tokens are read
+ * once, and every prompt under it that follows no longer head saves them.
  */
 export function sharedHeads(prompts: readonly Ids[]): SharedHeads {
   const order = [...prompts.keys()].sort((a, b) => byTokens(prompts[a], prompts[b]));
   const common = order.slice(1).map((index, i) => commonLength(prompts[order[i]], prompts[index]));
-
-  /** The best of the sorted prompts `from` to `to - 1`: one head for all, or those of the parts they fall into. */
-  const best = (from: number, to: number): Choice => {
-    if (to - from < 2) return { saved: 0, parts: [] };
-    let length = common[from];
-    for (let i = from; i < to - 1; i++) length = Math.min(length, common[i]);
-    const own = { saved: (to - from - 1) * length, parts: [{ from, to, length }] };
-    let saved = 0;
-    const parts: Choice["parts"][number][] = [];
-    for (let start = from, i = from; i < to; i++) {
-      if (i < to - 1 && common[i] > length) continue;
-      const below = best(start, i + 1);
-      saved += below.saved;
-      parts.push(...below.parts);
-      start = i + 1;
-    }
-    return own.saved > 0 && own.saved >= saved ? own : { saved, parts };
+  const made = new Map<string, Choice>();
+  /** One object per node, as places are compared by it. */
+  const nodes = new Map<string, Head>();
+  const headOfNode = (from: number, length: number): Head => {
+    const key = `${from} ${length}`;
+    const head = nodes.get(key) ?? { from, length };
+    nodes.set(key, head);
+    return head;
   };
 
-  const { saved, parts } = best(0, prompts.length);
+  /** The best of the sorted prompts `from` to `to - 1`, which may follow the head `above`, read in any case. */
+  const best = (from: number, to: number, above: Head | undefined): Choice => {
+    if (to - from === 1) return { saved: above?.length ?? 0, headOf: [above] };
+    const key = `${from} ${to} ${above?.length}`;
+    const known = made.get(key);
+    if (known) return known;
+    let length = common[from];
+    for (let i = from; i < to - 1; i++) length = Math.min(length, common[i]);
+    const parts = (head: Head | undefined): Choice => {
+      const below: Choice[] = [];
+      for (let start = from, i = from; i < to; i++) {
+        if (i < to - 1 && common[i] > length) continue;
+        below.push(best(start, i + 1, head));
+        start = i + 1;
+      }
+      return {
+        saved: below.reduce((sum, { saved }) => sum + saved, 0),
+        headOf: below.flatMap(({ headOf }) => headOf),
+      };
+    };
+    let chosen = parts(above);
+    if (length > (above?.length ?? 0)) {
+      const own = parts(headOfNode(from, length));
+      if (own.saved - length > chosen.saved) chosen = { ...own, saved: own.saved - length };
+    }
+    made.set(key, chosen);
+    return chosen;
+  };
+
+  if (prompts.length === 0) return { heads: [], headOf: [], saved: 0 };
+  const { saved, headOf: placed } = best(0, prompts.length, undefined);
+  const heads = [...new Set(placed.filter((head) => head !== undefined))];
   const headOf = prompts.map(() => -1);
-  for (const [head, { from, to }] of parts.entries()) for (let i = from; i < to; i++) headOf[order[i]] = head;
-  return { heads: parts.map(({ from, length }) => prompts[order[from]].slice(0, length)), headOf, saved };
+  for (const [place, head] of placed.entries()) if (head) headOf[order[place]] = heads.indexOf(head);
+  return { heads: heads.map(({ from, length }) => prompts[order[from]].slice(0, length)), headOf, saved };
 }
 
 /** How many tokens all prompts begin with, but for the last of the shortest. */
