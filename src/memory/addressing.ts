@@ -23,10 +23,8 @@ export interface Addressing {
   keys(latents: Numbers): Float64Array;
 }
 
-/** w = z A⁺, brought to length one where `normalise` says so. */
-function throughInverse(a: Matrix, invert: (a: Matrix) => Matrix, normalise: boolean): Addressing {
-  const { rows: slots, columns: width } = a;
-  const inverse = invert(a);
+/** An addressing by what fills in the key w of each latent z, which starts as zeros. */
+function byLatent(slots: number, width: number, fill: (z: Float64Array, w: Float64Array) => void): Addressing {
   return {
     slots,
     width,
@@ -34,16 +32,22 @@ function throughInverse(a: Matrix, invert: (a: Matrix) => Matrix, normalise: boo
       const z = matrixOf(latents, width, "addressing");
       const w = new Float64Array(z.rows * slots);
       for (let row = 0; row < z.rows; row++) {
-        for (let j = 0; j < width; j++) {
-          addScaled(z.data[row * width + j], inverse.data, j * slots, w, row * slots, slots);
-        }
-        const key = w.subarray(row * slots, (row + 1) * slots);
-        const length = normalise ? norm(key) : 1;
-        if (length > 0) for (let k = 0; k < slots; k++) key[k] /= length;
+        fill(z.data.subarray(row * width, (row + 1) * width), w.subarray(row * slots, (row + 1) * slots));
       }
       return w;
     },
   };
+}
+
+/** w = z A⁺, brought to length one where `normalise` says so. */
+function throughInverse(a: Matrix, invert: (a: Matrix) => Matrix, normalise: boolean): Addressing {
+  const { rows: slots, columns: width } = a;
+  const inverse = invert(a);
+  return byLatent(slots, width, (z, w) => {
+    for (let j = 0; j < width; j++) addScaled(z[j], inverse.data, j * slots, w, 0, slots);
+    const length = normalise ? norm(w) : 1;
+    if (length > 0) for (let k = 0; k < slots; k++) w[k] /= length;
+  });
 }
 
 /** Keys through a memory M itself, w = z M⁺. They change with every write. */
@@ -63,34 +67,24 @@ export function gaussianAddressing(reference: Matrix, { alpha = 1e-3 } = {}): Ad
   const { rows: slots, columns: width, data } = reference;
   if (!(alpha > 0)) throw new UserError(`gaussianAddressing: expected alpha above 0, got ${alpha}; the paper has 1e-3`);
   const squares = new Float64Array(slots);
-  return {
-    slots,
-    width,
-    keys(latents) {
-      const z = matrixOf(latents, width, "addressing");
-      const w = new Float64Array(z.rows * slots);
-      for (let row = 0; row < z.rows; row++) {
-        let nearest = Number.POSITIVE_INFINITY;
-        for (let k = 0; k < slots; k++) {
-          let square = 0;
-          for (let j = 0; j < width; j++) square += (z.data[row * width + j] - data[k * width + j]) ** 2;
-          squares[k] = square;
-          nearest = Math.min(nearest, square);
-        }
-        // The largest exponent, -1 / (2 α), is taken off all: exp never leaves its range, and one weight is 1.
-        // On a row of R itself σ is 0, and the limit is that row alone.
-        let sum = 0;
-        for (let k = 0; k < slots; k++) {
-          const beyond = squares[k] - nearest;
-          const weight = beyond === 0 ? 1 : Math.exp(-beyond / (2 * alpha * nearest));
-          w[row * slots + k] = weight;
-          sum += weight;
-        }
-        for (let k = 0; k < slots; k++) w[row * slots + k] /= sum;
-      }
-      return w;
-    },
-  };
+  return byLatent(slots, width, (z, w) => {
+    let nearest = Number.POSITIVE_INFINITY;
+    for (let k = 0; k < slots; k++) {
+      let square = 0;
+      for (let j = 0; j < width; j++) square += (z[j] - data[k * width + j]) ** 2;
+      squares[k] = square;
+      nearest = Math.min(nearest, square);
+    }
+    // The largest exponent, -1 / (2 α), is taken off all: exp never leaves its range, and one weight is 1.
+    // On a row of R itself σ is 0, and the limit is that row alone.
+    let sum = 0;
+    for (let k = 0; k < slots; k++) {
+      const beyond = squares[k] - nearest;
+      w[k] = beyond === 0 ? 1 : Math.exp(-beyond / (2 * alpha * nearest));
+      sum += w[k];
+    }
+    for (let k = 0; k < slots; k++) w[k] /= sum;
+  });
 }
 
 /** R of standard normal numbers: the paper's choice for forgetting (Table 4). The same seed gives the same R. */

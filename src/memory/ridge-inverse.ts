@@ -56,8 +56,7 @@ export function createRidgeInverse(c: Float64Array, slots: number, ridge: number
     if (!factor) {
       throw new UserError(
         `episodic: expected keys that a ridge of ${ridge} can separate, got a matrix that is not positive to ` +
-          "rounding; " +
-          "use a larger ridge, and forget only what was written",
+          "rounding; use a larger ridge, and forget only what was written",
       );
     }
     fresh = true;
