@@ -64,6 +64,18 @@ export {
   referenceAddressing,
 } from "./memory/addressing.ts";
 
+// Scope: is a question about something that was written?
+export {
+  createClassifierScope,
+  createExternalScope,
+  createResidualScope,
+  type ExternalScope,
+  type ScopeVerdict,
+} from "./memory/scope.ts";
+export { fitPairClassifier, type PairClassifier, pairClassifierOf } from "./memory/pair-classifier.ts";
+export { type Calibration, calibrate, type ThresholdAim } from "./memory/threshold.ts";
+export { createVectorStore, type VectorStore } from "./memory/vector-store.ts";
+
 // Models: load, decode, score, look inside, embed.
 export { type LoadedEncoder, type LoadedModel, loadEncoder, loadModel } from "./models/load.ts";
 export { definitions } from "./models/index.ts";
@@ -74,6 +86,7 @@ export { type BeamOptions, beamSearch, type Hypothesis } from "./models/beam.ts"
 export { bitsPerByte, createScorer, type Scorer, type TextScore } from "./models/score.ts";
 export { createInspector, type Inspection, type Inspector } from "./models/inspect.ts";
 export { createEmbedder, type Embedder } from "./models/embed.ts";
+export { createTextEmbedder, type TextEmbedder } from "./models/embed-texts.ts";
 
 // Methods: attach one to a model, let it observe documents, ask it.
 export { methodNamed, methods } from "./methods/index.ts";

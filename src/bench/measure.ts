@@ -7,6 +7,8 @@ export interface MeasureOptions {
   readonly quick: boolean;
   /** A checkpoint folder for measures of a whole model. */
   readonly model: string;
+  /** Files of data by name, as far as the user has given them. */
+  readonly data: Readonly<Record<string, string>>;
   readonly log: (line: string) => void;
   readonly signal?: AbortSignal;
 }

@@ -1,12 +1,9 @@
 /** The card of a sentence encoder: equal error rate and retrieval in worlds and forms that it never saw. */
 import { formatCount, formatPercent } from "../eval/format.ts";
 import { type EncoderScores, measureEncoder, type Separation } from "../eval/tasks/world/encoder.ts";
-import { createEmbedder } from "../models/embed.ts";
+import { createTextEmbedder } from "../models/embed-texts.ts";
 import { loadEncoder } from "../models/load.ts";
 import { type CardKind, tableOf } from "./card.ts";
-
-/** Texts embedded between two looks at the signal. */
-const AT_ONCE = 512;
 
 const percent = (share: number): string => formatPercent(share, 2);
 
@@ -43,21 +40,11 @@ export const encoderCard: CardKind = {
   files: () => ({}),
   async measure(folder, { runtime, session }) {
     const encoder = await loadEncoder(folder, { checkWeights: true });
-    const embedder = await createEmbedder(runtime, encoder, { truncate: true });
-    const scores = await measureEncoder(async (texts) => {
-      const vectors = new Float32Array(texts.length * embedder.width);
-      for (let start = 0; start < texts.length; start += AT_ONCE) {
-        session.signal.throwIfAborted();
-        const rows = texts.slice(start, start + AT_ONCE).map((text) => encoder.tokenizer.encode(text));
-        vectors.set(await embedder.embed(rows), start * embedder.width);
-        session.progress.update({
-          label: "measuring in unseen worlds",
-          done: start + rows.length,
-          total: texts.length,
-        });
-      }
-      return vectors;
+    const embedder = await createTextEmbedder(runtime, encoder, {
+      signal: session.signal,
+      onProgress: (done, total) => session.progress.update({ label: "measuring in unseen worlds", done, total }),
     });
+    const scores = await measureEncoder(embedder.embed);
     session.progress.clear();
     await embedder.dispose();
     const { retrieval } = scores;

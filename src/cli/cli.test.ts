@@ -60,6 +60,7 @@ test("mistyped commands, options, methods and models name what is near", async (
   );
   await refuses(["generate", "--threads", "0", "hi"], /Expected a whole number from 1 to 1024/);
   await refuses(["bench", "engine", "--only", "speed"], /expected measures among .*gemmFraction.*, got speed/);
+  await refuses(["bench", "scope", "--data", "zsre"], /bench: expected name=file, got "zsre"/);
   await refuses(["generate"], /missing required argument 'prompt'/);
 });
 
