@@ -12,7 +12,7 @@ import { type DatabaseKind, migrate } from "./migrate.ts";
 export type Row = Record<string, unknown>;
 export type SqlValue = null | number | string | Uint8Array;
 
-export interface Statement {
+interface Statement {
   all(...values: SqlValue[]): Row[];
   /** Row after row, for many. */
   each(...values: SqlValue[]): IterableIterator<Row>;

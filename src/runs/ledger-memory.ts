@@ -18,7 +18,7 @@ import {
   type WriteReceipt,
 } from "./ledger-fact.ts";
 import type { LedgerCounts } from "./ledger-history.ts";
-import { createMirror } from "./ledger-mirror.ts";
+import { createMirror, type MirrorChange } from "./ledger-mirror.ts";
 import type { Deed, Standing } from "./ledger-rows.ts";
 import { latestSnapshotFile, loadSnapshot, saveSnapshot } from "./ledger-snapshots.ts";
 import { verifyHistory } from "./ledger-verify.ts";
@@ -150,7 +150,7 @@ async function withLedger(ledger: Ledger, store: MemoryStore, snapshotEvery: num
   /** Changes standings in an order that never has two live facts of one subject. */
   const settle = (
     deed: Deed,
-    memory: Parameters<Parameters<typeof mirror.change>[0]>[0],
+    memory: MirrorChange,
     wanted: ReadonlyMap<number, Pick<Standing, "status" | "successor">>,
     kindOf: (number: number, status: FactStatus) => Parameters<Deed["append"]>[0],
   ): Changed[] => {

@@ -88,7 +88,7 @@ export const standingOf = (row: Row): Standing => ({
   placement: row.placement as number,
 });
 
-export const placedFact = (row: Row): PlacedFact => ({
+const placedFact = (row: Row): PlacedFact => ({
   fact: row.number as number,
   key: row.key as Uint8Array,
   value: row.value as Uint8Array,

@@ -126,6 +126,23 @@ describe("a ledger", () => {
     await memory.close();
   });
 
+  test("goes back to the fact whose place was taken last", async () => {
+    const memory = await open("chain");
+    const [a, b, c] = [
+      await memory.write(sumFact("Q?", "a")),
+      await memory.write(sumFact("Q?", "b")),
+      await memory.write(sumFact("Q?", "c")),
+    ];
+    const live = () => memory.ledger.list().map(({ target }) => target);
+    await memory.revert(a.id);
+    expect(live()).toEqual(["a"]);
+    await memory.revert(c.id); // now c has taken the place of b, and then of a
+    expect(memory.ledger.show(c.id).supersedes.map(({ id }) => id)).toEqual([a.id, b.id]);
+    await memory.revert(c.id);
+    expect(live()).toEqual(["a"]);
+    await memory.close();
+  });
+
   test("keeps receipts, and counts", async () => {
     const memory = await open("receipts");
     const receipt = { probability: { before: 0.01, after: 0.98 }, seconds: { write: 0.002 } };

@@ -15,7 +15,7 @@ const width = 8;
 export const sumIdentity = { memory: `sums of ${width}`, base: "a".repeat(64), module: "b".repeat(64) };
 
 /** Key and value of a text: any bytes that depend on it. */
-export function sumVectors(text: string, bytes = width): Pick<NewFact, "key" | "value"> {
+function sumVectors(text: string, bytes = width): Pick<NewFact, "key" | "value"> {
   const make = (salt: number): Uint8Array => {
     let word = salt;
     return Uint8Array.from({ length: bytes }, (_, i) => {
