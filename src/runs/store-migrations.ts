@@ -2,15 +2,9 @@
  * The tables of the run store as an ordered list of named steps. A step that has been released never changes: what
  * comes later is a new step at the end. The table `migrations` says which of them a database has behind it.
  */
-import type { DatabaseSyncInstance as DatabaseSync } from "@photostructure/sqlite";
-import { UserError } from "../errors.ts";
+import type { DatabaseKind, Migration } from "./migrate.ts";
 
-interface Migration {
-  readonly name: string;
-  readonly sql: string;
-}
-
-export const migrations: readonly Migration[] = [
+const steps: readonly Migration[] = [
   {
     name: "001-runs",
     // A run may have several seeds: one row here, and events and a result of its own for each seed.
@@ -74,51 +68,10 @@ export const migrations: readonly Migration[] = [
   },
 ];
 
-const tables = (db: DatabaseSync): string[] =>
-  (db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'").all() as { name: string }[]).map(
-    ({ name }) => name,
-  );
-
-/** Names of the steps behind a database; none for a new one. */
-function applied(db: DatabaseSync, path: string): string[] {
-  const found = tables(db);
-  if (!found.includes("migrations")) {
-    if (found.length === 0) return [];
-    throw new UserError(
-      `openStore: expected a database of runs, got ${path} with other tables (${found.slice(0, 3).join(", ")}); ` +
-        "name another file with --db",
-    );
-  }
-  return (db.prepare("SELECT name FROM migrations ORDER BY name").all() as { name: string }[]).map(({ name }) => name);
-}
-
-/** Brings a database to the present tables, one process at a time. Refuses one that is ahead of this program. */
-export function migrate(db: DatabaseSync, path: string, now: string, steps: readonly Migration[] = migrations): void {
-  const check = (): Migration[] => {
-    const done = applied(db, path);
-    const unknown = done.find((name) => !steps.some((step) => step.name === name));
-    if (unknown !== undefined) {
-      throw new UserError(
-        `openStore: expected a database of this version of mneme or an older one, got ${path} from a newer version ` +
-          `(it has ${unknown}); update mneme, or name another file with --db`,
-      );
-    }
-    return steps.filter((step) => !done.includes(step.name));
-  };
-  // Looking first costs no lock: an up-to-date database can be opened while another process writes.
-  if (check().length === 0) return;
-  db.exec("BEGIN IMMEDIATE");
-  try {
-    const missing = check();
-    db.exec("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied TEXT NOT NULL) STRICT");
-    for (const { name, sql } of missing) {
-      db.exec(sql);
-      db.prepare("INSERT INTO migrations (name, applied) VALUES (?, ?)").run(name, now);
-    }
-    db.exec("COMMIT");
-  } catch (error) {
-    // A full disk has taken the transaction back by itself: what is thrown must be that
-    if (db.isTransaction) db.exec("ROLLBACK");
-    throw error;
-  }
-}
+export const runDatabase: DatabaseKind = {
+  caller: "openStore",
+  what: "a database of runs",
+  steps,
+  elsewhere: " with --db",
+  damaged: "delete it and rebuild it from the run folders with `mneme runs --reindex`, or name another with --db",
+};

@@ -23,8 +23,9 @@ import {
   taskOptionsOf,
 } from "./evaluation.ts";
 import type { RunEvent } from "./events.ts";
+import { type Migration, migrate } from "./migrate.ts";
 import { reindex } from "./reindex.ts";
-import { migrate, migrations } from "./store-migrations.ts";
+import { runDatabase } from "./store-migrations.ts";
 import { type NewRun, openStore, type RunStore } from "./store.ts";
 
 const childScript = fileURLToPath(new URL("../../tests/support/store-child.ts", import.meta.url));
@@ -138,7 +139,7 @@ describe("migrations", () => {
   test("bring an old database up to date and keep its rows", () => {
     const path = join(root, "old.db");
     const db = new DatabaseSync(path);
-    migrate(db, path, "then", migrations.slice(0, 1));
+    migrate(db, path, "then", { ...runDatabase, steps: runDatabase.steps.slice(0, 1) });
     db.exec(`INSERT INTO runs (name, folder, task, method, model, seeds, config, versions, machine, started, status)
       VALUES ('old', '/x', 't', 'm', 'b', '[1]', '{}', '{}', '{}', 'then', 'finished')`);
     db.close();
@@ -158,16 +159,21 @@ describe("migrations", () => {
   test("that fail leave the database as it was", () => {
     const path = join(root, "broken.db");
     const db = new DatabaseSync(path);
-    const broken = [...migrations, { name: "999-broken", sql: "CREATE TABLE fine (a INT) STRICT; nonsense" }];
-    expect(thrown(() => migrate(db, path, "now", broken)).message).toMatch(/syntax error|unknown/);
+    const steps: Migration[] = [
+      ...runDatabase.steps,
+      { name: "999-broken", sql: "CREATE TABLE fine (a INT) STRICT; nonsense" },
+    ];
+    expect(thrown(() => migrate(db, path, "now", { ...runDatabase, steps })).message).toMatch(/syntax error|unknown/);
     expect(db.prepare("SELECT count(*) AS n FROM sqlite_schema").get()).toEqual({ n: 0 });
     db.close();
   });
 
   test("say what failed also where SQLite took the transaction back by itself, as on a full disk", () => {
     const db = new DatabaseSync(join(root, "taken-back.db"));
-    const broken = [{ name: "001-broken", sql: "ROLLBACK; nonsense" }];
-    expect(thrown(() => migrate(db, "taken-back.db", "now", broken)).message).toMatch(/syntax error/);
+    const steps = [{ name: "001-broken", sql: "ROLLBACK; nonsense" }];
+    expect(thrown(() => migrate(db, "taken-back.db", "now", { ...runDatabase, steps })).message).toMatch(
+      /syntax error/,
+    );
     db.close();
   });
 

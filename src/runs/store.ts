@@ -3,15 +3,14 @@
  * It is an index. What a run needs to go on lies in its folder, and a lost database is built again from the folders
  * (`record.ts`). Several processes may work on one file: write-ahead log, short transactions, patience with locks.
  */
-import { mkdirSync } from "node:fs";
 import { dirname, isAbsolute, join, resolve } from "node:path";
-import { DatabaseSync, type DatabaseSyncInstance } from "@photostructure/sqlite";
 import { UserError } from "../errors.ts";
 import type { RunResult } from "../eval/result.ts";
 import { didYouMean } from "../models/nearest.ts";
+import { openDatabase } from "./database.ts";
 import type { RunEvent } from "./events.ts";
 import { below } from "./run-name.ts";
-import { migrate } from "./store-migrations.ts";
+import { runDatabase } from "./store-migrations.ts";
 
 type RunStatus = "running" | "finished" | "interrupted" | "failed";
 
@@ -93,93 +92,20 @@ export interface RunStore {
   close(): void;
 }
 
-/** Milliseconds to wait for another process that is writing. */
-const patience = 20_000;
-
-const sqliteCode = (error: unknown): number | undefined =>
-  typeof error === "object" && error !== null && "errcode" in error && typeof error.errcode === "number"
-    ? error.errcode & 0xff
-    : undefined;
-
-/** SQLite's result codes that a user can do something about. */
-const reasons: Readonly<Record<number, string>> = {
-  5: "a lock that another process did not give back; wait for it to end, or stop it",
-  8: "a read-only file; choose a place you may write to with --db",
-  10: "an input/output error of the disk; check the disk",
-  11: "a damaged file; delete it and rebuild it from the run folders with `mneme runs --reindex`",
-  13: "a full disk; make room and resume",
-  14: "a file that cannot be opened; check the path and its permissions",
-  26: "a file that is no database; delete it and rebuild it with `mneme runs --reindex`, or name another with --db",
-};
-
-/** Runs `work`; SQLite's errors of the user's world become one line. */
-function guarded<T>(path: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    const reason = reasons[sqliteCode(error) ?? -1];
-    if (error instanceof UserError || reason === undefined) throw error;
-    throw new UserError(`runStore: expected to use the database ${path}, got ${reason}`);
-  }
-}
-
-/** Switching to the write-ahead log needs the file alone for a moment, and SQLite does not wait for that by itself. */
-function useWriteAheadLog(db: DatabaseSyncInstance): void {
-  const until = Date.now() + patience;
-  for (;;) {
-    try {
-      db.prepare("PRAGMA journal_mode = WAL").get();
-      return;
-    } catch (error) {
-      if (sqliteCode(error) !== 5 || Date.now() > until) throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5 + Math.random() * 20);
-    }
-  }
-}
-
-function connect(path: string, now: string): DatabaseSyncInstance {
-  mkdirSync(dirname(path), { recursive: true });
-  const db = new DatabaseSync(path, { timeout: patience, enableForeignKeyConstraints: true });
-  try {
-    // First of all, because it writes nothing into a file that is not ours
-    migrateOrRefuse(db, path, now);
-    return db;
-  } catch (error) {
-    db.close();
-    throw error;
-  }
-}
-
-function migrateOrRefuse(db: DatabaseSyncInstance, path: string, now: string): void {
-  // The write-ahead log is a property of the file; a fresh file gets it before its tables.
-  const tables = db.prepare("SELECT count(*) AS count FROM sqlite_schema").get() as { count: number };
-  if (tables.count === 0) useWriteAheadLog(db);
-  migrate(db, path, now);
-  useWriteAheadLog(db);
-  // A power failure may cost the last transactions (the folders have them), never the file.
-  db.exec("PRAGMA synchronous = NORMAL");
-}
-
 const parse = (text: unknown): Json => JSON.parse(text as string) as Json;
 
 /** Opens the store at `path`, making the file and its folder if there are none. The caller closes it. */
 export function openStore(path: string, { clock = Date.now }: { clock?: () => number } = {}): RunStore {
   const file = resolve(path);
   const root = dirname(file);
-  const db = guarded(path, () => connect(file, new Date(clock()).toISOString()));
+  // A power failure may cost the last transactions (the folders have them), never the file.
+  const now = new Date(clock()).toISOString();
+  const db = openDatabase(file, { kind: runDatabase, now, durability: "process" });
   /** Folders below the database's are kept relative to it, so that all of it can be moved together. */
   const stored = (folder: string): string => below(root, folder) ?? resolve(folder);
   const restored = (folder: string): string => (isAbsolute(folder) ? folder : join(root, folder));
 
-  const statement = (sql: string) => {
-    const prepared = db.prepare(sql);
-    type Values = Parameters<typeof prepared.all>;
-    return {
-      all: (...values: Values) => guarded(path, () => prepared.all(...values)) as Record<string, unknown>[],
-      get: (...values: Values) => guarded(path, () => prepared.get(...values)) as Record<string, unknown> | undefined,
-      run: (...values: Values) => void guarded(path, () => prepared.run(...values)),
-    };
-  };
+  const { statement } = db;
   const sql = {
     begin: statement(`
       INSERT INTO runs (name, folder, task, method, model, seeds, config, versions, machine, started, status)
@@ -225,17 +151,6 @@ export function openStore(path: string, { clock = Date.now }: { clock?: () => nu
     finished: row.finished as string | null,
     status: row.status as RunStatus,
   });
-  /** All or nothing, and one write to the disk for many rows. */
-  const together = (work: () => void): void => {
-    guarded(path, () => db.exec("BEGIN IMMEDIATE"));
-    try {
-      work();
-      guarded(path, () => db.exec("COMMIT"));
-    } catch (error) {
-      if (db.isTransaction) db.exec("ROLLBACK");
-      throw error;
-    }
-  };
 
   return {
     path: file,
@@ -248,7 +163,8 @@ export function openStore(path: string, { clock = Date.now }: { clock?: () => nu
     setStarted: (id, started) => sql.setStarted.run(started, id),
     addEvents(id, seed, from, events) {
       if (events.length === 0) return;
-      together(() => {
+      // One write to the disk for many rows
+      db.together(() => {
         events.forEach((event, i) => {
           sql.addEvent.run(id, seed, from + i, event.time, event.type, JSON.stringify(event));
         });
