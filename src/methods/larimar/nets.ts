@@ -108,7 +108,7 @@ export const latentRule =
     if (own === "encoder.positions.weight") return normal(0.1);
     if (own === "slots.weight") return normal(0.5 / Math.sqrt(width));
     if (own === "added.weight") return normal((0.1 * wordScale) / Math.sqrt(width));
-    if (own === "bound.weight") return normal(wordScale / Math.sqrt(width / blocks));
+    if (own === "bound.weight") return normal((0.5 * wordScale) / Math.sqrt(width / blocks));
     if (/\.(output|down)\.weight$/.test(own)) return normal(0.02 / Math.sqrt(2 * encoderLayers));
     return kaimingUniform();
   };
