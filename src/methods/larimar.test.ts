@@ -78,7 +78,7 @@ const moduleConfig = async (base: LoadedModel, variant = "frozen") => {
 
 /** A module of random numbers, adapters included: whatever is told shows. */
 async function randomModule(base: LoadedModel, folder: string): Promise<string> {
-  const module = freshModule(base, await moduleConfig(base), 5);
+  const module = await freshModule(runtime, base, await moduleConfig(base), 5);
   for (const [name, { data }] of Object.entries(module.weights))
     if (/lora_B|slots|added/.test(name)) randomStream(5, name).fillNormal(data, 0, 0.3);
   await saveModule(module, folder);

@@ -105,7 +105,7 @@ export const larimarFit = defineFit("larimar", {
       throw new UserError(`fit: expected sizes that fit each other, got ${path.join(".")}: ${message}`);
     }
     const config = parsed.data;
-    const module = freshModule(base, config, seed);
+    const module = await freshModule(runtime, base, config, seed);
     const model = decoderModel(base, module);
     const trainable = Object.keys(module.weights);
     const shares = Object.fromEntries(exampleKinds.map((kind) => [kind, given[kind]])) as Record<ExampleKind, number>;

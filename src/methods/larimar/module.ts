@@ -12,9 +12,11 @@ import type { LoadedModel, Weights } from "../../models/load.ts";
 import { initialize } from "../../nn/init.ts";
 import { lowRankAdapters } from "../../nn/lora.ts";
 import type { Modification } from "../../nn/params.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { freshAdapters, targetPaths } from "../lora.ts";
 import { makeFolder } from "../folders.ts";
-import { bindBlocks, latentRule, latentShapes } from "./nets.ts";
+import { bindBlocks } from "./bind.ts";
+import { latentRule, latentShapes } from "./nets.ts";
 
 const count = z.int().positive();
 
@@ -83,11 +85,10 @@ function wordScale({ weights, geometry }: LoadedModel): number {
   return Math.sqrt(sum / data.length);
 }
 
-/** A module that was not fitted yet. */
-export function freshModule(base: LoadedModel, config: ModuleConfig, seed: number): LarimarModule {
+/** A module of random numbers. */
+export function emptyModule(base: LoadedModel, config: ModuleConfig, seed: number): LarimarModule {
   const { latent, rank, variant } = config;
   const networks = initialize(latentShapes(latent, base.geometry), latentRule(latent, wordScale(base)), seed);
-  bindBlocks(networks, latent);
   const own = Object.entries(base.weights).map(([name, { dtype, shape, data }]) => [
     name,
     { dtype, shape, data: data.slice() },
@@ -100,6 +101,18 @@ export function freshModule(base: LoadedModel, config: ModuleConfig, seed: numbe
       ...(variant === "joint" && (Object.fromEntries(own) as Weights)),
     },
   };
+}
+
+/** A module that was not fitted yet, as a fit begins. */
+export async function freshModule(
+  runtime: Runtime,
+  base: LoadedModel,
+  config: ModuleConfig,
+  seed: number,
+): Promise<LarimarModule> {
+  const module = emptyModule(base, config, seed);
+  await bindBlocks(runtime, base, module.weights, config.latent);
+  return module;
 }
 
 export async function saveModule(
@@ -123,7 +136,7 @@ export async function loadModule(base: LoadedModel, folder: string): Promise<Lar
         `${folder}; name that base with --model, or fit a module for this one with \`mneme fit larimar\``,
     );
   }
-  const expected = Object.entries(freshModule(base, config, 0).weights).map(
+  const expected = Object.entries(emptyModule(base, config, 0).weights).map(
     ([name, { shape }]) => [name, shape] as const,
   );
   const file = await openSafetensors(join(folder, FILE));

@@ -58,6 +58,7 @@ export interface LatentShape {
 
 /** All tensors of the module but the adapters live below this name. */
 const ROOT = "larimar";
+export const networkName = (name: string): string => `${ROOT}.${name}`;
 const EPS = 1e-6;
 
 /** Tensors of the networks, by name. */
@@ -91,44 +92,24 @@ export function latentShapes(shape: LatentShape, geometry: Geometry): Record<str
     }))
       shapes[`encoder.layers.${layer}.${name}`] = own;
   }
-  return Object.fromEntries(Object.entries(shapes).map(([name, own]) => [`${ROOT}.${name}`, own]));
+  return Object.fromEntries(Object.entries(shapes).map(([name, own]) => [networkName(name), own]));
 }
 
-/**
- * Values before the first step. Latents reach the decoder faintly at first, but for the bound blocks, which are as
- * strong as a word (`wordScale`, the root mean square of the base's embeddings).
- */
+/** Values before the first step: slots and sum reach the decoder faintly. `wordScale`: r.m.s. of the base's embeddings. */
 export const latentRule =
-  ({ encoderLayers, blocks, width }: LatentShape, wordScale: number): InitRule =>
+  ({ encoderLayers, width }: LatentShape, wordScale: number): InitRule =>
   (name) => {
     const own = name.slice(ROOT.length + 1);
     if (isNorm(own)) return fillWith(1);
     if (own.endsWith(".bias")) return fillWith(0);
-    if (own === "encoder.offsets.weight") return normal(1);
+    if (own === "encoder.offsets.weight") return normal(0.5);
     if (own === "encoder.positions.weight") return normal(0.1);
     if (own === "slots.weight") return normal(0.5 / Math.sqrt(width));
     if (own === "added.weight") return normal((0.1 * wordScale) / Math.sqrt(width));
-    if (own === "bound.weight") return normal((0.5 * wordScale) / Math.sqrt(width / blocks));
+    // The bound blocks begin as bind.ts says
     if (/\.(output|down)\.weight$/.test(own)) return normal(0.02 / Math.sqrt(2 * encoderLayers));
     return kaimingUniform();
   };
-
-/** Block i looks at first for the i-th token of the answer. */
-export function bindBlocks(
-  weights: Readonly<Record<string, { readonly data: Float32Array }>>,
-  shape: LatentShape,
-): void {
-  const { blocks: M, encoderWidth: E, encoderContext: T } = shape;
-  const [queries, keys, offsets] = ["pool.queries", "pool.keys", "encoder.offsets"].map(
-    (name) => weights[`${ROOT}.${name}.weight`].data,
-  );
-  for (let i = 0; i < M; i++) {
-    const from = Math.min(T, i + 1) * E;
-    queries.set(offsets.subarray(from, from + E), i * E);
-  }
-  keys.fill(0);
-  for (let e = 0; e < E; e++) keys[e * E + e] = 1;
-}
 
 export interface EncodedText {
   /** The base's embeddings of the tokens, [B, T, D]. */

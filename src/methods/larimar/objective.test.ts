@@ -43,7 +43,7 @@ describe("the loss", () => {
         encoderContext: 40,
       },
     });
-    const module = freshModule(base, config, 3);
+    const module = await freshModule(runtime, base, config, 3);
     // Away from the zeros of fresh adapters, beyond which nothing is felt
     for (const [name, { data }] of Object.entries(module.weights))
       if (/lora_B|slots|added/.test(name)) randomStream(5, name).fillNormal(data, 0, 0.2);
