@@ -189,11 +189,14 @@ describe("the module", () => {
     await method.dispose();
   });
 
-  it("learns to copy: the loss falls", async () => {
+  it("learns to answer what it was told, of facts that it never saw", async () => {
     const base = await textModel(join(root, "copy"), { context: 96 });
-    const { events } = await drive(fit(base, { steps: 120, learningRate: 1e-2, strings: 0 }));
+    const sizes = { width: 96, blocks: 6, rank: 8, encoderWidth: 32 };
+    const { events, result } = await drive(fit(base, { ...sizes, steps: 100, learningRate: 1e-2, strings: 0 }));
     const losses = lossesOf(events).map(([, loss]) => loss);
-    expect(losses[0]).toBeGreaterThan(4);
-    expect(losses.slice(-10).reduce((a, b) => a + b) / 10).toBeLessThan(losses[0] / 3);
+    expect(losses[0]).toBeGreaterThan(5);
+    // The random head of this base allows no surer answers than about 2.7 nats a token
+    expect(losses.slice(-10).reduce((a, b) => a + b) / 10).toBeLessThan(3.1);
+    expect(result.measured.facts).toBe(1);
   });
 });

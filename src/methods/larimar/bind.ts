@@ -33,7 +33,10 @@ async function wordsOf(runtime: Runtime, base: LoadedModel): Promise<Words> {
   const p = modelParams(base);
   const { hidden } = definition.forward(p, config, { ids: input("ids", "int32", ["B", 1]) });
   const program = await runtime.compile({ read: hidden[0], last: hidden[hidden.length - 1] }, weights);
-  const head = await runtime.compile({ logits: definition.logits(p, config, input("units", "float32", [D, D])) }, weights);
+  const head = await runtime.compile(
+    { logits: definition.logits(p, config, input("units", "float32", [D, D])) },
+    weights,
+  );
   const units = new Float32Array(D * D);
   for (let d = 0; d < D; d++) units[d * D + d] = 1;
   const { logits } = await head.run({ units: float32Host([D, D], units) });
@@ -86,7 +89,12 @@ const matrixOfWeight = ({ shape, data }: Weights[string]): Matrix => ({
 });
 
 /** Writes these beginnings into fresh weights. */
-export async function bindBlocks(runtime: Runtime, base: LoadedModel, weights: Weights, shape: LatentShape): Promise<void> {
+export async function bindBlocks(
+  runtime: Runtime,
+  base: LoadedModel,
+  weights: Weights,
+  shape: LatentShape,
+): Promise<void> {
   const { blocks: M, encoderWidth: E, encoderContext: T } = shape;
   const own = (name: string): Weights[string] => weights[networkName(name)];
   const offsets = own("encoder.offsets.weight").data;
