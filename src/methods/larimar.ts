@@ -147,17 +147,22 @@ export const larimar = defineMethod({
     const put = async (into: typeof memory, facts: readonly Written[]): Promise<void> => {
       if (facts.length === 0) return;
       const flat = (part: (fact: Written) => Float32Array): number[] => facts.flatMap((fact) => [...part(fact)]);
-      into.episodes.write(
-        flat(({ key }) => key),
-        flat(({ value }) => value),
-        { facts: facts.map(({ fact }) => fact) },
-      );
       await into.finder.write(
         facts.map(({ fact, prompt, rephrased = [] }) => ({
           fact,
           texts: [prompt, ...rephrased].map(({ text }) => text),
         })),
       );
+      try {
+        into.episodes.write(
+          flat(({ key }) => key),
+          flat(({ value }) => value),
+          { facts: facts.map(({ fact }) => fact) },
+        );
+      } catch (error) {
+        for (const { fact } of facts) into.finder.forget(fact);
+        throw error;
+      }
       for (const fact of facts) into.facts.set(fact.fact, fact);
     };
 
@@ -183,11 +188,17 @@ export const larimar = defineMethod({
       const made = facts.length === 0 ? [] : await encoded(facts);
       const stopped = signal?.aborted ? "interrupted" : "done";
       if (stopped === "done") {
-        for (const old of [...memory.facts.values()]) if (stated.has(subjectOf(old.prompt))) take(old);
-        await put(
-          memory,
-          facts.map((fact, i) => ({ ...fact, ...made[i], receipt, fact: next + i })),
-        );
+        const old = [...memory.facts.values()].filter(({ prompt }) => stated.has(subjectOf(prompt)));
+        for (const fact of old) take(fact);
+        try {
+          await put(
+            memory,
+            facts.map((fact, i) => ({ ...fact, ...made[i], receipt, fact: next + i })),
+          );
+        } catch (error) {
+          await put(memory, old);
+          throw error;
+        }
         next += facts.length;
         writes++;
       }
