@@ -12,7 +12,7 @@ export interface MethodDeps {
 }
 
 /** What a fit is given beside its options. */
-export interface FitTask extends MethodDeps {
+interface FitTask extends MethodDeps {
   /** What it practises on; the command line wires them in. */
   readonly documents: AsyncIterable<Document>;
   /** Folder of the state of the training: the same fit goes on from it. */

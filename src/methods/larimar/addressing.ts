@@ -15,7 +15,7 @@ import { randomStream } from "../../tensor/random.ts";
 export const addressings = ["gaussian", "reference", "memory"] as const;
 
 /** A fact or a question, as keys are made of it. */
-export interface Addressed {
+interface Addressed {
   /** The prompt; of a question, that of the nearest fact. */
   readonly prompt: string;
   /** Latent of the prompt [C]; of a fact's value in `written`. */
@@ -34,7 +34,7 @@ export interface Keys {
 }
 
 /** A random key of length one, drawn from a prompt. */
-export function promptKey(prompt: string, slots: number): Float32Array {
+function promptKey(prompt: string, slots: number): Float32Array {
   const key = randomStream(0, "larimar-key", prompt).fillNormal(new Float32Array(slots));
   const length = norm(Float64Array.from(key));
   return key.map((value) => value / length);

@@ -16,7 +16,7 @@ import { answerIds, promptIdsOf } from "./facts.ts";
 import type { EpisodeBatch } from "./objective.ts";
 
 /** One row: what is encoded, where its answer stands, what is asked. */
-export interface Example {
+interface Example {
   readonly encoded: readonly number[];
   /** Tokens of `encoded` before the answer; all of them where it is not marked. */
   readonly before: number;

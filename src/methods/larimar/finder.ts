@@ -8,7 +8,7 @@ import { createFactIndex } from "../../memory/fact-index.ts";
 /** N texts -> [N, width], rows of length 1. */
 export type EmbedTexts = (texts: readonly string[]) => Promise<Float32Array>;
 
-export interface FoundFact {
+interface FoundFact {
   readonly fact: number;
   readonly similarity: number;
 }

@@ -59,8 +59,6 @@ const options = z.object({
     .describe("share of rows without memory (default: 0.3 of joint, 0 of frozen)"),
 });
 
-export type FitOptions = z.output<typeof options>;
-
 async function collected(documents: AsyncIterable<Document>): Promise<Document[]> {
   const all: Document[] = [];
   for await (const document of documents) all.push(document);

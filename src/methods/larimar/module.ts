@@ -86,7 +86,7 @@ function wordScale({ weights, geometry }: LoadedModel): number {
 }
 
 /** A module of random numbers. */
-export function emptyModule(base: LoadedModel, config: ModuleConfig, seed: number): LarimarModule {
+function emptyModule(base: LoadedModel, config: ModuleConfig, seed: number): LarimarModule {
   const { latent, rank, variant } = config;
   const networks = initialize(latentShapes(latent, base.geometry), latentRule(latent, wordScale(base)), seed);
   const own = Object.entries(base.weights).map(([name, { dtype, shape, data }]) => [
