@@ -36,6 +36,7 @@ const commands: Readonly<Record<string, Entry>> = {
   compare: { summary: "put runs of one task side by side", load: () => import("./commands/compare.ts") },
   report: { summary: "write runs as one HTML page", load: () => import("./commands/report.ts") },
   pretrain: { summary: "train a model from nothing", load: () => import("./commands/pretrain.ts") },
+  fit: { summary: "fit a method's module to a model", load: () => import("./commands/fit.ts") },
   models: { summary: "list the models at hand", load: () => import("./commands/models.ts") },
   bench: { summary: "measure the engine or the laboratory on this machine", load: () => import("./commands/bench.ts") },
 };

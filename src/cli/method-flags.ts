@@ -2,10 +2,10 @@
  * Flags of the command line from schemas of options: names, kinds, defaults and help come from zod and nowhere else.
  * The flag of `learningRate` is --learning-rate for every chosen method that has it, and --lora.learning-rate for one.
  */
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { Argument, type Command, InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
 import { internal, UserError } from "../errors.ts";
-import { type MethodDefinition, parseMethodOptions } from "../methods/definition.ts";
+import { type FitDefinition, type MethodDefinition, parseMethodOptions } from "../methods/definition.ts";
 import { methods } from "../methods/index.ts";
 import { parseTaskOptions, type TaskDefinition } from "../eval/tasks/definition.ts";
 import { tasks } from "../eval/tasks/index.ts";
@@ -101,7 +101,7 @@ interface Entry {
 }
 
 interface Catalogue<E extends Entry = Entry> {
-  readonly kind: "method" | "task";
+  readonly kind: "method" | "task" | "fit";
   readonly entries: Readonly<Record<string, E>>;
 }
 
@@ -144,6 +144,11 @@ function addCatalogueFlags(command: Command, { kind, entries }: Catalogue, { sev
   const what = kind === "method" ? "learning method" : "what is learned and asked";
   const summaries = Object.values(entries).map(({ name, summary }) => `${name}: ${summary}`);
   command.option(`--${kind} <name>`, `${what}${several ? ", or several: a,b" : ""} (${summaries.join("; ")})`, collect);
+  addEntryFlags(command, { kind, entries });
+}
+
+/** The options of all entries. */
+function addEntryFlags(command: Command, { kind, entries }: Catalogue): void {
   const owners = new Map<string, { entry: string; property: Property }[]>();
   for (const { name, options } of Object.values(entries)) {
     for (const [key, property] of Object.entries(propertiesOf(options))) {
@@ -166,6 +171,29 @@ function addCatalogueFlags(command: Command, { kind, entries }: Catalogue, { sev
       command.addOption(taken ? option : option.hideHelp());
     }
   }
+}
+
+/** The fits of the methods that need one, by the name of the method. */
+const fitCatalogue: Catalogue<Entry & { readonly fit: FitDefinition }> = {
+  kind: "fit",
+  entries: Object.fromEntries(
+    Object.values(methods).flatMap(({ name, summary, fit }) =>
+      fit ? [[name, { name, summary, fit, options: fit.options }]] : [],
+    ),
+  ),
+};
+
+/** The method that is fitted, as an argument, and the options of all fits; to be added after the other flags. */
+export function addFitFlags(command: Command): void {
+  const summaries = Object.values(fitCatalogue.entries).map(({ name, summary }) => `${name}: ${summary}`);
+  command.addArgument(new Argument("<method>", summaries.join("; ")).choices(Object.keys(fitCatalogue.entries)));
+  addEntryFlags(command, fitCatalogue);
+}
+
+/** The fit of a method and its options, complete and checked. */
+export function fitOptions(command: Command, chosen: string): { fit: FitDefinition; options: Record<string, unknown> } {
+  const [{ definition, given }] = givenOptions(command, fitCatalogue, [chosen]);
+  return { fit: definition.fit, options: parseMethodOptions(definition, given) };
 }
 
 const methodCatalogue: Catalogue<MethodDefinition> = { kind: "method", entries: methods };

@@ -3,11 +3,38 @@ import { z } from "zod";
 import { UserError } from "../errors.ts";
 import type { LoadedModel } from "../models/load.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { Method } from "./method.ts";
+import type { Document, Method, MethodEvent } from "./method.ts";
+import type { TrainResult } from "./train.ts";
 
 export interface MethodDeps {
   readonly runtime: Runtime;
   readonly seed: number;
+}
+
+/** What a fit is given beside its options. */
+interface FitTask extends MethodDeps {
+  /** What it practises on; the command line wires them in. */
+  readonly documents: AsyncIterable<Document>;
+  /** Folder of the state of the training: the same fit goes on from it. */
+  readonly checkpoint?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** A fitted module, not yet written. */
+export interface Fitted {
+  readonly result: TrainResult;
+  /** What was measured of it, by name. */
+  readonly measured: Readonly<Record<string, number>>;
+  /** Write it as a folder; says in one line what it wrote. */
+  save(folder: string): Promise<string>;
+}
+
+/** The training phase that a method needs once on a base before it can observe. Its product is a module. */
+export interface FitDefinition<S extends z.ZodObject = z.ZodObject> {
+  /** Every option with its default and one line of help. */
+  readonly options: S;
+  /** Train; yields progress. The base's arrays are not changed. */
+  run(base: LoadedModel, options: z.output<S>, task: FitTask): AsyncGenerator<MethodEvent, Fitted>;
 }
 
 export interface MethodDefinition<S extends z.ZodObject = z.ZodObject> {
@@ -18,6 +45,8 @@ export interface MethodDefinition<S extends z.ZodObject = z.ZodObject> {
   readonly paper: string;
   /** Every option with its default and one line of help. */
   readonly options: S;
+  /** For methods that need one. */
+  readonly fit?: FitDefinition;
   /** Attach to a base model. The base's arrays are not changed. */
   create(base: LoadedModel, options: z.output<S>, deps: MethodDeps): Promise<Method>;
   /** Write what was learned as a folder that other tools load; says in one line what it wrote. */
@@ -36,6 +65,14 @@ export function defineMethod<S extends z.ZodObject>(definition: MethodDefinition
     ...definition,
     create: async (base, given, deps) => definition.create(base, resolve(given), deps),
     save: async (method, base, folder, given) => definition.save(method, base, folder, resolve(given)),
+  };
+}
+
+/** As `defineMethod`, for the fit of the method of this name. */
+export function defineFit<S extends z.ZodObject>(name: string, { options, run }: FitDefinition<S>): FitDefinition {
+  return {
+    options,
+    run: (base, given, task) => run(base, parseMethodOptions({ name, options }, given) as z.output<S>, task),
   };
 }
 

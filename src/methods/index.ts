@@ -6,6 +6,7 @@ import { adapter } from "./adapter.ts";
 import { ewc } from "./ewc.ts";
 import { finetune } from "./finetune.ts";
 import { inContext } from "./in-context.ts";
+import { larimar } from "./larimar.ts";
 import { lora } from "./lora.ts";
 import { none } from "./none.ts";
 import { rag } from "./rag.ts";
@@ -22,6 +23,7 @@ export const methods: Readonly<Record<string, MethodDefinition>> = {
   adapter,
   ewc,
   replay,
+  larimar,
 };
 
 export function methodNamed(name: string): MethodDefinition {

@@ -5,6 +5,7 @@
 import type { Tokenizer } from "../checkpoint/tokenizer.ts";
 import { UserError } from "../errors.ts";
 import { answerTexts, textIds } from "../models/answer.ts";
+import type { Condition } from "../models/condition.ts";
 import { createDecoder, type Model } from "../models/decoder.ts";
 import { generateText } from "../models/generate.ts";
 import { createInspector, type Inspection, type Inspector } from "../models/inspect.ts";
@@ -21,25 +22,42 @@ export interface LanguageFaceOptions {
   readonly eosIds: readonly number[];
   /** true for weights that never change: faster. false (the default): training shows at once. */
   readonly frozen?: boolean;
+  /** Every prompt is told a condition beside its text; looks inside have none. */
+  readonly conditioned?: boolean;
+}
+
+interface Conditions {
+  /** One for each prompt, where the face is conditioned. */
+  readonly conditions?: readonly Condition[];
 }
 
 export interface LanguageFace {
-  score(prompt: string, continuation: string): Promise<Score>;
+  score(prompt: string, continuation: string, condition?: Condition): Promise<Score>;
   /** As `score`, of token ids from index `from` on; all that fits into the context is read at once. */
   scoreIds(sequences: readonly { ids: readonly number[]; from: number }[]): Promise<{ nats: number; tokens: number }[]>;
-  generate(prompt: string, options?: Sampling): AsyncGenerator<string>;
+  generate(prompt: string, options?: Sampling & Conditions): AsyncGenerator<string>;
   /** Greedy answers to whole prompts (prompt.ts), in order. */
-  answer(prompts: readonly string[], options?: AnswerOptions): Promise<string[]>;
+  answer(prompts: readonly string[], options?: AnswerOptions & Conditions): Promise<string[]>;
   /** Likelihood of each answer after its whole prompt and one blank. */
-  rate(pairs: readonly { prompt: string; answer: string }[], options?: AnswerOptions): Promise<RatedAnswer[]>;
+  rate(
+    pairs: readonly { prompt: string; answer: string; condition?: Condition }[],
+    options?: AnswerOptions,
+  ): Promise<RatedAnswer[]>;
   /** Texts longer than the context are cut there. */
   inspect(texts: readonly string[], wanted: Inspected): Promise<Inspection[]>;
   dispose(): Promise<void>;
 }
 
-export function languageFace({ runtime, model, tokenizer, eosIds, frozen = false }: LanguageFaceOptions): LanguageFace {
-  const scorer = lazy(() => createScorer(runtime, model, tokenizer, { frozen }));
-  const decoder = lazy(() => createDecoder(runtime, model, { frozen }));
+export function languageFace({
+  runtime,
+  model,
+  tokenizer,
+  eosIds,
+  frozen = false,
+  conditioned = false,
+}: LanguageFaceOptions): LanguageFace {
+  const scorer = lazy(() => createScorer(runtime, model, tokenizer, { frozen, conditioned }));
+  const decoder = lazy(() => createDecoder(runtime, model, { frozen, conditioned }));
   /** Of the layers asked for last: diagnostics ask for the same ones again, but too seldom to freeze weights for. */
   let inspector: { key: string; made: Promise<Inspector> } | undefined;
 
@@ -53,7 +71,8 @@ export function languageFace({ runtime, model, tokenizer, eosIds, frozen = false
   };
 
   return {
-    score: async (prompt, continuation) => (await scorer.get()).scoreText(prompt, continuation),
+    score: async (prompt, continuation, condition) =>
+      (await scorer.get()).scoreText(prompt, continuation, undefined, condition),
     scoreIds: async (sequences) =>
       (await scorer.get()).scoreSequences(sequences, { contextLength: model.geometry.context }),
     async *generate(prompt, options) {
@@ -63,7 +82,11 @@ export function languageFace({ runtime, model, tokenizer, eosIds, frozen = false
     async rate(pairs, { signal, onProgress } = {}) {
       const empty = pairs.findIndex(({ answer }) => answer.trim() === "");
       if (empty >= 0) throw new UserError(`rate: expected an answer in every pair, got none in pair ${empty}; add one`);
-      const texts = pairs.map(({ prompt, answer }) => ({ prompt, continuation: ` ${answer.trim()}` }));
+      const texts = pairs.map(({ prompt, answer, condition }) => ({
+        prompt,
+        continuation: ` ${answer.trim()}`,
+        condition,
+      }));
       return (await scorer.get()).rateTexts(texts, {
         contextLength: model.geometry.context,
         signal,
@@ -90,7 +113,7 @@ export function languageFace({ runtime, model, tokenizer, eosIds, frozen = false
 export const askedBare = (
   face: LanguageFace,
 ): Pick<Method, "score" | "generate" | "answer" | "rate" | "inspect" | "dispose"> => ({
-  score: face.score,
+  score: (prompt, continuation) => face.score(prompt, continuation),
   generate: face.generate,
   answer: (queries, options) =>
     face.answer(

@@ -46,7 +46,7 @@ export function targetPaths({ definition, config }: LoadedModel, targets: readon
 }
 
 /** Fresh adapters: A uniform as in PyTorch's linear layers (the reference implementation's choice), B zero. */
-function freshAdapters(
+export function freshAdapters(
   base: LoadedModel,
   paths: readonly string[],
   rank: number,

@@ -13,6 +13,16 @@ export interface Document {
   readonly text: string;
   readonly topic?: string;
   readonly time?: number;
+  /** What it states, one by one, for methods that write single facts. */
+  readonly facts?: readonly StatedFact[];
+}
+
+/** A fact: what completes a prompt. */
+export interface StatedFact {
+  readonly prompt: Query;
+  readonly target: string;
+  /** Other prompts that it answers. */
+  readonly rephrased?: readonly Query[];
 }
 
 /** What a method says while it works. The last event of `observe` is the receipt. */

@@ -5,6 +5,7 @@
  */
 import type { Tokenizer } from "../checkpoint/tokenizer.ts";
 import { UserError } from "../errors.ts";
+import type { Condition } from "./condition.ts";
 import type { Decoder } from "./decoder.ts";
 import { collect, generate } from "./generate.ts";
 import { sharedLength } from "./shared-heads.ts";
@@ -16,6 +17,8 @@ export interface AnswerTextsOptions {
   eosIds?: readonly number[];
   /** Most prompts in one batch. Default 256. */
   batchSize?: number;
+  /** One for each prompt, for a decoder that was compiled for them. */
+  conditions?: readonly Condition[];
   /** Stops with its reason as the error. */
   signal?: AbortSignal;
   /** Called after every batch with the answers so far and those there are in all. */
@@ -51,7 +54,7 @@ export async function answerTexts(
   decoder: Decoder,
   tokenizer: Tokenizer,
   prompts: readonly string[],
-  { maxTokens = 24, eosIds = [], batchSize = 256, signal, onProgress }: AnswerTextsOptions = {},
+  { maxTokens = 24, eosIds = [], batchSize = 256, conditions, signal, onProgress }: AnswerTextsOptions = {},
 ): Promise<string[]> {
   const { context } = decoder.geometry;
   const rows = prompts.map((prompt) => textIds(tokenizer, prompt));
@@ -71,7 +74,7 @@ export async function answerTexts(
       generate(
         decoder,
         batch.map((index) => rows[index]),
-        { maxTokens, eosIds, endsWith, signal },
+        { maxTokens, eosIds, endsWith, conditions: conditions && batch.map((index) => conditions[index]), signal },
       ),
     );
     signal?.throwIfAborted();

@@ -4,6 +4,7 @@
  * the runtime's matrix products crash on an empty past.
  */
 import { UserError } from "../errors.ts";
+import type { RowCondition } from "./condition.ts";
 import type { Geometry } from "./model.ts";
 
 /** Keys and values of the tokens that B sequences have read, in step. */
@@ -30,6 +31,8 @@ export interface HostCache extends Cache {
   readonly positions: Int32Array;
   /** The last step's scores [B, V]: each cache has its own, so that several decode side by side. */
   logits: Float32Array;
+  /** What each row is told beside its text. */
+  readonly conditions?: readonly RowCondition[];
   /** Make room for this many tokens per row; buffers at least double. */
   reserve(length: number): void;
 }
@@ -41,6 +44,7 @@ export function createHostCache(
   { layers: count, kvHeads, headDim }: Geometry,
   sequences: number,
   capacity: number,
+  told?: readonly RowCondition[],
 ): HostCache {
   if (!Number.isInteger(sequences) || sequences < 1)
     throw new UserError(`cache: expected 1 or more sequences, got ${sequences}`);
@@ -48,6 +52,7 @@ export function createHostCache(
   let batch = sequences;
   let room = HEAD + capacity;
   let length = 0;
+  let conditions = told;
   const layers: LayerBuffers[] = Array.from({ length: count }, () => ({
     key: new Float32Array(room * batch * unit),
     value: new Float32Array(room * batch * unit),
@@ -103,6 +108,9 @@ export function createHostCache(
     get positions() {
       return positions;
     },
+    get conditions() {
+      return conditions;
+    },
     reserve(tokens) {
       if (HEAD + tokens <= room) return;
       room = HEAD + Math.max(tokens, 2 * (room - HEAD));
@@ -121,6 +129,8 @@ export function createHostCache(
       let ascending = true;
       for (let i = 1; i < rows.length; i++) ascending &&= rows[i] > rows[i - 1];
       replace((data, width) => (ascending ? drop : pick)(data, width, rows));
+      const before = conditions;
+      conditions = before && Array.from(rows, (row) => before[row]);
       batch = rows.length;
     },
     bytes: () => (2 * count * unit + 1) * batch * room * 4,
@@ -143,7 +153,8 @@ export function joinHostCaches(
   const B = places.length;
   const unit = geometry.kvHeads * geometry.headDim;
   const length = Math.max(...parts.map((part) => part.length));
-  const joint = createHostCache(geometry, B, Math.max(capacity, length));
+  const told = places.flatMap(([part, row]) => parts[part].conditions?.[row] ?? []);
+  const joint = createHostCache(geometry, B, Math.max(capacity, length), told.length === B ? told : undefined);
   joint.length = length;
   joint.positions.fill(-1, 0, (HEAD + length) * B);
   // Neighbours that stay neighbours move together

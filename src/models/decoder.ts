@@ -8,6 +8,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 import { input, reshape, transpose } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
+import { conditionFeeds, conditionInputs, type RowCondition } from "./condition.ts";
 import { type Cache, createHostCache, HEAD, type HostCache, joinHostCaches, type Place } from "./cache.ts";
 import { requireIds } from "./ids.ts";
 import { type CompileOptions, fitsGraph, liveWeights, type Model, modelParams } from "./instance.ts";
@@ -17,8 +18,11 @@ export type { CompileOptions, Model };
 
 export interface Decoder {
   readonly geometry: Geometry;
-  /** An empty cache for B sequences with room for `capacity` tokens each; it grows. */
-  createCache(batch: number, capacity?: number): Cache;
+  /**
+   * An empty cache for B sequences with room for `capacity` tokens each; it grows. A decoder that was compiled for
+   * conditions needs one for each.
+   */
+  createCache(batch: number, capacity?: number, conditions?: readonly RowCondition[]): Cache;
   /** A new cache of the rows at these places in other caches, whatever their lengths; a row may be taken repeatedly. */
   join(caches: readonly Cache[], places: readonly Place[], capacity: number): Cache;
   /**
@@ -33,7 +37,12 @@ export interface Decoder {
 /** Longest piece of a prompt in one run: keeps the [T, S] attention scores of a long prompt small. */
 const CHUNK = 512;
 
-function decoderGraph(model: Model): Record<string, Tensor> {
+export interface DecoderOptions extends CompileOptions {
+  /** Every row is told a condition beside its text. */
+  conditioned?: boolean;
+}
+
+function decoderGraph(model: Model, conditioned: boolean): Record<string, Tensor> {
   const { definition, config, geometry } = model;
   const { layers, kvHeads: K, headDim: D, width } = geometry;
   const p = modelParams(model);
@@ -43,6 +52,7 @@ function decoderGraph(model: Model): Record<string, Tensor> {
     ids: input("ids", "int32", ["B", "T"]),
     positions: input("positions", "int32", ["B", "T"]),
     lastOnly: true,
+    ...(conditioned && conditionInputs(geometry)),
     past: {
       positions: transpose(input("past.positions", "int32", ["P", "B"])),
       layers: Array.from({ length: layers }, (_, i) => ({
@@ -63,11 +73,11 @@ function decoderGraph(model: Model): Record<string, Tensor> {
 export async function createDecoder(
   runtime: Runtime,
   model: Model,
-  { frozen = fitsGraph(model) }: CompileOptions = {},
+  { frozen = fitsGraph(model), conditioned = false }: DecoderOptions = {},
 ): Promise<Decoder> {
   const { geometry, weights } = model;
   const { layers, kvHeads, headDim, vocabulary, context } = geometry;
-  const program = await runtime.compile(decoderGraph(model), frozen ? weights : undefined);
+  const program = await runtime.compile(decoderGraph(model, conditioned), frozen ? weights : undefined);
   const live = liveWeights(program, model);
   const names = Array.from({ length: layers }, (_, i) => ({
     past: { key: `past.${i}.key`, value: `past.${i}.value` },
@@ -86,6 +96,7 @@ export async function createDecoder(
     });
     const feeds: Record<string, HostTensor> = {
       ...live,
+      ...(conditioned && conditionFeeds(geometry, cache.conditions ?? [], positions)),
       ids: { dtype: "int32", shape: [B, T], data: ids },
       positions: { dtype: "int32", shape: [B, T], data: positions },
       "past.positions": { dtype: "int32", shape: [P, B], data: cache.positions.subarray(0, P * B) },
@@ -107,7 +118,11 @@ export async function createDecoder(
 
   return {
     geometry,
-    createCache: (batch, capacity = 64) => createHostCache(geometry, batch, capacity),
+    createCache(batch, capacity = 64, conditions) {
+      if ((conditions?.length ?? 0) !== (conditioned ? batch : 0))
+        internal(`decoder.createCache: ${conditions?.length ?? 0} conditions for ${batch} rows`);
+      return createHostCache(geometry, batch, capacity, conditions);
+    },
     join: (caches, places, capacity) => joinHostCaches(geometry, caches as readonly HostCache[], places, capacity),
     async step(cache, ids, positions) {
       const host = cache as HostCache;

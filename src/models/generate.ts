@@ -3,6 +3,7 @@ import { createDecoder as createTextDecoder, type Tokenizer } from "../checkpoin
 import { UserError } from "../errors.ts";
 import { type Random, randomStream } from "../tensor/random.ts";
 import type { Cache } from "./cache.ts";
+import type { Condition } from "./condition.ts";
 import type { Decoder } from "./decoder.ts";
 import { type Reading, readPrompts } from "./read-prompts.ts";
 import { checkSampling, chooseToken, type SamplingOptions } from "./sampling.ts";
@@ -35,6 +36,8 @@ export interface GenerateOptions extends SamplingOptions {
   endsWith?: (token: number) => boolean;
   /** Row b draws from the stream of seed + b: alone with that seed it gives the same. */
   seed?: number;
+  /** One for each prompt, for a decoder that was compiled for them. */
+  conditions?: readonly Condition[];
   signal?: AbortSignal;
 }
 
@@ -55,7 +58,17 @@ const LEAD = 32;
 export async function* generate(
   decoder: Decoder,
   prompts: readonly (readonly number[])[],
-  { tokenizer, maxTokens = 256, stop = [], eosIds = [], endsWith, seed = 0, signal, ...sampling }: GenerateOptions = {},
+  {
+    tokenizer,
+    maxTokens = 256,
+    stop = [],
+    eosIds = [],
+    endsWith,
+    seed = 0,
+    conditions,
+    signal,
+    ...sampling
+  }: GenerateOptions = {},
 ): AsyncGenerator<Piece, void, undefined> {
   const { context } = decoder.geometry;
   checkSampling(sampling);
@@ -85,7 +98,7 @@ export async function* generate(
     }
     reading = reading
       ? { cache: reading.cache, logits: await stepRows(decoder, reading.cache, rows) }
-      : await readPrompts(decoder, prompts, longest + Math.min(maxTokens, 256));
+      : await readPrompts(decoder, prompts, longest + Math.min(maxTokens, 256), conditions);
     const { cache, logits } = reading;
     const V = logits.length / rows.length;
     // All rows choose before any is shown: whoever reads the pieces may take another step with the decoder

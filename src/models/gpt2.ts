@@ -79,7 +79,8 @@ function forward(p: Params, c: Gpt2Config, inputs: ForwardInputs): ForwardOutput
     layerNorm(x, n.get("weight"), n.get("bias"), { eps: c.layer_norm_epsilon });
   // Padding has negative positions: any row will do, nothing sees it
   const places = inputs.positions ? maximum(context.positions, integer(0)) : context.positions;
-  let x = add(embedding(inputs.ids, root.at("wte")), embedding(places, root.at("wpe")));
+  const words = add(embedding(inputs.ids, root.at("wte")), embedding(places, root.at("wpe")));
+  let x = inputs.added ? add(words, inputs.added) : words;
   const hidden = [x];
   const attentions: Tensor[] = [];
   const present: KeyValues[] = [];

@@ -131,7 +131,8 @@ function forward(p: Params, c: LlamaConfig, variant: LlamaVariant, inputs: Forwa
     scaling: c.rope_scaling,
   });
   const norm = (x: Tensor, weight: Params): Tensor => rmsNorm(x, weight.get("weight"), { eps: c.rms_norm_eps });
-  let x = embedding(inputs.ids, root.at("embed_tokens"));
+  const words = embedding(inputs.ids, root.at("embed_tokens"));
+  let x = inputs.added ? add(words, inputs.added) : words;
   const hidden = [x];
   const attentions: Tensor[] = [];
   const present: KeyValues[] = [];

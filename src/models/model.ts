@@ -35,6 +35,8 @@ export interface ForwardInputs {
   readonly past?: Past;
   /** Extra keys and values per layer that every query sees (methods inject them); undefined for untouched layers. */
   readonly prefix?: readonly (KeyValues | undefined)[];
+  /** Added to the embeddings of the tokens, [B, T, C]. */
+  readonly added?: Tensor;
   /**
    * Only what follows the last token is asked for: the last layer gives keys and values of all, but one state, T =
    * 1.

@@ -3,6 +3,7 @@
  * once, and of the rest, prompts of similar length are read together, as padding costs what text costs.
  */
 import type { Cache, Place } from "./cache.ts";
+import type { Condition } from "./condition.ts";
 import type { Decoder } from "./decoder.ts";
 import { sharedHeads } from "./shared-heads.ts";
 
@@ -17,12 +18,14 @@ const LEAST_SAVED = 64;
 /** And of all tokens. */
 const LEAST_SHARE = 0.05;
 
-/** Read all prompts into a cache with room for `capacity` tokens a row. */
+/** Read all prompts into a cache with room for `capacity` tokens a row, each under its condition if there are any. */
 export async function readPrompts(
   decoder: Decoder,
   prompts: readonly (readonly number[])[],
   capacity: number,
+  conditions?: readonly Condition[],
 ): Promise<Reading> {
+  if (conditions) return readRows(decoder, prompts, capacity, undefined, conditions);
   const found = sharedHeads(prompts);
   const tokens = prompts.reduce((sum, { length }) => sum + length, 0);
   if (found.saved < Math.max(LEAST_SAVED, LEAST_SHARE * tokens)) {
@@ -57,6 +60,7 @@ async function readRows(
   prompts: readonly (readonly number[])[],
   capacity: number,
   before?: Before,
+  conditions?: readonly Condition[],
 ): Promise<Reading> {
   const read = prompts.map((_, row) => before?.after[row].tokens ?? 0);
   const groups = similarLengths(prompts.map(({ length }, row) => length - read[row]));
@@ -65,7 +69,9 @@ async function readRows(
     const width = Math.max(...group.map((row) => prompts[row].length - read[row]));
     const room = groups.length === 1 ? capacity : width + (before?.cache.length ?? 0);
     const heads = before && group.map((row): Place => [0, before.after[row].row]);
-    const cache = before && heads ? decoder.join([before.cache], heads, room) : decoder.createCache(group.length, room);
+    const told = conditions && group.map((row) => ({ ...conditions[row], last: prompts[row].length - 1 }));
+    const cache =
+      before && heads ? decoder.join([before.cache], heads, room) : decoder.createCache(group.length, room, told);
     const { ids, positions } = leftPadded(
       group.map((row) => ({ prompt: prompts[row], read: read[row] })),
       width,

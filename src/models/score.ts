@@ -12,6 +12,7 @@ import { UserError } from "../errors.ts";
 import type { Program, Runtime } from "../runtime/runtime.ts";
 import { float32Host, int32Host } from "../tensor/dtype.ts";
 import { argmax, cast, crossEntropy, equal, gather, input, rows } from "../tensor/functions.ts";
+import { type Condition, conditionFeeds, conditionInputs } from "./condition.ts";
 import { requireIds } from "./ids.ts";
 import { type CompileOptions, liveWeights, type Model, modelParams } from "./instance.ts";
 import { planWindows, type Window, type WindowOptions } from "./score-windows.ts";
@@ -20,6 +21,8 @@ import { planWindows, type Window, type WindowOptions } from "./score-windows.ts
 interface ScoredSequence {
   readonly ids: ArrayLike<number>;
   readonly from?: number;
+  /** Told beside the text, whose prompt ends before `from`. */
+  readonly condition?: Condition;
 }
 
 interface SequenceScore {
@@ -57,10 +60,10 @@ export interface Scorer {
    * The text `continuation` after the text `prompt`, which may be "". Both are encoded as one text; scored is every
    * token from the first that the prompt alone would not begin with.
    */
-  scoreText(prompt: string, continuation: string, options?: ScoreOptions): Promise<TextScore>;
+  scoreText(prompt: string, continuation: string, options?: ScoreOptions, condition?: Condition): Promise<TextScore>;
   /** As `scoreText`, for many texts in shared runs, and with the count of tokens that the model would have chosen. */
   rateTexts(
-    pairs: readonly { prompt: string; continuation: string }[],
+    pairs: readonly { prompt: string; continuation: string; condition?: Condition }[],
     options?: ScoreOptions,
   ): Promise<RatedTextScore[]>;
   dispose(): Promise<void>;
@@ -76,6 +79,9 @@ const SCORES_PER_RUN = 1 << 24;
 interface Job extends Window {
   readonly sequence: number;
   readonly ids: ArrayLike<number>;
+  /** Where the scored tokens of the whole sequence begin. */
+  readonly first: number;
+  readonly condition?: Condition;
 }
 
 /** nats / ln 2 / bytes. */
@@ -95,17 +101,25 @@ export async function meanBitsPerByte(
   return bitsPerByte({ nats, bytes });
 }
 
+export interface ScorerOptions extends CompileOptions {
+  /** Every sequence is told a condition beside its text. */
+  conditioned?: boolean;
+}
+
 /** Compile a model for scoring. */
 export async function createScorer(
   runtime: Runtime,
   model: Model,
   tokenizer: Tokenizer,
-  { frozen = false }: CompileOptions = {},
+  { frozen = false, conditioned = false }: ScorerOptions = {},
 ): Promise<Scorer> {
   const { definition, config, geometry, weights } = model;
   const { width: C, vocabulary: V } = geometry;
   const p = modelParams(model);
-  const { final } = definition.forward(p, config, { ids: input("ids", "int32", ["B", "T"]) });
+  const { final } = definition.forward(p, config, {
+    ids: input("ids", "int32", ["B", "T"]),
+    ...(conditioned && conditionInputs(geometry)),
+  });
   const baked = frozen ? weights : undefined;
   const body = await runtime.compile({ hidden: gather(rows(final), input("places", "int32", ["N"])) }, baked);
   const logits = definition.logits(p, config, input("hidden", "float32", ["N", C]));
@@ -139,8 +153,17 @@ export async function createScorer(
         owners.push(job.sequence);
       }
     }
+    const told = jobs.flatMap(({ condition, first, start }) =>
+      condition ? { ...condition, last: first - 1 - start } : [],
+    );
     const { hidden } = await body.run({
       ...live.body,
+      ...(conditioned &&
+        conditionFeeds(
+          geometry,
+          told,
+          Int32Array.from({ length: B * T }, (_, i) => i % T),
+        )),
       ids: int32Host([B, T], ids),
       places: int32Host([places.length], places),
     });
@@ -169,13 +192,13 @@ export async function createScorer(
           `${contextLength}`,
       );
     }
-    const jobs: Job[] = sequences.flatMap(({ ids, from = 1 }, sequence) => {
+    const jobs: Job[] = sequences.flatMap(({ ids, from = 1, condition }, sequence) => {
       requireIds("score", ids, V);
       const windows = planWindows(ids.length, Math.max(1, from), {
         contextLength,
         stride: stride ?? Math.max(1, contextLength >> 1),
       });
-      return windows.map((window) => ({ ...window, sequence, ids }));
+      return windows.map((window) => ({ ...window, sequence, ids, first: from, condition }));
     });
     const results = sequences.map(() => ({ nats: 0, tokens: 0, correct: 0 }));
     const total = jobs.reduce((sum, { from, to }) => sum + to - from, 0);
@@ -217,12 +240,15 @@ export async function createScorer(
       }));
       return scoreSequences(sequences, options);
     },
-    async scoreText(prompt, continuation, options) {
-      const [score] = await scoreSequences([sequenceOf(prompt, continuation)], options);
+    async scoreText(prompt, continuation, options, condition) {
+      const [score] = await scoreSequences([{ ...sequenceOf(prompt, continuation), condition }], options);
       return { ...score, bytes: Buffer.byteLength(continuation) };
     },
     async rateTexts(pairs, options) {
-      const sequences = pairs.map(({ prompt, continuation }) => sequenceOf(prompt, continuation));
+      const sequences = pairs.map(({ prompt, continuation, condition }) => ({
+        ...sequenceOf(prompt, continuation),
+        condition,
+      }));
       const scores = await runAll(sequences, await rating(), options);
       return scores.map((score, i) => ({ ...score, bytes: Buffer.byteLength(pairs[i].continuation) }));
     },

@@ -5,8 +5,7 @@
 import { mkdir, readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import type { Command } from "commander";
-import { z } from "zod";
-import { readChecked, readError, readJsonObject } from "../../checkpoint/files.ts";
+import { readJsonObject } from "../../checkpoint/files.ts";
 import { UserError } from "../../errors.ts";
 import { formatCount, formatSeconds } from "../../eval/format.ts";
 import { worldSources } from "../../eval/tasks/world/curriculum.ts";
@@ -16,6 +15,7 @@ import { parseRecipe, type Pretrained, pretrain, type Recipe } from "../../metho
 import type { Runtime } from "../../runtime/runtime.ts";
 import { acquireLock } from "../../runs/lock.ts";
 import type { CardFile } from "../card.ts";
+import { dataFiles, namesIn, unique } from "../data-files.ts";
 import { exportModel } from "../export-model.ts";
 import { shellWord } from "../output.ts";
 import {
@@ -59,38 +59,10 @@ export function define(command: Command): void {
   addEngineFlags(command, { seed: false });
 }
 
-const unique = (paths: readonly string[]): string[] => [...new Set(paths)];
-
-/** Files of --data: files as they are, of folders every .txt, sorted. */
-async function dataFiles(paths: readonly string[]): Promise<string[]> {
-  const found: string[] = [];
-  for (const path of paths) {
-    const info = await stat(path).catch((error: unknown) => {
-      throw readError("pretrain", path, error);
-    });
-    if (!info.isDirectory()) found.push(path);
-    else {
-      const texts = (await readdir(path)).filter((name) => name.endsWith(".txt")).sort();
-      if (texts.length === 0)
-        throw new UserError(`pretrain: expected .txt files in ${path}, got none; name another folder`);
-      found.push(...texts.map((name) => join(path, name)));
-    }
-  }
-  return unique(found);
-}
-
-/** Names in a list file: `["a.txt", ...]` or `{ "files": [...] }`. */
-async function namesIn(path: string): Promise<string[]> {
-  const names = z.array(z.string());
-  const schema = z.union([names, z.object({ files: names }).transform(({ files }) => files)]);
-  const what = 'a list of file names, or an object with them as "files",';
-  return readChecked(path, schema, { caller: "pretrain", what, wayOut: "correct it" });
-}
-
 async function validationFiles(paths: readonly string[]): Promise<string[]> {
   const lists = await Promise.all(
     paths.map(async (path) =>
-      path.endsWith(".json") ? (await namesIn(path)).map((name) => join(dirname(path), name)) : [path],
+      path.endsWith(".json") ? (await namesIn("pretrain", path)).map((name) => join(dirname(path), name)) : [path],
     ),
   );
   return unique(lists.flat());
@@ -103,8 +75,10 @@ interface Corpus {
 
 /** What is trained on and what is measured on; a file in both is refused, as its score would mean nothing. */
 async function corpusOf({ data, exclude, validate }: Flags): Promise<Corpus> {
-  const all = await dataFiles(data);
-  const excluded = new Set((exclude === undefined ? [] : await namesIn(exclude)).map((name) => basename(name)));
+  const all = await dataFiles("pretrain", data);
+  const excluded = new Set(
+    (exclude === undefined ? [] : await namesIn("pretrain", exclude)).map((name) => basename(name)),
+  );
   const files = all.filter((path) => !excluded.has(basename(path)));
   if (files.length === 0)
     throw new UserError(

@@ -61,7 +61,13 @@ export function askingTask<Q extends AskedQuestion>({
     topics: topics.map((topic) => ({ name: topic.name, documents: topic.documents })),
     direction: "higher",
     unit: `share (${metric})`,
-    fingerprint: fingerprintOf(name, protocol, metric, topics),
+    // The facts of a document say what its text and questions say: earlier results stay comparable without them
+    fingerprint: fingerprintOf(
+      name,
+      protocol,
+      metric,
+      topics.map((topic) => ({ ...topic, documents: topic.documents.map(({ facts: _, ...document }) => document) })),
+    ),
     metric,
     protocol,
     questions,

@@ -20,15 +20,15 @@ describe("editingTask", () => {
   const task = editingTask({ name: "edits", edits: [edit(1), edit(2), edit(3)], batch: 2 });
 
   it("learns batches of statements; questions are learned with their answers", () => {
+    const learned = (i: number, topic: string) => ({
+      id: `e${i}`,
+      topic,
+      text: `Thing ${i} is made of blue glass.\n`,
+      facts: [{ prompt: { text: `Thing ${i} is made of`, form: "completion" }, target: "blue glass" }],
+    });
     expect(task.topics).toEqual([
-      {
-        name: "edits 1-2",
-        documents: [
-          { id: "e1", topic: "edits 1-2", text: "Thing 1 is made of blue glass.\n" },
-          { id: "e2", topic: "edits 1-2", text: "Thing 2 is made of blue glass.\n" },
-        ],
-      },
-      { name: "edit 3", documents: [{ id: "e3", topic: "edit 3", text: "Thing 3 is made of blue glass.\n" }] },
+      { name: "edits 1-2", documents: [learned(1, "edits 1-2"), learned(2, "edits 1-2")] },
+      { name: "edit 3", documents: [learned(3, "edit 3")] },
     ]);
     const asked = editingTask({ name: "edits", edits: [edit(1, { prompt: "Of what is it?" })] });
     expect(asked.topics[0].documents[0].text).toBe("Question: Of what is it?\nAnswer: blue glass\n");

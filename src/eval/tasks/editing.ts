@@ -76,7 +76,8 @@ const queryOf = (text: string, topic: string): Query => ({
 /** What is learned of an edit: its question with the answer, or its statement with a full stop. */
 function statement({ id, prompt, target }: Edit, topic: string): Document {
   const { text, form } = queryOf(prompt, topic);
-  return { id, text: form === "question" ? answeredQuestion(text, target) : `${text} ${target}.\n`, topic };
+  const written = form === "question" ? answeredQuestion(text, target) : `${text} ${target}.\n`;
+  return { id, text: written, topic, facts: [{ prompt: { text, form }, target }] };
 }
 
 function questionsOf(edit: Edit, number: number, topic: string): EditQuestion[] {

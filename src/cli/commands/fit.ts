@@ -1,0 +1,123 @@
+/**
+ * `mneme fit`: the training phase that a method needs once on a base, as a folder that the method loads. It practises on
+ * facts of generated worlds and on texts; the work folder holds its state, and the same command goes on from it.
+ */
+import { mkdir } from "node:fs/promises";
+import { basename, join } from "node:path";
+import type { Command } from "commander";
+import { requireEmptyFolder } from "../../checkpoint/files.ts";
+import { readTextFile } from "../../checkpoint/text.ts";
+import { formatCount, formatPercent, formatSeconds } from "../../eval/format.ts";
+import { worldFitDocuments } from "../../eval/tasks/world/fit-documents.ts";
+import type { Fitted } from "../../methods/definition.ts";
+import type { Document } from "../../methods/method.ts";
+import { defaultModel } from "../../models/embedded.ts";
+import type { LoadedModel } from "../../models/load.ts";
+import { acquireLock } from "../../runs/lock.ts";
+import { dataFiles, namesIn } from "../data-files.ts";
+import { addFitFlags, fitOptions } from "../method-flags.ts";
+import { openModel } from "../open-model.ts";
+import { addEngineFlags, commandLine, type EngineFlags, numberFlag, openRuntime, type Session } from "../session.ts";
+import { Interrupted } from "../signals.ts";
+
+interface Flags extends EngineFlags {
+  readonly model: string;
+  readonly data: string[];
+  readonly exclude?: string;
+  readonly worldFacts: number;
+  readonly out: string;
+  readonly work?: string;
+}
+
+export function define(command: Command): void {
+  command
+    .option("--model <name>", "embedded name, folder or hub id", defaultModel)
+    .option("--data <path...>", "UTF-8 text files, or folders whose .txt files are taken", [])
+    .option("--exclude <list.json>", "files that are left out: a JSON list of names, or an object with `files`")
+    .option("--world-facts <n>", "facts of generated worlds", numberFlag({ min: 0, integer: true }), 20_000)
+    .requiredOption("--out <folder>", "new folder for the module")
+    .option(
+      "--work <folder>",
+      "folder for the state of the training; goes on from what is there (default: work/fit-NAME)",
+    );
+  addEngineFlags(command);
+  addFitFlags(command);
+}
+
+/** Texts as they are, then facts. */
+async function* documentsFor({ data, exclude, worldFacts, seed }: Flags): AsyncGenerator<Document> {
+  const excluded = new Set((exclude === undefined ? [] : await namesIn("fit", exclude)).map((name) => basename(name)));
+  for (const path of await dataFiles("fit", data)) {
+    if (!excluded.has(basename(path))) yield { id: basename(path), text: (await readTextFile(path)).text };
+  }
+  yield* worldFitDocuments({ count: worldFacts, seed });
+}
+
+interface Fitting {
+  readonly command: Command;
+  readonly flags: Flags;
+  readonly work: string;
+  readonly base: LoadedModel;
+  readonly session: Session;
+}
+
+/** Fits to the end and writes the module, or throws `Interrupted`. */
+async function fitted({ command, flags, work, base, session }: Fitting): Promise<{ made: Fitted; wrote: string }> {
+  const { progress, signal, argv } = session;
+  const method = command.processedArgs[0] as string;
+  const { fit, options } = fitOptions(command, method);
+  const runtime = openRuntime(flags);
+  try {
+    const events = fit.run(base, options, {
+      runtime,
+      seed: flags.seed,
+      documents: documentsFor(flags),
+      checkpoint: join(work, "checkpoint"),
+      signal,
+    });
+    let mean: number | undefined;
+    for (let next = await events.next(); ; next = await events.next()) {
+      if (next.done) {
+        progress.clear();
+        if (next.value.result.stopped === "interrupted") throw new Interrupted(commandLine(argv));
+        return { made: next.value, wrote: await next.value.save(flags.out) };
+      }
+      const event = next.value;
+      if (event.type === "note") progress.line(event.message);
+      if (event.type !== "step") continue;
+      const { step, steps, loss, tokensPerSecond } = event;
+      // Losses of single batches jump; a running mean shows the course
+      mean = mean === undefined ? loss : 0.95 * mean + 0.05 * loss;
+      const detail = `loss ${mean.toFixed(3)}, ${formatCount(Math.round(tokensPerSecond))} tokens/s`;
+      progress.update({ label: `fitting ${method}`, done: step, total: steps, detail });
+    }
+  } finally {
+    await runtime.dispose();
+  }
+}
+
+export async function run(command: Command, session: Session): Promise<Record<string, unknown>> {
+  const flags = command.opts<Flags>();
+  const method = command.processedArgs[0] as string;
+  const { options } = fitOptions(command, method);
+  await requireEmptyFolder(flags.out, { caller: "fit", wayOut: () => "name another" });
+  const base = await openModel(flags.model, session);
+  const { work = join("work", `fit-${method}-${basename(base.folder)}`) } = flags;
+  await mkdir(work, { recursive: true });
+  const lock = await acquireLock(join(work, "run.lock"), work);
+  try {
+    const { made, wrote } = await fitted({ command, flags, work, base, session });
+    const { result, measured } = made;
+    session.output.print(
+      `${method}: ${formatCount(result.steps)} steps, ${formatCount(result.tokens)} tokens in ` +
+        `${formatSeconds(result.seconds)}, loss ${result.finalLoss.toFixed(3)}`,
+    );
+    for (const [name, share] of Object.entries(measured)) {
+      session.output.print(`answers ${name} exactly: ${formatPercent(share, 1)}`);
+    }
+    session.output.print(wrote);
+    return { command: "fit", method, model: flags.model, options, folder: flags.out, ...result, measured };
+  } finally {
+    await lock.release();
+  }
+}
