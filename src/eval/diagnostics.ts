@@ -97,8 +97,9 @@ export async function readBase(method: Method, texts: readonly string[] = []): P
 /** The model as it is now beside its base. */
 export async function takeSnapshot(method: Method, texts: readonly string[], base: BaseStates): Promise<Snapshot> {
   const { hidden, entropy } = await insidesOf(method, texts, base.hidden.length);
+  const cka = await linearCka(hidden.map((now, i) => [now, base.hidden[i]] as const));
   return {
-    drift: hidden.map((now, i) => ({ ...drift(now, base.hidden[i]), cka: linearCka(now, base.hidden[i]) })),
+    drift: hidden.map((now, i) => ({ ...drift(now, base.hidden[i]), cka: cka[i] })),
     attentionEntropy: entropy,
   };
 }

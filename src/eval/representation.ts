@@ -1,11 +1,16 @@
 /**
  * How far a model's inside has moved: hidden states of fixed texts now against those of the base, and how widely
- * attention is spread. Pure functions of arrays. Letters: N tokens (rows), C width, H heads, T tokens of one text.
+ * attention is spread. Functions of arrays alone. Letters: N tokens (rows), C and D widths, H heads, T tokens of one
+ * text.
  *
  * CKA: Kornblith et al. 2019, "Similarity of Neural Network Representations Revisited",
  * https://arxiv.org/abs/1905.00414, linear CKA with centred columns (section 3, examples as rows).
  */
 import { internal } from "../errors.ts";
+import { createRuntime } from "../runtime/runtime.ts";
+import { float32Host, type HostTensor } from "../tensor/dtype.ts";
+import { input, matmul, square, sum } from "../tensor/functions.ts";
+import type { Tensor } from "../tensor/graph.ts";
 
 /** A matrix [N, C], row after row. */
 export interface Rows {
@@ -71,137 +76,55 @@ export function drift(now: Rows, base: Rows): { relativeL2: number; cosine: numb
   return counted === 0 ? { relativeL2: 0, cosine: 1 } : { relativeL2: relative / counted, cosine: cosine / counted };
 }
 
-/** Vectors in blocks of this many: a block of products stays in registers while both pass. */
-const BLOCK = 4;
-/** With at most this many tokens per column, products of tokens are fewer than those of columns. */
-const TOKENS_PER_COLUMN = 2;
-
-/** A matrix with centred columns, as vectors one after the other; vectors of zeros fill up the last block. */
-interface Vectors {
-  readonly data: Float64Array;
-  readonly count: number;
-  readonly length: number;
+/** Columns centred, and all scaled to a root mean square of 1: CKA is the same, and float32 holds every sum of it. */
+function centred({ data, width: C }: Rows): HostTensor {
+  const N = data.length / C;
+  const means = new Float64Array(C);
+  for (let i = 0; i < data.length; i++) means[i % C] += data[i] / N;
+  const values = Float64Array.from(data, (value, i) => value - means[i % C]);
+  const size = Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length);
+  const largest = data.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  // Equal rows leave what the means were rounded by
+  return float32Host(
+    [N, C],
+    size <= 1e-12 * largest ? new Float32Array(values.length) : Float32Array.from(values, (v) => v / size),
+  );
 }
 
-function centred({ data: values, width }: Rows, of: "tokens" | "columns"): Vectors {
-  const tokens = values.length / width;
-  const [vectors, length] = of === "tokens" ? [tokens, width] : [width, tokens];
-  const count = Math.ceil(vectors / BLOCK) * BLOCK;
-  const [toToken, toColumn] = of === "tokens" ? [width, 1] : [1, tokens];
-  const data = new Float64Array(count * length);
-  for (let i = 0; i < width; i++) {
-    let mean = 0;
-    for (let n = 0; n < tokens; n++) mean += values[n * width + i] / tokens;
-    for (let n = 0; n < tokens; n++) data[n * toToken + i * toColumn] = values[n * width + i] - mean;
-  }
-  return { data, count, length };
-}
-
-/**
- * out[4 x 2] (rows `stride` apart, from `at`) = dot products of vectors i to i + 3 of X with vectors j and j + 1 of
- * Y.
- */
-function dots(X: Vectors, i: number, Y: Vectors, j: number, out: Float64Array, at: number, stride: number): void {
-  const { data: x, length: L } = X;
-  const { data: y } = Y;
-  const [x0, x1, x2, x3] = [i * L, (i + 1) * L, (i + 2) * L, (i + 3) * L];
-  const [y0, y1] = [j * L, (j + 1) * L];
-  let [a0, a1, b0, b1, c0, c1, d0, d1] = [0, 0, 0, 0, 0, 0, 0, 0];
-  for (let n = 0; n < L; n++) {
-    const p = y[y0 + n];
-    const q = y[y1 + n];
-    const a = x[x0 + n];
-    const b = x[x1 + n];
-    const c = x[x2 + n];
-    const d = x[x3 + n];
-    a0 += a * p;
-    a1 += a * q;
-    b0 += b * p;
-    b1 += b * q;
-    c0 += c * p;
-    c1 += c * q;
-    d0 += d * p;
-    d1 += d * q;
-  }
-  out.set([a0, a1], at);
-  out.set([b0, b1], at + stride);
-  out.set([c0, c1], at + 2 * stride);
-  out.set([d0, d1], at + 3 * stride);
-}
-
-const inner = (a: Float64Array, b: Float64Array): number => {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i] * b[i];
-  return sum;
-};
-
-/** |Y'X|² (Frobenius) of columns; of a matrix with itself, half of the product is the other half. */
-function crossNorm(X: Vectors, Y: Vectors): number {
-  const symmetric = X.data === Y.data;
-  const block = new Float64Array(2 * BLOCK);
-  let sum = 0;
-  for (let i = 0; i < X.count; i += BLOCK) {
-    for (let j = symmetric ? i : 0; j < Y.count; j += 2) {
-      dots(X, i, Y, j, block, 0, 2);
-      sum += (symmetric && j >= i + BLOCK ? 2 : 1) * inner(block, block);
-    }
-  }
-  return sum;
-}
-
-/** XX' of centred columns, [tokens, tokens]; the half below its diagonal blocks is that above. */
-function gram(rows: Rows): Float64Array {
-  const X = centred(rows, "tokens");
-  const { count: N } = X;
-  const product = new Float64Array(N * N);
-  for (let i = 0; i < N; i += BLOCK) for (let j = i; j < N; j += 2) dots(X, i, X, j, product, i * N + j, N);
-  for (let i = BLOCK; i < N; i++) for (let j = 0; j < i - (i % BLOCK); j++) product[i * N + j] = product[j * N + i];
-  return product;
-}
-
-/** Made once per matrix: the base's are compared with every snapshot. */
-function kept<T>(make: (rows: Rows) => T): (rows: Rows) => T {
-  const made = new WeakMap<Rows, T>();
-  return (rows) => {
-    const value = made.get(rows) ?? make(rows);
-    made.set(rows, value);
-    return value;
-  };
-}
-
-const gramOf = kept((rows) => {
-  const product = gram(rows);
-  return { product, norm: inner(product, product) };
-});
-const columnsOf = kept((rows) => {
-  const columns = centred(rows, "columns");
-  return { columns, norm: crossNorm(columns, columns) };
-});
-
-/** |Y'X|², |X'X|², |Y'Y|²: with few tokens from XX' and YY', as |Y'X|² is the sum of their products, entry by entry. */
-function norms(now: Rows, base: Rows): [cross: number, now: number, base: number] {
-  const tokens = now.data.length / now.width;
-  if (tokens <= TOKENS_PER_COLUMN * Math.min(now.width, base.width)) {
-    const [X, Y] = [gramOf(now), gramOf(base)];
-    return [inner(X.product, Y.product), X.norm, Y.norm];
-  }
-  const [X, Y] = [columnsOf(now), columnsOf(base)];
-  return [crossNorm(X.columns, Y.columns), X.norm, Y.norm];
+/** |Y'X|², |X'X|², |Y'Y|². */
+function normsGraph(): Record<string, Tensor> {
+  const [x, y] = [input("x", "float32", ["N", "C"]), input("y", "float32", ["N", "D"])];
+  const norm = (a: Tensor, b: Tensor): Tensor => sum(square(matmul(a, b, { transposeA: true })));
+  return { cross: norm(y, x), ofNow: norm(x, x), ofBase: norm(y, y) };
 }
 
 const bytesOf = ({ data }: Rows): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+const isSame = (a: Rows, b: Rows): boolean => a.width === b.width && Buffer.compare(bytesOf(a), bytesOf(b)) === 0;
 
 /**
- * Linear CKA of two matrices with the same tokens as rows; widths may differ. 1 for equal up to rotation and scale.
- * Where one matrix has equal rows there is nothing to compare: 1 if the other has too, 0 if not.
+ * Linear CKA of pairs of matrices with the same tokens as rows; widths may differ. 1 for equal up to rotation and
+ * scale. Where one matrix has equal rows there is nothing to compare: 1 if the other has too, 0 if not.
  */
-export function linearCka(now: Rows, base: Rows): number {
-  if (now.data.length / now.width !== base.data.length / base.width) internal("linearCka: unequal numbers of tokens");
+export async function linearCka(pairs: readonly (readonly [now: Rows, base: Rows])[]): Promise<number[]> {
+  for (const [now, base] of pairs) {
+    if (now.data.length / now.width !== base.data.length / base.width) internal("linearCka: unequal numbers of tokens");
+  }
   // What never moves, as where a method changes no weight, needs no products
-  if (now.width === base.width && Buffer.compare(bytesOf(now), bytesOf(base)) === 0) return 1;
-  const [cross, ofNow, ofBase] = norms(now, base);
-  if (ofNow === 0 || ofBase === 0) return ofNow === ofBase ? 1 : 0;
-  return cross / Math.sqrt(ofNow * ofBase);
+  if (pairs.every(([now, base]) => isSame(now, base))) return pairs.map(() => 1);
+  const runtime = createRuntime();
+  try {
+    const program = await runtime.compile(normsGraph());
+    const values: number[] = [];
+    for (const [now, base] of pairs) {
+      const norms = await program.run({ x: centred(now), y: centred(base) });
+      const [cross, ofNow, ofBase] = ["cross", "ofNow", "ofBase"].map((name) => Number(norms[name].data[0]));
+      const value = ofNow === 0 || ofBase === 0 ? Number(ofNow === ofBase) : cross / Math.sqrt(ofNow * ofBase);
+      values.push(isSame(now, base) ? 1 : value);
+    }
+    return values;
+  } finally {
+    await runtime.dispose();
+  }
 }
 
 /**
