@@ -140,6 +140,30 @@ export function createHostCache(
 /** Where a row comes from: the number of a cache, and the row in it. */
 export type Place = readonly [cache: number, row: number];
 
+/** `count` places from b on: rows of one cache that follow each other from `row` on, or that row again and again. */
+interface Run {
+  readonly b: number;
+  readonly part: number;
+  readonly row: number;
+  readonly count: number;
+  readonly repeated: boolean;
+}
+
+/** Places in runs that can be moved together. */
+function runsOf(places: readonly Place[]): Run[] {
+  const runs: Run[] = [];
+  for (let b = 0; b < places.length; ) {
+    const [part, row] = places[b];
+    const is = (at: number, wanted: number): boolean => places[at]?.[0] === part && places[at][1] === wanted;
+    const repeated = is(b + 1, row);
+    let count = 1;
+    while (is(b + count, repeated ? row : row + count)) count++;
+    runs.push({ b, part, row, count, repeated });
+    b += count;
+  }
+  return runs;
+}
+
 /**
  * One cache of the rows at these places. Their last tokens stand in one column: rows of shorter caches have padding
  * before them.
@@ -157,20 +181,19 @@ export function joinHostCaches(
   const joint = createHostCache(geometry, B, Math.max(capacity, length), told.length === B ? told : undefined);
   joint.length = length;
   joint.positions.fill(-1, 0, (HEAD + length) * B);
-  // Neighbours that stay neighbours move together
-  const starts = [...places.keys()].filter((b) => {
-    const [part, row] = places[b];
-    return b === 0 || places[b - 1][0] !== part || places[b - 1][1] !== row - 1;
-  });
-  for (const [i, b] of starts.entries()) {
-    const [index, row] = places[b];
+  for (const { b, part: index, row, count, repeated } of runsOf(places)) {
     const part = parts[index];
-    const count = (starts[i + 1] ?? B) - b;
     const shift = length - part.length;
     const move = <A extends Float32Array | Int32Array>(from: A, to: A, width: number): void => {
+      const size = (repeated ? 1 : count) * width;
       for (let t = HEAD; t < HEAD + part.length; t++) {
         const at = (t * part.batch + row) * width;
-        to.set(from.subarray(at, at + count * width), ((t + shift) * B + b) * width);
+        const start = ((t + shift) * B + b) * width;
+        to.set(from.subarray(at, at + size), start);
+        // Copies of copies: twice as many each time
+        for (let made = size; made < count * width; made *= 2) {
+          to.copyWithin(start + made, start, start + Math.min(made, count * width - made));
+        }
       }
     };
     for (const [l, { key, value }] of part.layers.entries()) {

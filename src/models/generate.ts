@@ -49,7 +49,15 @@ interface Row {
   readonly push: (token: number) => { text: string; stopped: boolean };
   readonly end: () => string;
   made: number;
+  /** Nobody waits for it, but it is still in the cache. */
+  ended: boolean;
 }
+
+/**
+ * Rows that have ended leave the cache when that pays: one more step of a row costs about what moving the keys and
+ * values of this many tokens does.
+ */
+const MOVED_PER_STEP = 512;
 
 /** Tokens of the prompt that decoding sees, so that the output's first token is not taken for the start of a text. */
 const LEAD = 32;
@@ -84,6 +92,7 @@ export async function* generate(
     random: randomStream(seed + index, "generate"),
     ...textOf(prompt, tokenizer, stop),
     made: 0,
+    ended: false,
   }));
   if (maxTokens === 0) {
     for (const { index } of rows) yield { row: index, text: "", finish: "length" };
@@ -93,7 +102,7 @@ export async function* generate(
   let reading: Reading | undefined;
   while (true) {
     if (signal?.aborted) {
-      for (const row of rows) yield { row: row.index, text: row.end(), finish: "aborted" };
+      for (const row of rows) if (!row.ended) yield { row: row.index, text: row.end(), finish: "aborted" };
       return;
     }
     reading = reading
@@ -103,13 +112,15 @@ export async function* generate(
     const V = logits.length / rows.length;
     // All rows choose before any is shown: whoever reads the pieces may take another step with the decoder
     const tokens = rows.map((row, b) =>
-      chooseToken(logits.subarray(b * V, (b + 1) * V), sampling, row.ids, row.random),
+      row.ended ? 0 : chooseToken(logits.subarray(b * V, (b + 1) * V), sampling, row.ids, row.random),
     );
     const live: number[] = [];
     for (const [b, row] of rows.entries()) {
+      if (row.ended) continue;
       const token = tokens[b];
       row.made++;
       if (ends.has(token) || endsWith?.(token)) {
+        row.ended = true;
         yield { row: row.index, token, text: row.end(), finish: "eos" };
         continue;
       }
@@ -126,21 +137,23 @@ export async function* generate(
         live.push(b);
         yield { row: row.index, token, text };
       } else {
+        row.ended = true;
         yield { row: row.index, token, text: stopped ? text : text + row.end(), finish };
       }
     }
     if (live.length === 0) return;
+    if ((rows.length - live.length) * MOVED_PER_STEP < live.length * cache.length) continue;
     if (live.length < rows.length) cache.select(live);
     rows = live.map((b) => rows[b]);
   }
 }
 
-/** Read the last token of every row. */
+/** Read the last token of every row; of rows that have ended, padding. */
 const stepRows = (decoder: Decoder, cache: Cache, rows: readonly Row[]): Promise<Float32Array> =>
   decoder.step(
     cache,
     Int32Array.from(rows, ({ ids }) => ids[ids.length - 1]),
-    Int32Array.from(rows, ({ ids }) => ids.length - 1),
+    Int32Array.from(rows, ({ ids, ended }) => (ended ? -1 : ids.length - 1)),
   );
 
 /** What a whole row came to. */
