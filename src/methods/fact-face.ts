@@ -70,5 +70,7 @@ export function keptOptions({ facts }: MethodDefinition, identity: FactIdentity)
 /** The face of a method that has one. */
 export function factFaceOf({ name, facts }: Method): FactFace {
   if (facts) return facts;
-  throw new UserError(`memory: expected a method that writes facts one by one, got ${name}; \`mneme edit --help\` names those`);
+  throw new UserError(
+    `memory: expected a method that writes facts one by one, got ${name}; \`mneme edit --help\` names those`,
+  );
 }

@@ -35,7 +35,8 @@ export interface LarimarStore extends MemoryStore {
   bytes(): number;
 }
 
-const packHalves = (numbers: Numbers): Uint8Array => new Uint8Array(float32ToFloat16(Float32Array.from(numbers)).buffer);
+const packHalves = (numbers: Numbers): Uint8Array =>
+  new Uint8Array(float32ToFloat16(Float32Array.from(numbers)).buffer);
 const unpackHalves = (bytes: Uint8Array): Float32Array =>
   float16ToFloat32(new Uint16Array(Uint8Array.from(bytes).buffer));
 
