@@ -55,7 +55,8 @@ interface Scored {
 
 const namedScores = ({ text, generated, words }: Scored): Record<string, number> => ({
   perplexity: perplexity(text),
-  generatedPerplexity: perplexity(generated),
+  // None where nothing was written from any lead
+  ...(generated.length > 0 && { generatedPerplexity: perplexity(generated) }),
   generatedF1: meanOf(words),
 });
 
