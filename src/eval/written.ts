@@ -6,12 +6,16 @@ import { internal } from "../errors.ts";
 import type { Document, Method, Receipt } from "../methods/method.ts";
 import type { EvaluateOptions } from "./task.ts";
 
-/** Learns documents together; the receipt of the whole. */
-async function write(method: Method, documents: readonly Document[], { signal }: EvaluateOptions): Promise<Receipt> {
+/** Learns documents together; the receipt of the whole, none where it was stopped. */
+async function learned(
+  method: Method,
+  documents: readonly Document[],
+  { signal }: EvaluateOptions,
+): Promise<Receipt | undefined> {
   let receipt: Receipt | undefined;
-  for await (const event of method.observe(documents, { signal })) if (event.type === "receipt") receipt = event.receipt;
-  signal?.throwIfAborted();
-  return receipt ?? internal(`${method.name}.observe ended without a receipt`);
+  for await (const event of method.observe(documents, { signal }))
+    if (event.type === "receipt") receipt = event.receipt;
+  return receipt?.stopped === "interrupted" ? undefined : receipt;
 }
 
 /** What `run` may do while it lasts. */
@@ -40,9 +44,10 @@ export async function passing<T>(
   try {
     return await run({
       async write(documents) {
-        const receipt = await write(method, documents, options);
-        written.add(receipt.id);
-        return receipt;
+        const receipt = await learned(method, documents, options);
+        if (receipt) written.add(receipt.id);
+        options.signal?.throwIfAborted();
+        return receipt ?? internal(`${method.name}.observe ended without a receipt`);
       },
       forget,
     });

@@ -144,9 +144,7 @@ export function editingTask({ name, edits, batch: size = 10, held, note }: Editi
   const protocol = [
     editProtocol({ forced: true, held: held?.length }),
     ...(note === undefined ? [] : [note]),
-    metric === "paraphrase"
-      ? "R is of paraphrases"
-      : "R is of the learned prompts, as not every edit has paraphrases",
+    metric === "paraphrase" ? "R is of paraphrases" : "R is of the learned prompts, as not every edit has paraphrases",
     ...(left > 0 ? [`${left} repeated prompts left out`] : []),
   ].join("; ");
   return editedTask({ name, topics, metric, protocol, forced: true });

@@ -13,14 +13,7 @@ import { commonKinds } from "./asking.ts";
 import { defineTask, developmentSeeds } from "./definition.ts";
 import { editedTask, type EditedTopic, editProtocol, type EditQuestion } from "./edited.ts";
 import { knownWorld } from "./world/curriculum.ts";
-import {
-  questionOf,
-  sentence,
-  twoHopQuestion,
-  twoHops,
-  unknownQuestion,
-  type WorldQuestion,
-} from "./world/render.ts";
+import { questionOf, sentence, twoHopQuestion, twoHops, unknownQuestion, type WorldQuestion } from "./world/render.ts";
 import {
   answerRoom,
   askedOf,

@@ -169,7 +169,9 @@ function worldForgettingTask(given: Options): Task {
   const task = askingTask({
     name: "world-forgetting",
     maxTokens: answerRoom,
-    topics: [{ name: `${first.length} kept facts`, documents: documentsOf(first), questions: [...goneAsked, ...keptAsked] }],
+    topics: [
+      { name: `${first.length} kept facts`, documents: documentsOf(first), questions: [...goneAsked, ...keptAsked] },
+    ],
     metric: "retained",
     protocol:
       `free greedy answers, exact match, to the questions that were written (with ${rest.rephrasings} others): ` +

@@ -49,10 +49,8 @@ export function parseZsre(file: TextFile): Edit[] {
   }));
 }
 
-export const zsreTask = (
-  edits: readonly Edit[],
-  options: Pick<EditingOptions, "batch" | "held"> = {},
-): EditedTask => editingTask({ name: "zsre", edits, ...options });
+export const zsreTask = (edits: readonly Edit[], options: Pick<EditingOptions, "batch" | "held"> = {}): EditedTask =>
+  editingTask({ name: "zsre", edits, ...options });
 
 export const zsre = defineTask({
   name: "zsre",
