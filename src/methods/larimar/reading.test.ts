@@ -23,7 +23,7 @@ test("nearest gives the very latent; a fact that was not observed is refused", (
 test("recursive: the question's part within the span of an episode, at the length of latents", () => {
   const recursive = readingBeside("recursive", { width: 4, latents });
   // Of (2, 0, 0, 0) the span of both latents holds (1, 0, 0, 1); its length is sqrt(2), wanted is sqrt(4)
-  const read = [...(recursive?.read(3, Float32Array.of(2, 0, 0, 0)) ?? [])];
+  const read = Array.from(recursive?.read(3, Float32Array.of(2, 0, 0, 0)) ?? []);
   const length = Math.sqrt(2);
   for (const [i, value] of [length, 0, 0, length].entries()) expect(read[i]).toBeCloseTo(value, 10);
 });
