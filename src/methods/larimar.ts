@@ -12,6 +12,7 @@ import { z } from "zod";
 import { isFolder, writeFileAtomic } from "../checkpoint/files.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
+import { unpackFloats } from "../memory/episodes-store.ts";
 import type { PlacedFact } from "../memory/memory-store.ts";
 import { createExternalScope } from "../memory/scope.ts";
 import { subjectOf } from "../memory/subject.ts";
@@ -30,6 +31,7 @@ import { answerIds, factsOf, promptIdsOf, requireSayable, sentencesAsFacts } fro
 import { larimarFit } from "./larimar/fit.ts";
 import { loadModule } from "./larimar/module.ts";
 import { createReader, type MarkedText } from "./larimar/reader.ts";
+import { readingBeside, readings } from "./larimar/reading.ts";
 import { createLarimarStore } from "./larimar/store.ts";
 import { languageFace } from "./language.ts";
 import type { Document, Method, MethodEvent, MethodState, StatedFact } from "./method.ts";
@@ -44,10 +46,19 @@ const options = z.object({
     .describe("sentence encoder that finds the fact a question is about"),
   threshold: z.number().min(-1).max(1).default(0.7).describe("least cosine of a question in scope; -1 for no detector"),
   addressing: z.enum(addressings).default("gaussian").describe("how questions find their slots"),
+  reading: z
+    .enum(readings)
+    .default("memory")
+    .describe("what a question reads: the memory, or, as controls, the nearest latent or episodes recursively"),
   scale: z.number().nonnegative().default(0).describe("factor on what is read; 0 brings it to the length written"),
   iterations: z.int().positive().default(1).describe("times that a memory is read, each with what was read before"),
   ridge: z.number().positive().default(1e-4).describe("ridge of the least squares"),
   growth: z.boolean().default(true).describe("open another memory when one is full"),
+  perMemory: z
+    .int()
+    .positive()
+    .optional()
+    .describe("facts to a memory (default: three quarters of its slots, all of them without growth)"),
 });
 
 /** A fact that was observed, as the memory holds it. */
@@ -78,6 +89,7 @@ const sizesSchema = z.object({
   addressing: options.shape.addressing.unwrap(),
   ridge: z.coerce.number(),
   growth: z.enum(["true", "false"]).transform((text) => text === "true"),
+  perMemory: z.coerce.number().optional(),
 });
 
 /** A module by its folder or by the name of one that comes along. */
@@ -98,7 +110,7 @@ export const larimar = defineMethod({
   options,
   fit: larimarFit,
   facts: {
-    kept: ["addressing", "ridge", "growth"],
+    kept: ["addressing", "ridge", "growth", "perMemory"],
     store(identity) {
       const sizes = sizesSchema.safeParse(identity);
       if (sizes.success) return createLarimarStore(sizes.data);
@@ -107,7 +119,7 @@ export const larimar = defineMethod({
     },
   },
   async create(base, given, { runtime }) {
-    const { threshold, addressing, scale, iterations, ridge, growth } = given;
+    const { threshold, addressing, reading, scale, iterations, ridge, growth, perMemory } = given;
     const module = await loadModule(base, await moduleFolder(given.module));
     const { slots, variant, latent } = module.config;
     const { width, encoderContext } = latent;
@@ -117,7 +129,7 @@ export const larimar = defineMethod({
     const { width: textWidth, embed } = embedder;
     const reader = createReader({ runtime, base, module });
     const bare = languageFace({ runtime, model: base, tokenizer, eosIds, frozen: fitsGraph(base) });
-    const store = createLarimarStore({ slots, width, textWidth, addressing, ridge, growth });
+    const store = createLarimarStore({ slots, width, textWidth, addressing, ridge, growth, perMemory });
     const scope = createExternalScope({ width: textWidth, embed, threshold, store: store.vectors });
     const identity = identityOf({
       method: "larimar",
@@ -130,6 +142,7 @@ export const larimar = defineMethod({
       addressing,
       ridge,
       growth,
+      ...(perMemory !== undefined && { perMemory }),
     });
     let facts = new Map<number, Written>();
     let next = 1;
@@ -143,7 +156,17 @@ export const larimar = defineMethod({
         }),
       );
     const joint = variant === "joint";
-    const asking = createAsking({ reader, bare, store, scope, width, scale, iterations, joint, promptLatents });
+    const latentOf = ({ value }: Written): Float32Array => unpackFloats(value);
+    const latents = {
+      of(fact: number) {
+        const written = facts.get(fact);
+        return written && latentOf(written);
+      },
+      all: () => [...facts.values()].map(latentOf),
+    };
+    const beside = readingBeside(reading, { width, latents });
+    const reads = { width, scale, iterations, joint, beside };
+    const asking = createAsking({ reader, bare, store, scope, ...reads, promptLatents });
 
     const encode = async (stated: readonly StatedFact[], encoding?: EncodeOptions): Promise<EncodedFact[]> => {
       if (stated.length === 0) return [];

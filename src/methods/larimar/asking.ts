@@ -3,12 +3,14 @@
  * under its key, and the decoder is told what was read. What is about nothing written goes to the base as it is.
  */
 import { type EpisodicMemory, readRepeatedly } from "../../memory/episodic.ts";
+import type { Numbers } from "../../memory/matrix.ts";
 import type { ExternalScope, ScopeVerdict } from "../../memory/scope.ts";
 import type { Condition } from "../../models/condition.ts";
 import type { LanguageFace } from "../language.ts";
-import type { AnswerOptions, Method } from "../method.ts";
+import type { AnswerOptions, Method, Query } from "../method.ts";
 import { promptOf } from "../prompt.ts";
 import type { Reader } from "./reader.ts";
+import type { Reading } from "./reading.ts";
 import type { LarimarStore } from "./store.ts";
 
 export interface AskingOptions {
@@ -24,7 +26,9 @@ export interface AskingOptions {
   readonly iterations: number;
   /** The decoder without memory is told a latent of zeros, and not the base. */
   readonly joint: boolean;
-  /** Latents of prompts as questions, [N, C]. */
+  /** Reads in place of the memory. */
+  readonly beside?: Reading;
+  /** Latents of whole prompts as questions, [N, C]. */
   readonly promptLatents: (prompts: readonly string[]) => Promise<Float32Array>;
 }
 
@@ -38,7 +42,7 @@ export interface Asking extends Pick<Method, "score" | "generate" | "answer" | "
 const silent: ScopeVerdict = { inScope: false, score: Number.NEGATIVE_INFINITY };
 
 export function createAsking(options: AskingOptions): Asking {
-  const { reader, bare, store, scope, width, scale, iterations, joint, promptLatents } = options;
+  const { reader, bare, store, scope, width, scale, iterations, joint, beside, promptLatents } = options;
   const { keys, episodes } = store;
 
   const verdicts = async (texts: readonly string[]): Promise<ScopeVerdict[]> => {
@@ -49,7 +53,8 @@ export function createAsking(options: AskingOptions): Asking {
     return all;
   };
 
-  const read = (fact: number, latent: Float32Array): Float64Array => {
+  const read = (fact: number, latent: Float32Array): Numbers => {
+    if (beside) return beside.read(fact, latent);
     const memory = episodes.memories()[episodes.memoryOf(fact) as number] as EpisodicMemory;
     const reading = { scale: scale === 0 ? ("written" as const) : scale };
     if (iterations > 1 && keys.again) {
@@ -58,13 +63,17 @@ export function createAsking(options: AskingOptions): Asking {
     return memory.read(keys.asked(fact, latent, memory), reading);
   };
 
-  /** What the decoder is told for each text; undefined out of scope. */
-  const conditionsFor = async (texts: readonly string[]): Promise<(Condition | undefined)[]> => {
+  /** What the decoder is told for each text; undefined out of scope. `whole`: as the decoder reads it. */
+  const conditionsFor = async (
+    texts: readonly string[],
+    whole: readonly string[] = texts,
+  ): Promise<(Condition | undefined)[]> => {
     const found = await verdicts(texts);
     const inside = [...texts.keys()].filter((i) => found[i].inScope);
     const conditions: (Condition | undefined)[] = texts.map(() => undefined);
     if (inside.length === 0) return conditions;
-    const prompts = keys.usesLatents ? await promptLatents(inside.map((i) => texts[i])) : new Float32Array();
+    const usesLatents = beside?.usesLatents ?? keys.usesLatents;
+    const prompts = usesLatents ? await promptLatents(inside.map((i) => whole[i])) : new Float32Array();
     const values = new Float32Array(inside.length * width);
     for (const [k, i] of inside.entries()) {
       values.set(read(found[i].fact as number, prompts.subarray(k * width, (k + 1) * width)), k * width);
@@ -109,19 +118,19 @@ export function createAsking(options: AskingOptions): Asking {
     return results;
   };
 
-  /** Answers and ratings under what `tell` gives for each text. */
+  /** Answers and ratings under what `tell` gives for each query. */
   const asked = (
-    tell: (texts: readonly string[]) => Promise<(Condition | undefined)[]>,
+    tell: (queries: readonly Query[]) => Promise<(Condition | undefined)[]>,
   ): Pick<Method, "answer" | "rate"> => ({
     answer: async (queries, asking = {}) =>
-      divided(await tell(queries.map(({ text }) => text)), asking, (face, members, conditions, rest) =>
+      divided(await tell(queries), asking, (face, members, conditions, rest) =>
         face.answer(
           members.map((i) => promptOf(queries[i])),
           { ...rest, conditions },
         ),
       ),
     rate: async (pairs, asking = {}) =>
-      divided(await tell(pairs.map(({ query }) => query.text)), asking, (face, members, conditions, rest) =>
+      divided(await tell(pairs.map(({ query }) => query)), asking, (face, members, conditions, rest) =>
         face.rate(
           members.map((i, k) => ({
             prompt: promptOf(pairs[i].query),
@@ -135,8 +144,14 @@ export function createAsking(options: AskingOptions): Asking {
 
   return {
     verdicts,
-    ...asked(conditionsFor),
-    without: asked(async (texts) => texts.map(() => undefined)),
+    ...asked((queries) =>
+      conditionsFor(
+        queries.map(({ text }) => text),
+        // Keys were made of prompts as they are read
+        queries.map((query) => promptOf(query)),
+      ),
+    ),
+    without: asked(async (queries) => queries.map(() => undefined)),
     async score(prompt, continuation) {
       const condition = await conditionOf(prompt);
       return condition ? reader.face.score(prompt, continuation, condition) : bare.score(prompt, continuation);

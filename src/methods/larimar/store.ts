@@ -24,6 +24,8 @@ export interface LarimarStoreOptions {
   readonly addressing: (typeof addressings)[number];
   readonly ridge: number;
   readonly growth: boolean;
+  /** Facts to a memory. Default: as createEpisodes has it. */
+  readonly perMemory?: number;
 }
 
 export interface LarimarStore extends MemoryStore {
@@ -54,9 +56,9 @@ const part = ({ tensors, json }: MemoryState, name: string): MemoryState => ({
 
 /** An empty store. */
 export function createLarimarStore(options: LarimarStoreOptions): LarimarStore {
-  const { slots, width, textWidth, addressing, ridge, growth } = options;
+  const { slots, width, textWidth, addressing, ridge, growth, perMemory } = options;
   const keys = keysFor(addressing, slots, width);
-  const episodes = createEpisodes({ slots, width, ridge, growth, routeWidth: 0 });
+  const episodes = createEpisodes({ slots, width, ridge, growth, limit: perMemory, routeWidth: 0 });
   const inner = createEpisodesStore(episodes, { slots });
   const vectors = createVectorStore(textWidth);
 
