@@ -27,7 +27,7 @@ export function receiptLines({ answer, probability, probes, together }: WriteRec
   return lines;
 }
 
-const became = { live: "is in the memory again", forgotten: "is forgotten", superseded: "gives its place" } as const;
+const became = { live: "is in the memory again", forgotten: "is forgotten", superseded: "gives way to another" } as const;
 
 /** Says what became of facts. */
 export function printChanges({ print }: Output, changes: readonly (Changed & Pick<Fact, "prompt" | "target">)[]): void {

@@ -87,12 +87,13 @@ export async function encodeFacts(
   facts: readonly FactText[],
   { source = "library", nameOf, ...encoding }: EncodeFactsOptions = {},
 ): Promise<NewFact[]> {
-  const name = nameOf ?? (facts.length === 1 ? () => "the fact" : (i: number) => `fact ${i + 1}`);
-  for (const [i, fact] of facts.entries()) checkText(fact, facts.length === 1 ? "" : name(i));
+  const isAlone = nameOf === undefined && facts.length === 1;
+  const name = nameOf ?? ((i: number) => (isAlone ? "the fact" : `fact ${i + 1}`));
+  for (const [i, fact] of facts.entries()) checkText(fact, isAlone ? "" : name(i));
   checkList(facts, name);
   const encoded = await factFaceOf(method).encode(facts.map(statedOf), { nameOf: name, ...encoding });
   const made = facts.map((fact, i) => ({ ...fact, source: fact.source ?? source, ...encoded[i] }));
-  for (const [i, fact] of made.entries()) checkFact(fact, { where: facts.length === 1 ? "" : name(i) });
+  for (const [i, fact] of made.entries()) checkFact(fact, { where: isAlone ? "" : name(i) });
   return made;
 }
 
@@ -203,14 +204,16 @@ export async function openFactMemory(
       const receipts = before && after ? receiptsOf(before, after, seconds) : [];
       const receiptOf = (i: number): WriteReceipt | null =>
         written[i].outcome === "duplicate" ? null : (receipts[i] ?? null);
-      memory.setReceipts(
-        new Map(
-          written.flatMap(({ id }, i) => {
-            const own = receiptOf(i);
-            return own ? [[id, own] as const] : [];
-          }),
-        ),
-      );
+      if (receipts.length > 0) {
+        memory.setReceipts(
+          new Map(
+            written.flatMap(({ id }, i) => {
+              const own = receiptOf(i);
+              return own ? [[id, own] as const] : [];
+            }),
+          ),
+        );
+      }
       return written.map((one, i) => {
         const { prompt, target } = facts[i];
         return { ...one, prompt, target, receipt: receiptOf(i) };
