@@ -60,6 +60,9 @@ interface Training {
   readonly ms: number;
 }
 
+/** Intervals between steps that a figure takes at least. */
+const LEAST_TIMED = 4;
+
 /** Trains on one fact, up to all steps or until `isDone`; steps are timed, `isDone` is not. Then all is as it was. */
 async function trainingOf(
   method: Method,
@@ -68,17 +71,19 @@ async function trainingOf(
 ): Promise<Training> {
   const before = await method.state();
   const intervals: number[] = [];
-  let steps = 0;
+  let [taken, needed] = [0, 0];
   let from: number | undefined;
   for await (const event of method.observe([document])) {
     if (event.type !== "step") continue;
     if (from !== undefined) intervals.push(performance.now() - from);
-    steps++;
-    if (await isDone()) break;
+    taken++;
+    if (needed === 0 && (await isDone())) needed = taken;
+    if (needed > 0 && intervals.length >= LEAST_TIMED) break;
     from = performance.now();
   }
   await method.restore(before);
-  return { steps, ms: steps * (intervals.length > 0 ? median(intervals) : 0) };
+  const steps = needed || taken;
+  return { steps, ms: steps * median(intervals) };
 }
 
 /** `value`: how many times faster an edit is than fine-tuning until the answer is as right. */
@@ -185,7 +190,7 @@ export const smallEditSpeedup: Measure = async ({ quick, model, log, signal }) =
   const made: Method[] = [];
   try {
     await randomModule(base, folder);
-    const options = { epochs: quick ? 3 : STEPS, batchSize: 1 };
+    const options = { epochs: quick ? 5 : STEPS, batchSize: 1 };
     const memory = await larimar.create(base, { module: folder }, { runtime, seed: 0 });
     made.push(memory);
     await editMs(memory, first);
