@@ -30,12 +30,15 @@ single() {
   one single-in-context $edits --edits 100 --method in-context
   one single-rag $edits --edits 100 --method rag --retriever embedding
 }
-# CounterFact and zsRE: all records, one at a time, and zsRE in sequence
+# CounterFact and zsRE: all records, one at a time, and zsRE in sequence. A threshold belongs to a kind of prompts: that of
+# CounterFact's is from other records of it (docs/larimar.md).
 public() {
   counterfact="--task counterfact --data $data/counterfact/edit_1k.jsonl --limit 1000 --single --held 256 --held-data $data/counterfact/val.jsonl"
-  one counterfact-larimar $counterfact $larimar
+  one counterfact-larimar $counterfact $larimar --threshold 0.66
+  one counterfact-default $counterfact $larimar
   one counterfact-no-scope $counterfact $larimar --threshold -1
-  one counterfact-nearest $counterfact $larimar --reading nearest
+  one counterfact-nearest $counterfact $larimar --threshold 0.66 --reading nearest
+  one counterfact-no-names $counterfact $larimar --names 0
   one counterfact-rag $counterfact --limit 200 --no-baseline --method rag --retriever embedding
   zsre="--task zsre --data $data/zsre/zsre_knowedit_test.jsonl --limit 1000"
   one zsre-larimar $zsre --single --held 256 $larimar
@@ -73,7 +76,7 @@ context() {
   for n in 64 96 128 256 512 1024; do
     text="--task world-context --facts $n --no-baseline"
     one context-$n-larimar $text --seeds $seeds $larimar
-    one context-$n-in-context $text --seeds $seeds --method in-context
+    one context-$n-in-context $text --method in-context
   done
   one context-256-rag --task world-context --facts 256 --no-baseline --method rag
   one context-256-text --task world-context --facts 256 --no-baseline --no-stated $larimar

@@ -11,6 +11,7 @@ import { worldScopeRecords } from "../eval/tasks/world/scope.ts";
 import { parseZsre } from "../eval/tasks/zsre.ts";
 import { createVectorStore } from "../memory/vector-store.ts";
 import { createTextEmbedder } from "../models/embed-texts.ts";
+import { NAMES_SHARE, withNames } from "../models/named-texts.ts";
 import { embeddedFolder } from "../models/embedded.ts";
 import { loadEncoder } from "../models/load.ts";
 import { createRuntime } from "../runtime/runtime.ts";
@@ -28,10 +29,16 @@ const quickRecords = 120;
 async function measured(splits: ScopeSplits, { model, signal, log }: MeasureOptions): Promise<Measurement> {
   const runtime = createRuntime();
   try {
-    const embedder = await createTextEmbedder(runtime, await loadEncoder(model), { signal });
+    const encoder = await loadEncoder(model);
+    const embedder = await createTextEmbedder(runtime, encoder, { signal });
     try {
       const { width, embed } = embedder;
-      const detectors = await measureScope(splits, { embed, width, signal });
+      const detectors = await measureScope(splits, {
+        embed,
+        width,
+        named: withNames(embedder, encoder.tokenizer, { share: NAMES_SHARE }),
+        signal,
+      });
       for (const [name, { alone, together }] of Object.entries(detectors)) {
         const [one, all] = [alone, together].map(
           ({ equalErrorRate, f1 }) => `${(100 * equalErrorRate).toFixed(2)} % (F1 ${f1.toFixed(3)})`,

@@ -51,12 +51,17 @@ interface DetectorFigures {
 
 export type ScopeFigures = Readonly<
   Record<"external" | "residual" | "classifier", Readonly<Record<Setting, DetectorFigures>>>
->;
+> & {
+  /** The external detector on `named`. */
+  readonly named?: Readonly<Record<Setting, DetectorFigures>>;
+};
 
 export interface ScopeOptions {
   readonly embed: EmbedTexts;
   /** C: numbers in a vector of `embed`. */
   readonly width: number;
+  /** Another embedding for the external detector, beside it. */
+  readonly named?: { readonly embed: EmbedTexts; readonly width: number };
   readonly aim?: ThresholdAim;
   readonly seed?: number;
   readonly signal?: AbortSignal;
@@ -246,7 +251,7 @@ async function scored(
 /** All detectors in both settings; deterministic. */
 export async function measureScope(
   { fit, calibration, evaluation }: ScopeSplits,
-  { embed, width, aim, seed = 0, signal }: ScopeOptions,
+  { embed, width, named, aim, seed = 0, signal }: ScopeOptions,
 ): Promise<ScopeFigures> {
   for (const [name, records] of Object.entries({ fit, calibration, evaluation })) {
     if (records.some(({ outOfScope }) => outOfScope.length > 0)) continue;
@@ -256,7 +261,7 @@ export async function measureScope(
     );
   }
   const parts: Parts = { embed: remembered(embed, width), width, seed };
-  const detectors: Readonly<Record<keyof ScopeFigures, Detector>> = {
+  const detectors = {
     external: externalDetector(parts),
     residual: residualDetector(parts),
     classifier: classifierDetector(parts, await fitted(fit, parts)),
@@ -274,6 +279,9 @@ export async function measureScope(
   };
   return {
     external: await figures(detectors.external),
+    ...(named && {
+      named: await figures(externalDetector({ embed: remembered(named.embed, named.width), width: named.width, seed })),
+    }),
     residual: await figures(detectors.residual),
     classifier: await figures(detectors.classifier),
   };

@@ -18,6 +18,7 @@ import { createExternalScope } from "../memory/scope.ts";
 import { subjectOf } from "../memory/subject.ts";
 import { createTextEmbedder } from "../models/embed-texts.ts";
 import { embeddedFolder, resolveModel } from "../models/embedded.ts";
+import { NAMES_SHARE, withNames } from "../models/named-texts.ts";
 import { fitsGraph } from "../models/instance.ts";
 import { loadEncoder } from "../models/load.ts";
 import { float32Host, sizeOf } from "../tensor/dtype.ts";
@@ -44,7 +45,13 @@ const options = z.object({
     .min(1)
     .default("mneme-embed")
     .describe("sentence encoder that finds the fact a question is about"),
-  threshold: z.number().min(-1).max(1).default(0.7).describe("least cosine of a question in scope; -1 for no detector"),
+  names: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(NAMES_SHARE)
+    .describe("share that rare words in common have in how near a question is to a fact"),
+  threshold: z.number().min(-1).max(1).default(0.72).describe("least cosine of a question in scope; -1 for no detector"),
   addressing: z.enum(addressings).default("gaussian").describe("how questions find their slots"),
   reading: z
     .enum(readings)
@@ -110,7 +117,7 @@ export const larimar = defineMethod({
   options,
   fit: larimarFit,
   facts: {
-    kept: ["addressing", "ridge", "growth", "perMemory"],
+    kept: ["names", "addressing", "ridge", "growth", "perMemory"],
     store(identity) {
       const sizes = sizesSchema.safeParse(identity);
       if (sizes.success) return createLarimarStore(sizes.data);
@@ -125,7 +132,7 @@ export const larimar = defineMethod({
     const { width, encoderContext } = latent;
     const { tokenizer, eosIds } = base;
     const encoder = await loadEncoder((await resolveModel(given.embedder)).folder);
-    const embedder = await createTextEmbedder(runtime, encoder);
+    const embedder = withNames(await createTextEmbedder(runtime, encoder), encoder.tokenizer, { share: given.names });
     const { width: textWidth, embed } = embedder;
     const reader = createReader({ runtime, base, module });
     const bare = languageFace({ runtime, model: base, tokenizer, eosIds, frozen: fitsGraph(base) });
@@ -136,6 +143,7 @@ export const larimar = defineMethod({
       base: await base.hash(),
       module: module.sha256,
       embedder: await encoder.hash(),
+      names: given.names,
       slots,
       width,
       textWidth,

@@ -129,16 +129,19 @@ function mix(word: number): number {
   return h ^ (h >>> 16);
 }
 
+/** A 32-bit hash of a text; other starts give unrelated ones. */
+export function hashText(text: string, start = 0x9e3779b9): number {
+  let h = start | 0;
+  for (let i = 0; i < text.length; i++) h = Math.imul(mix(h ^ text.charCodeAt(i)), 0x01000193) + start;
+  return mix(h) >>> 0;
+}
+
 /** The generator of a named stream: same seed and labels, same numbers; any other path, unrelated ones. */
 export function randomStream(seed: number, ...labels: readonly (string | number)[]): Random {
   if (!Number.isSafeInteger(seed)) throw new UserError(`randomStream: expected an integer seed, got ${seed}`);
   // JSON keeps ("a", "bc") and ("ab", "c") apart, and 1 from "1".
   const path = JSON.stringify([seed, ...labels]);
-  const words = [0x9e3779b9, 0x243f6a88, 0xb7e15162, 0x71374491].map((start) => {
-    let h = start | 0;
-    for (let i = 0; i < path.length; i++) h = Math.imul(mix(h ^ path.charCodeAt(i)), 0x01000193) + start;
-    return mix(h) >>> 0;
-  });
+  const words = [0x9e3779b9, 0x243f6a88, 0xb7e15162, 0x71374491].map((start) => hashText(path, start));
   if (!words.some(Boolean)) words[0] = 1;
   return randomFromState(words as unknown as RandomState);
 }
