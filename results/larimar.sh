@@ -2,7 +2,7 @@
 # Larimar in numbers: every evaluation of its table, with controls. DATA names the folder of the samples, MODULE another
 # module, SEEDS the seeds where a stream is drawn. Run it from the repository; finished runs are kept, so that a script
 # that was stopped goes on. Two lanes with a thread each. Names given as arguments are run alone: sh results/larimar.sh
-# batch forgetting
+# batch forgetting. ONLY names rows.
 set -e
 . results/measure.sh
 data=${DATA:-../shared/data}
@@ -16,6 +16,7 @@ part() { [ -z "$wanted" ] || case " $wanted " in *" $1 "*) true ;; *) false ;; e
 one() {
   name=$1
   shift
+  case " ${ONLY:-$name} " in *" $name "*) ;; *) return 0 ;; esac
   measure "results/larimar/$name.json" "larimar/$name" --threads 1 "$@"
 }
 

@@ -2,9 +2,17 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import type { EvalResult } from "../tools/markdown-tables.ts";
 import { type CsvRow, fillPage, type Measured, tables } from "../tools/results-tables.ts";
 
-const nothing: Measured = { methods: [], shares: { methods: [], runs: [] }, signs: [], equalLearning: [], tasks: [] };
+const nothing: Measured = {
+  methods: [],
+  shares: { methods: [], runs: [] },
+  signs: [],
+  equalLearning: [],
+  tasks: [],
+  larimar: {},
+};
 
 /** Two seeds of fine-tuning, and replay of two shares. */
 const methods: readonly CsvRow[] = [
@@ -50,6 +58,26 @@ describe("tables", () => {
     expect(lines(tables.kept({ ...nothing, methods }, "zh"))[0]).toBe("| 方法 | 世界 0，之后/之前 |");
     const tuned = methods.map((row) => ({ ...row, method: row.method.replace("replay", "replay, epochs 4") }));
     expect(lines(tables.methods({ ...nothing, methods: tuned }, "en")).at(-1)).toMatch(/^\| `replay`, epochs 4 \|/);
+  });
+
+  test("larimar: a row for each file of a group, numbers in order, scores that nobody has left out", () => {
+    const result = (exactMatch: number, half: number | null = null): EvalResult => ({
+      task: "world-context",
+      method: "larimar",
+      protocol: "",
+      seeds: half === null ? [0] : [0, 1, 2],
+      metrics: { exactMatch },
+      intervals: { exactMatch: half },
+      cost: {},
+    });
+    const larimar = { "context-512": result(0.5), "context-64-rag": result(0.25, 0.125), other: result(1) };
+    expect(lines(tables["larimar-context"]({ ...nothing, larimar }, "en"))).toEqual([
+      "|  | seeds | exactMatch |",
+      "|---|---:|---:|",
+      "| 64 rag | 3 | 0.250 ± 0.125 |",
+      "| 512 | 1 | 0.500 |",
+    ]);
+    expect(tables["larimar-batch"]({ ...nothing, larimar }, "en")).toBeNull();
   });
 
   test("replay: the cut of forgetting in each seed's own world, by growing share", () => {

@@ -8,22 +8,13 @@ import { equalLearningAt } from "../src/eval/comparison.ts";
 import { formatCount, formatScore } from "../src/eval/format.ts";
 import { interval95 } from "../src/eval/interval.ts";
 import type { Cell } from "../src/eval/metrics.ts";
+import { larimarTables, type NamedResults } from "./larimar-tables.ts";
+import { type EvalResult, markdown, type Show, spread } from "./markdown-tables.ts";
 
 export type Language = "en" | "zh";
 type Words = Readonly<Record<Language, string>>;
 /** A row of a CSV file by the names of its columns. */
 export type CsvRow = Readonly<Record<string, string>>;
-
-/** The last line of `mneme eval --json`, as far as tables need it. */
-export interface EvalResult {
-  readonly task: string;
-  readonly method: string;
-  readonly protocol: string;
-  readonly seeds: readonly number[];
-  readonly metrics: Readonly<Record<string, Cell>>;
-  readonly intervals: Readonly<Record<string, Cell>>;
-  readonly cost: Readonly<Record<string, Cell>>;
-}
 
 /** Whatever has been measured; parts that are not there are empty. */
 export interface Measured {
@@ -36,9 +27,8 @@ export interface Measured {
   readonly equalLearning: readonly CsvRow[];
   /** Public data: task by task, in the order in which the methods shall stand. */
   readonly tasks: readonly EvalResult[];
+  readonly larimar: NamedResults;
 }
-
-type Show = (value: number) => string;
 
 interface Column {
   readonly key: string;
@@ -133,22 +123,8 @@ function numberIn(row: CsvRow, key: string): Cell {
   return text === "" ? null : Number(text);
 }
 
-/** "0.61 ± 0.24"; without the half where there is none, or nothing but rounding noise. */
-function spread(mean: Cell, half: Cell, show: Show): string {
-  if (mean === null) return "–";
-  const exact = half === null || half <= Math.abs(mean) * 1e-9;
-  return exact ? show(mean) : `${show(mean)} ± ${show(half).replace("×", "")}`;
-}
-
 const cellOf = (row: CsvRow, { key, show }: Column): string =>
   spread(numberIn(row, key), numberIn(row, `${key}±95`), show);
-
-/** A Markdown table; the first column is text, the others are numbers. */
-function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-  return [line(head), `|---|${"---:|".repeat(head.length - 1)}`, ...rows.map(line)].join("\n");
-}
 
 /** "lora, rank 8": the method as code, and what tells it from its other settings. */
 const nameOf = (label: string): string => label.replace(/^[^,]+/, "`$&`");
@@ -321,6 +297,9 @@ export const tables: Readonly<Record<string, (measured: Measured, language: Lang
   "equal-learning": equalLearning,
   "own-best": ownBest,
   tasks,
+  ...Object.fromEntries(
+    Object.entries(larimarTables).map(([name, table]) => [name, ({ larimar }: Measured) => table(larimar)]),
+  ),
 };
 
 const empty: Words = { en: "*Not measured yet.*", zh: "*尚未测量。*" };

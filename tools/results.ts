@@ -1,16 +1,18 @@
 /**
  * Writes the measured numbers into the pages: `npm run results`. Reads what the scripts in results/ have left there and
- * rewrites the tables of README.md, README.zh-CN.md and docs/results.md between their marker lines; prose stays.
+ * rewrites the tables of README.md, README.zh-CN.md, docs/results.md and docs/larimar.md between their marker lines; prose stays.
  * With `--check` nothing is written, and a page that says anything else than the files is an error.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeFileAtomic } from "../src/checkpoint/files.ts";
 import { parseCsv } from "../src/eval/csv.ts";
 import { methods } from "../src/methods/index.ts";
-import { type CsvRow, type EvalResult, fillPage, type Language, type Measured } from "./results-tables.ts";
+import type { NamedResults } from "./larimar-tables.ts";
+import type { EvalResult } from "./markdown-tables.ts";
+import { type CsvRow, fillPage, type Language, type Measured } from "./results-tables.ts";
 
 const { values } = parseArgs({ options: { check: { type: "boolean", default: false } } });
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -18,6 +20,7 @@ const pages: readonly (readonly [path: string, language: Language])[] = [
   ["README.md", "en"],
   ["README.zh-CN.md", "zh"],
   ["docs/results.md", "en"],
+  ["docs/larimar.md", "en"],
 ];
 const order = Object.keys(methods);
 const placeOf = (label: string): number => order.indexOf(label.split(", ")[0]);
@@ -31,13 +34,22 @@ function rowsOf(path: string): CsvRow[] {
     .toSorted((a, b) => placeOf(a.method) - placeOf(b.method));
 }
 
-/** Results of `mneme eval` in a folder, by task and method. */
-function resultsIn(folder: string): EvalResult[] {
-  if (!existsSync(join(root, folder))) return [];
+/** Results of `mneme eval` in a folder, by the names of their files. */
+function namedResults(folder: string): NamedResults {
+  if (!existsSync(join(root, folder))) return {};
   const files = readdirSync(join(root, folder)).filter((file) => file.endsWith(".json"));
-  return files
-    .map((file) => JSON.parse(readFileSync(join(root, folder, file), "utf8")) as EvalResult)
-    .toSorted((a, b) => a.task.localeCompare(b.task, "en") || placeOf(a.method) - placeOf(b.method));
+  return Object.fromEntries(
+    files
+      .map((file) => [basename(file, ".json"), JSON.parse(readFileSync(join(root, folder, file), "utf8"))] as const)
+      .filter(([, result]) => (result as EvalResult).task !== undefined),
+  );
+}
+
+/** The same by task and method. */
+function resultsIn(folder: string): EvalResult[] {
+  return Object.values(namedResults(folder)).toSorted(
+    (a, b) => a.task.localeCompare(b.task, "en") || placeOf(a.method) - placeOf(b.method),
+  );
 }
 
 const measured: Measured = {
@@ -46,6 +58,7 @@ const measured: Measured = {
   signs: rowsOf("results/world-topics/signs.csv"),
   equalLearning: rowsOf("results/sweeps/equal-learning.csv"),
   tasks: resultsIn("results/public"),
+  larimar: namedResults("results/larimar"),
 };
 for (const [path, language] of pages) {
   const before = readFileSync(join(root, path), "utf8");
