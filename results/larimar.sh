@@ -39,7 +39,7 @@ public() {
   one counterfact-default $counterfact $larimar
   one counterfact-no-scope $counterfact $larimar --threshold -1
   one counterfact-nearest $counterfact $larimar --threshold 0.66 --reading nearest
-  one counterfact-no-names $counterfact $larimar --names 0
+  one counterfact-no-names $counterfact $larimar --names 0 --threshold 0.74
   one counterfact-rag $counterfact --limit 200 --no-baseline --method rag --retriever embedding
   zsre="--task zsre --data $data/zsre/zsre_knowedit_test.jsonl --limit 1000"
   one zsre-larimar $zsre --single --held 256 $larimar
