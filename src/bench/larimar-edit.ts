@@ -1,6 +1,6 @@
 /**
- * A whole edit, encoder and all but without a receipt, against training the same into weights. On the embedded base:
- * against full fine-tuning until it answers right as well. On a model of GPT-2 small's shape with random weights, where
+ * A whole edit, encoder, ledger and all but without a receipt, against training the same into weights. On the embedded
+ * base: against full fine-tuning until it answers right as well. On a model of GPT-2 small's shape with random weights, where
  * nothing can be right: against 25 steps of full fine-tuning, and of LoRA. Steps of training are timed from the end of
  * the first one, so that compiling does not count; an edit is timed after one that does not count.
  */
@@ -21,6 +21,8 @@ import { embeddedFolder } from "../models/embedded.ts";
 import { gpt2 } from "../models/gpt2.ts";
 import { type LoadedModel, loadModel } from "../models/load.ts";
 import { gpt2Rule, initialize } from "../nn/init.ts";
+import { type FactMemory, openFactMemory } from "../runs/fact-memory.ts";
+import type { FactText } from "../runs/ledger-fact.ts";
 import { createRuntime } from "../runtime/runtime.ts";
 import { smallConfig } from "./gpt.ts";
 import { absent, type Measure, memoryShort, settle, timed } from "./measure.ts";
@@ -38,21 +40,27 @@ const NEEDED = 8e9;
 const facts = (count: number): WrittenFact[] =>
   writtenFacts({ world: WORLD, count, statements: 0, rephrasings: 0 }).facts;
 
-async function observe(method: Method, documents: readonly WrittenFact[]): Promise<string> {
-  let id = "";
-  for await (const event of method.observe(documents.map(({ document }) => document)))
-    if (event.type === "receipt") ({ id } = event.receipt);
-  return id;
-}
+const textOf = ({ document: { facts: [stated] = [] } }: WrittenFact): FactText => ({
+  prompt: stated.prompt.text,
+  target: stated.target,
+});
 
 /** Milliseconds of one edit, which is taken back. */
-async function editMs(method: Method, fact: WrittenFact): Promise<number> {
-  let receipt = "";
+async function editMs(memory: FactMemory, fact: WrittenFact): Promise<number> {
+  let id = "";
   const ms = await timed(async () => {
-    receipt = await observe(method, [fact]);
+    [{ id }] = await memory.edit([textOf(fact)], { receipt: false });
   });
-  await method.forget?.(receipt);
+  await memory.forget(id);
   return ms;
+}
+
+/** Milliseconds that a receipt takes of an edit, which is taken back after `look`. */
+async function receiptMs(memory: FactMemory, fact: WrittenFact, look = async () => {}): Promise<number> {
+  const [{ id, receipt }] = await memory.edit([textOf(fact)]);
+  await look();
+  await memory.forget(id);
+  return 1000 * (receipt?.seconds?.measure ?? Number.NaN);
 }
 
 interface Training {
@@ -100,42 +108,48 @@ export const editSpeedup: Measure = async ({ quick, model, data, log, signal }) 
     { epochs: MOST_STEPS, batchSize: 1, schedule: "constant" },
     { runtime, seed: 0 },
   );
-  const memory = await larimar.create(base, { module: folder }, { runtime, seed: 0 });
+  const method = await larimar.create(base, { module: folder }, { runtime, seed: 0 });
+  const place = await mkdtemp(join(tmpdir(), "mneme-bench-"));
   const isRight = async (method: Method, { given }: WrittenFact): Promise<boolean> => {
     const [said] = await method.answer([given.query], { maxTokens: answerRoom });
     return exactMatch(said, given.answers) === 1;
   };
   try {
-    await observe(memory, held);
+    const memory = await openFactMemory(join(place, "memory"), method);
+    await memory.edit(held.map(textOf), { receipt: false });
+    // Compiles what either takes
+    await receiptMs(memory, edited[0]);
     await editMs(memory, edited[0]);
-    const [edits, trainings, stepCounts]: number[][] = [[], [], []];
+    const [edits, receipts, trainings, stepCounts]: number[][] = [[], [], [], []];
     let right = 0;
     for (const fact of edited) {
       signal?.throwIfAborted();
       await settle();
       edits.push(await editMs(memory, fact));
-      const receipt = await observe(memory, [fact]);
-      if (await isRight(memory, fact)) right++;
-      await memory.forget?.(receipt);
+      const look = async () => void (right += (await isRight(method, fact)) ? 1 : 0);
+      receipts.push(await receiptMs(memory, fact, look));
       await settle();
       const { steps, ms } = await trainingOf(trained, fact, () => isRight(trained, fact));
       trainings.push(ms);
       stepCounts.push(steps);
       log(`editSpeedup: ${edits.length} of ${edited.length} facts, ${steps} steps`);
     }
+    await memory.close();
     return {
       value: median(trainings) / median(edits),
       facts: edited.length,
       right,
       held: HELD,
       editMs: spread(edits),
+      receiptMs: spread(receipts),
       finetuneMs: spread(trainings),
       finetuneSteps: spread(stepCounts),
     };
   } finally {
-    await memory.dispose();
+    await method.dispose();
     await trained.dispose();
     await runtime.dispose();
+    await rm(place, { recursive: true, force: true });
   }
 };
 
@@ -191,24 +205,26 @@ export const smallEditSpeedup: Measure = async ({ quick, model, log, signal }) =
   try {
     await randomModule(base, folder);
     const options = { epochs: quick ? 5 : STEPS, batchSize: 1 };
-    const memory = await larimar.create(base, { module: folder }, { runtime, seed: 0 });
-    made.push(memory);
+    const method = await larimar.create(base, { module: folder }, { runtime, seed: 0 });
+    made.push(method);
+    const memory = await openFactMemory(join(folder, "memory"), method);
     await editMs(memory, first);
     const edits: number[] = [];
     const times: Record<"finetune" | "lora", number[]> = { finetune: [], lora: [] };
     for (const definition of [lora, finetune]) {
-      const method = await definition.create(base, options, { runtime, seed: 0 });
-      made.push(method);
+      const trained = await definition.create(base, options, { runtime, seed: 0 });
+      made.push(trained);
       for (const fact of others) {
         signal?.throwIfAborted();
         await settle();
         edits.push(await editMs(memory, fact));
         await settle();
-        const { steps, ms } = await trainingOf(method, fact);
+        const { steps, ms } = await trainingOf(trained, fact);
         times[definition.name as keyof typeof times].push((STEPS * ms) / steps);
         log(`smallEditSpeedup: ${definition.name}, ${ms.toFixed(0)} ms for ${steps} steps`);
       }
     }
+    await memory.close();
     const edit = spread(edits);
     const [full, low] = [spread(times.finetune), spread(times.lora)];
     return {

@@ -106,7 +106,7 @@ export function checkFact(fact: NewFact, { where = "", limit = factBytes }: { wh
   if (text + vectors <= limit) return;
   throw new UserError(
     `write: expected a fact of at most ${limit} bytes, got ${text + vectors}${where && ` in ${where}`} (${text} of ` +
-      `text, ${vectors} of key and value); shorten the prompt, the target or the rephrasings`,
+      `text, ${vectors} of key and value); shorten its texts or give fewer rephrasings`,
   );
 }
 
