@@ -115,7 +115,7 @@ export function createEpisodes({
         throw new UserError(
           `episodes.write: expected room for ${n} more facts, got ${limit - memories[0].count()} of ${limit} free ` +
             "and " +
-            "growth off; forget some facts or allow growth",
+            "growth off; forget some facts, or write into another memory",
         );
       }
       for (let room = limit - (memories[memory]?.count() ?? 0); room > 0 && places.length < n; room--) {

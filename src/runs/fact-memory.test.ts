@@ -143,7 +143,7 @@ describe("is refused, and the memory is as before:", () => {
     [
       "a fact of too many bytes",
       [ferry, { ...boats, rephrasings: Array.from({ length: 40 }, (_, i) => `Who counts the boats of day ${i}?`) }],
-      /expected a fact of at most 6144 bytes, got \d+ in line 4 .*shorten the prompt, the target or the rephrasings/,
+      /expected a fact of at most 6144 bytes, got \d+ in line 4 .*leave out rephrasings, or shorten the texts/,
     ],
     [
       "an answer of several lines",
