@@ -4,9 +4,13 @@ import type { Fact, WriteReceipt } from "../runs/ledger-fact.ts";
 import type { Changed } from "../runs/ledger-memory.ts";
 import type { Output } from "./output.ts";
 
+/** A text on one line of at most `width` columns, without what would command a terminal. */
+export const shown = (text: string, width = Number.POSITIVE_INFINITY): string =>
+  truncate(text.replace(/\s+/gu, " "), width);
+
 /** "Who counts the boats? -> Mara" on one line. */
 export const factText = ({ prompt, target }: Pick<Fact, "prompt" | "target">, width = 100): string =>
-  `${truncate(prompt.replace(/\s+/gu, " "), width)} -> ${truncate(target.replace(/\s+/gu, " "), width)}`;
+  `${shown(prompt, width)} -> ${shown(target, width)}`;
 
 /** What a receipt says, a line each. */
 export function receiptLines({ answer, probability, probes, together }: WriteReceipt): string[] {
@@ -27,7 +31,11 @@ export function receiptLines({ answer, probability, probes, together }: WriteRec
   return lines;
 }
 
-const became = { live: "is in the memory again", forgotten: "is forgotten", superseded: "gives way to another" } as const;
+const became = {
+  live: "is in the memory again",
+  forgotten: "is forgotten",
+  superseded: "gives way to another",
+} as const;
 
 /** Says what became of facts. */
 export function printChanges({ print }: Output, changes: readonly (Changed & Pick<Fact, "prompt" | "target">)[]): void {

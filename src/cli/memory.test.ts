@@ -131,7 +131,9 @@ test("bad input is one line, before a model is loaded", minutes, async () => {
     return ["edit", "--file", name, "--memory", "none"];
   };
   const cases: [readonly string[], RegExp][] = [
-    [["edit", boats], /edit: expected a prompt and a target, or --file, got neither/],
+    [["edit"], /edit: expected a prompt and a target, or --file, got neither/],
+    [["edit", boats], /edit: expected a prompt and a target, or --file, got a prompt alone/],
+    [["edit", boats, "a".repeat(7000)], /expected a fact of at most 6144 bytes, got 7021 of text alone; shorten/],
     [["edit", boats, "x", "--file", "f"], /expected either a prompt with its target or --file, got both/],
     [["edit", " ", "Mara"], /expected a prompt with text in it, got " "/],
     [file("double.jsonl", fact, "", fact), /the same fact again in line 3 of double\.jsonl \(first in line 1/],
@@ -170,6 +172,7 @@ test("bad input against a memory leaves it as it was", minutes, async () => {
     [["revert", "--to", "99", ...memory], /expected an event up to 2, got 99/],
     [["memory", "import", "whole.mneme", "--memory", "cut", ...plain], /\(cut off\)/],
     [["edit", long, "Mara", ...memory, ...plain], /expected a fact of 1 to 48 tokens, got \d+/],
+    [["ask", "a".repeat(9000), ...memory, ...plain], /expected a command line of at most 8192 bytes, got \d+/],
     [["ask", boats, ...memory, ...plain, "--module", other], /expected a memory of module [0-9a-f]{16}/],
   ];
   await Promise.all(cases.map(([args, message]) => refuses(args, message)));

@@ -1,6 +1,6 @@
 /** One fact as `mneme show` has it: what it says, its receipt, what became of it. */
 import { formatBytes } from "../eval/format.ts";
-import { factText, receiptLines } from "./fact-lines.ts";
+import { factText, receiptLines, shown } from "./fact-lines.ts";
 import { type MemoryFlags, shownMoment, withLedger } from "./memory-flags.ts";
 import { table } from "./output.ts";
 import type { Session } from "./session.ts";
@@ -10,11 +10,11 @@ export function showFact(id: string, flags: MemoryFlags, { output }: Session): P
   return withLedger(flags, (ledger) => {
     const fact = ledger.show(id);
     const { rephrasings, receipt, events, supersedes, supersededBy, bytes, source, status } = fact;
-    print(`${style("bold", fact.id)}  ${fact.prompt} -> ${fact.target}`);
+    print(`${style("bold", fact.id)}  ${factText(fact, Number.POSITIVE_INFINITY)}`);
     const rows = [
       ["status", supersededBy === null ? status : `${status} by ${supersededBy}`],
       ["written", `${shownMoment(fact.time)}${source === "" ? "" : ` by ${source}`}`],
-      ...rephrasings.map((text) => ["also asked", text]),
+      ...rephrasings.map((text) => ["also asked", shown(text)]),
       ...supersedes.map((old) => ["took the place of", `${old.id}  ${factText(old)}`]),
       ["key and value", `${formatBytes(bytes.key)}, ${formatBytes(bytes.value)}`],
       ...(receipt ? receiptLines(receipt).map((line) => ["receipt", line]) : [["receipt", "none"]]),

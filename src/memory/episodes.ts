@@ -114,7 +114,7 @@ export function createEpisodes({
       if (memory > 0 && !growth) {
         throw new UserError(
           `episodes.write: expected room for ${n} more facts, got ${limit - memories[0].count()} of ${limit} free ` +
-            "and growth off; forget some facts or allow growth",
+            "and growth off; forget some facts, or write into another memory",
         );
       }
       for (let room = limit - (memories[memory]?.count() ?? 0); room > 0 && places.length < n; room--) {

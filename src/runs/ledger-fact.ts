@@ -78,9 +78,19 @@ export const tidy = (text: string): string => text.normalize("NFC").replace(/\s+
 const textBytes = ({ prompt, target, rephrasings = [], source = "" }: FactText): number =>
   [prompt, target, source, ...rephrasings].reduce((sum, text) => sum + Buffer.byteLength(text), 0);
 
-/** Refuses a fact without a prompt or a target. `where` names it: "line 3". */
-export function checkText({ prompt, target, rephrasings = [] }: FactText, where = ""): void {
+/** Refuses a fact without a prompt or a target, or of more text than any fact may have. `where` names it: "line 3". */
+export function checkText(fact: FactText, where = ""): void {
+  const { prompt, target, rephrasings = [] } = fact;
   const at = where === "" ? "" : ` in ${where}`;
+  const checked = (text: unknown): string => (typeof text === "string" ? text : "");
+  // First of all, because what is far too long takes long to look at
+  const bytes = textBytes({ prompt: checked(prompt), target: checked(target), rephrasings: rephrasings.map(checked) });
+  if (bytes > factBytes) {
+    throw new UserError(
+      `write: expected a fact of at most ${factBytes} bytes, got ${bytes} of text alone${at}; shorten the prompt, the ` +
+        "target or the rephrasings",
+    );
+  }
   for (const [name, text] of [
     ["prompt", prompt],
     ["target", target],

@@ -143,7 +143,7 @@ export function ledgerHistory(db: Database, rows: LedgerRows): LedgerHistory {
 
   /** Facts whose id begins most like this one, or whose words are like these. */
   const candidates = (id: string): readonly Fact[] => {
-    for (let length = Math.min(id.length, 11); length >= 3; length--) {
+    for (let length = Math.min(id.length, 11); length >= 2; length--) {
       const prefix = id.slice(0, length).toLowerCase();
       const found = /^[0-9a-f]+$/.test(prefix) ? rows.byPrefix(prefix, shownCandidates) : [];
       if (found.length > 0) return found;

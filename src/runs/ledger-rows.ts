@@ -2,6 +2,7 @@
  * The rows of a ledger: each sentence that is ever said to its database, as a function. Who writes calls `deed`, which
  * gives every change an event and every event its link to the history before it.
  */
+import { UserError } from "../errors.ts";
 import type { PlacedFact } from "../memory/memory-store.ts";
 import type { Database, Row } from "./database.ts";
 import { subjectOf } from "../memory/subject.ts";
@@ -88,12 +89,14 @@ export const standingOf = (row: Row): Standing => ({
   placement: row.placement as number,
 });
 
-const placedFact = (row: Row): PlacedFact => ({
-  fact: row.number as number,
-  key: row.key as Uint8Array,
-  value: row.value as Uint8Array,
-  placement: row.placement as number,
-});
+function placedFact(row: Row | undefined, number: number): PlacedFact {
+  const { key, value, placement } = row ?? {};
+  if (key instanceof Uint8Array && value instanceof Uint8Array)
+    return { fact: number, key, value, placement: placement as number };
+  throw new UserError(
+    `ledger: expected key and value of fact ${number}, got none; the ledger is damaged: import an exported copy`,
+  );
+}
 
 const factColumns = `facts.*, (SELECT id FROM facts AS other WHERE other.number = facts.successor) AS successor_id`;
 
@@ -155,7 +158,7 @@ export function ledgerRows({ statement }: Database) {
     standing: (number: number) => standingOf(sql.standing.get(number) ?? {}),
     /** Facts that something happened to after an event. */
     touchedSince: (seq: number) => sql.touched.all(seq).map(numbersOf),
-    placed: (number: number) => placedFact(sql.placed.get(number) ?? {}),
+    placed: (number: number) => placedFact(sql.placed.get(number), number),
     live: () => sql.live.all().map(numbersOf),
     /** The live fact of a subject. */
     liveAbout: (subject: string) => one(sql.liveAbout.get(subject)),

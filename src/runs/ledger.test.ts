@@ -209,8 +209,9 @@ describe("bad input leaves the memory as before", () => {
     expect(await write("a?", " ")).toMatch(/expected a target with text in it/);
     expect(await write("a?", "b", { rephrasings: [""] })).toMatch(/expected a rephrasing with text/);
     expect(await write("a\ud800?", "b")).toMatch(/expected a prompt of whole characters/);
+    expect(await write("a?", "b".repeat(factBytes))).toMatch(/at most 6144 bytes, got 6146 of text alone; shorten/);
     expect(await write("a?", "b", { value: new Uint8Array(factBytes) })).toMatch(
-      /at most 6144 bytes, got 6159 \(7 of text, 6152 of key and value\); shorten/,
+      /at most 6144 bytes, got 6159 \(7 of text, 6152 of key and value\); leave out rephrasings/,
     );
     const list = [sumFact("Two?", "2"), sumFact("One?", "uno"), sumFact("two", "zwei")];
     const nameOf = (i: number): string => `line ${i + 1}`;
@@ -238,6 +239,7 @@ describe("bad input leaves the memory as before", () => {
     expect(await refused(() => memory.forget(wrong))).toContain(`nearest are ${id} (Where does Ann live? -> Rome)`);
     expect(await refused(() => memory.revert("where does Anna live"))).toContain(`nearest are ${id}`);
     expect(await refused(() => memory.ledger.show(id.slice(0, 3)))).toContain(`nearest are ${id}`);
+    expect(await refused(() => memory.ledger.show(id.slice(0, 2)))).toContain(`nearest are ${id}`);
     expect(await refused(() => memory.forget(id, "0000000"))).toMatch(/^forget: expected the id of a fact/);
     expect(await refused(() => memory.revertTo({ event: 9 }))).toMatch(/expected an event up to 1, got 9/);
     expect(await refused(() => memory.revertTo({ time: Number.NaN }))).toMatch(/^revertTo: expected a time/);
@@ -341,7 +343,11 @@ describe("a memory folder", () => {
     db.exec("UPDATE facts SET status = 'live' WHERE number = 2");
     db.exec("DROP TRIGGER events_are_final; UPDATE events SET time = 1 WHERE seq = 1");
     expect(await refused(() => memory.verify())).toContain("the history as it was written, event 1");
+    db.exec("PRAGMA foreign_keys = OFF; DELETE FROM vectors WHERE number = 2");
     memory.ledger.close();
+    expect(await refused(() => open("changed"))).toMatch(
+      /expected key and value of fact 2, got none; the ledger is damaged/,
+    );
   });
 
   test("is opened from snapshots, of which two are kept", async () => {

@@ -1,4 +1,5 @@
 /** The one place that talks to ONNX Runtime: sessions are created and run here, on this thread. */
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import { UserError } from "../errors.ts";
@@ -27,10 +28,31 @@ export interface Session {
   release(): Promise<void>;
 }
 
+/**
+ * Bytes of this process's command line with which ONNX Runtime still starts: on Linux it searches its own by recursion,
+ * a step a byte, and the stack of a worker ends between 10,000 and 16,500 of them, without an error to catch.
+ */
+const longestCommandLine = 8192;
+
+function requireShortCommandLine(): void {
+  let bytes = 0;
+  try {
+    bytes = readFileSync("/proc/self/cmdline").length;
+  } catch {
+    // No such file on other systems, and no such fault
+  }
+  if (bytes <= longestCommandLine) return;
+  throw new UserError(
+    `runtime: expected a command line of at most ${longestCommandLine} bytes, got ${bytes} (ONNX Runtime does not start ` +
+      "under longer ones); shorten the texts in it, or name a file or fewer of them",
+  );
+}
+
 // Loaded on first use and synchronously: its CommonJS entry starts 40 ms faster than through import().
 let loaded: Ort | undefined;
 function onnxruntime(): Ort {
   if (!loaded) {
+    requireShortCommandLine();
     loaded = createRequire(import.meta.url)("onnxruntime-node") as Ort;
     loaded.env.logLevel = "fatal"; // errors are thrown; printing them too would spoil a terminal
   }

@@ -1,6 +1,6 @@
 /** `mneme ask`: the answer with the memory and without it, and what of the memory was read for it. */
 import type { Command } from "commander";
-import { factText } from "../fact-lines.ts";
+import { factText, shown } from "../fact-lines.ts";
 import { addFactFlags, type FactFlags, withFactMemory } from "../memory-flags.ts";
 import { numberFlag, type Session } from "../session.ts";
 
@@ -22,8 +22,8 @@ export async function run(command: Command, session: Session): Promise<Record<st
   const { print, style } = output;
   const asked = await withFactMemory(command, session, (memory) => memory.ask(question, { maxTokens, signal }));
   const { answer, without, inScope, score, threshold, read, nearest } = asked;
-  print(style("bold", answer));
-  print(`without the memory: ${without}`);
+  print(style("bold", shown(answer)));
+  print(`without the memory: ${shown(without)}`);
   const scored = score === null ? "nothing is written" : `score ${score.toFixed(3)}, threshold ${threshold}`;
   print(`${inScope ? "in scope" : "out of scope"}: ${scored}`);
   for (const fact of read) print(`read: ${fact.id}  ${factText(fact)}`);

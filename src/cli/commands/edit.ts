@@ -49,7 +49,8 @@ async function factsOf(command: Command, { file, rephrase }: Flags): Promise<Giv
     if (prompt !== undefined && target !== undefined) {
       return { facts: [{ prompt, target, rephrasings: rephrase }], source: "cli" };
     }
-    throw new UserError("edit: expected a prompt and a target, or --file, got neither; give both in quotes");
+    const got = prompt === undefined ? "neither" : "a prompt alone";
+    throw new UserError(`edit: expected a prompt and a target, or --file, got ${got}; give both in quotes`);
   }
   if (prompt !== undefined || rephrase.length > 0) {
     throw new UserError("edit: expected either a prompt with its target or --file, got both; leave one out");
