@@ -27,7 +27,7 @@ test.skipIf(!existsSync(embedder))(
     const results = await scopeBench.run({ only: ["worldQuestions"], quick: true, log: (line) => lines.push(line) });
     const { value, detectors } = results.worldQuestions as { value: number; detectors: Record<string, unknown> };
     expect(value).toBeLessThanOrEqual(0.05);
-    expect(Object.keys(detectors)).toEqual(["external", "residual", "classifier"]);
+    expect(Object.keys(detectors)).toEqual(["external", "named", "residual", "classifier"]);
     expect(lines).toHaveLength(4);
   },
   300_000,

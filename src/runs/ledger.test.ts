@@ -211,7 +211,7 @@ describe("bad input leaves the memory as before", () => {
     expect(await write("a\ud800?", "b")).toMatch(/expected a prompt of whole characters/);
     expect(await write("a?", "b".repeat(factBytes))).toMatch(/at most 6144 bytes, got 6146 of text alone; shorten/);
     expect(await write("a?", "b", { value: new Uint8Array(factBytes) })).toMatch(
-      /at most 6144 bytes, got 6159 \(7 of text, 6152 of key and value\); leave out rephrasings/,
+      /at most 6144 bytes, got 6159 \(7 of text, 6152 of key and value\); shorten its texts or give fewer rephrasings/,
     );
     const list = [sumFact("Two?", "2"), sumFact("One?", "uno"), sumFact("two", "zwei")];
     const nameOf = (i: number): string => `line ${i + 1}`;
