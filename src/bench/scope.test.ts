@@ -28,7 +28,7 @@ test.skipIf(!existsSync(embedder))(
     const { value, detectors } = results.worldQuestions as { value: number; detectors: Record<string, unknown> };
     expect(value).toBeLessThanOrEqual(0.05);
     expect(Object.keys(detectors)).toEqual(["external", "named", "residual", "classifier"]);
-    expect(lines).toHaveLength(4);
+    expect(lines).toHaveLength(5);
   },
   300_000,
 );
