@@ -116,10 +116,13 @@ export async function linearCka(pairs: readonly (readonly [now: Rows, base: Rows
     const program = await runtime.compile(normsGraph());
     const values: number[] = [];
     for (const [now, base] of pairs) {
+      if (isSame(now, base)) {
+        values.push(1);
+        continue;
+      }
       const norms = await program.run({ x: centred(now), y: centred(base) });
       const [cross, ofNow, ofBase] = ["cross", "ofNow", "ofBase"].map((name) => Number(norms[name].data[0]));
-      const value = ofNow === 0 || ofBase === 0 ? Number(ofNow === ofBase) : cross / Math.sqrt(ofNow * ofBase);
-      values.push(isSame(now, base) ? 1 : value);
+      values.push(ofNow === 0 || ofBase === 0 ? Number(ofNow === ofBase) : cross / Math.sqrt(ofNow * ofBase));
     }
     return values;
   } finally {

@@ -2,7 +2,8 @@
  * Names beside meaning. A sentence encoder tells names apart that it has never seen about as well as it tells strangers
  * apart, but whoever asks about a thing says its name. So a text's vector is that of its encoder, and behind it the
  * text's rare words, hashed (https://arxiv.org/abs/0902.2206): with a share s for them, the cosine of two texts is
- * (1 - s) cos(meaning) + s cos(rare words); of texts without rare words it is that of their meaning.
+ * (1 - s) cos(meaning) + s cos(rare words); of texts without rare words it is that of their meaning, and where only one
+ * has some, sqrt(1 - s) times that.
  */
 import type { Tokenizer } from "../checkpoint/tokenizer.ts";
 import { UserError } from "../errors.ts";
@@ -16,10 +17,7 @@ export interface NamedOptions {
   readonly width?: number;
 }
 
-/**
- * The share that does best for facts of both kinds, invented and real, on records that nothing is reported on
- * (docs/scope.md).
- */
+/** A share that helps with real names and hardly harms invented ones; where it was chosen: docs/scope.md, larimar.md. */
 export const NAMES_SHARE = 0.3;
 
 const words = /[\p{L}\p{N}]+/gu;
@@ -75,13 +73,14 @@ export function withNames(
       for (const [i, text] of texts.entries()) {
         const names = hashedNames(text, width, rarity);
         const own = names.some((value) => value !== 0) ? share : 0;
+        const [ofMeaning, ofNames] = [Math.sqrt(1 - own), Math.sqrt(own)];
         const meaning = meanings.subarray(i * embedder.width, (i + 1) * embedder.width);
         vectors.set(
-          meaning.map((value) => Math.sqrt(1 - own) * value),
+          meaning.map((value) => ofMeaning * value),
           i * all,
         );
         vectors.set(
-          names.map((value) => Math.sqrt(own) * value),
+          names.map((value) => ofNames * value),
           i * all + embedder.width,
         );
       }
