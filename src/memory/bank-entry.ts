@@ -99,7 +99,7 @@ function packId(document: string): Uint8Array {
 export function packEntry(entry: BankEntry, quantizer: Quantizer, keys: KeyFormat): Uint8Array {
   const { document, time, key, version, indices } = entry;
   const id = packId(document);
-  if (!Number.isSafeInteger(2 * time)) {
+  if (!Number.isSafeInteger(time) || !Number.isSafeInteger(2 * time)) {
     throw new UserError(
       `bank: expected a whole number as the time of "${document}", got ${time}; count steps or milliseconds`,
     );

@@ -11,7 +11,15 @@ import { loadCodebook, logPath, type Manifest, readManifest, writeManifest } fro
 import { type BankTally, createTally } from "./bank-tally.ts";
 import type { Quantizer } from "./codebook.ts";
 import { createQuantizer } from "./quantizers.ts";
-import { type Gap, type LogRecord, openRecordLog, type Place, type RecordLog, writeRecordLog } from "./record-log.ts";
+import {
+  type Gap,
+  logHeaderBytes,
+  type LogRecord,
+  openRecordLog,
+  type Place,
+  type RecordLog,
+  writeRecordLog,
+} from "./record-log.ts";
 
 export interface BankOptions {
   /** What encodes the documents, such as a hash: a bank of another module is refused. */
@@ -49,9 +57,6 @@ export interface Lost {
   /** The document that it seems to be about. */
   readonly document?: string;
 }
-
-/** One read of the log at most; entries further apart than `apart` are read separately. */
-const [readBytes, apart] = [4 << 20, 1 << 16];
 
 async function create(folder: string, { module = "", keys = { width: 0, bits: 8 } }: BankOptions): Promise<Manifest> {
   await requireEmptyFolder(folder, { caller: "openBank", what: "a bank, or a new or empty folder" });
@@ -116,7 +121,8 @@ export async function openBankFiles(
     }
     const index = createBankIndex();
     const files = { folder, manifest, log, index, tally, quantizers };
-    return { files, ...(await load(files, log.generation === sealed.generation ? sealed.bytes : 0)) };
+    const { lost, torn } = await load(files, log.generation === sealed.generation ? sealed.bytes : 0);
+    return { files, lost: [...(log.headless ? [{ at: 0, size: logHeaderBytes, records: 0 }] : []), ...lost], torn };
   } catch (error) {
     await log.close();
     throw error;
@@ -169,28 +175,6 @@ async function load(files: BankFiles, sealed: number): Promise<{ lost: readonly 
     lost.push({ at, size, records, ...(document !== undefined && { document }) });
   };
   const { torn } = await log.scan({ record, gap }, { sealed });
-  for (const one of await readPlaces(log, dead)) countRecord(files, one, -1);
+  for (const one of await log.read(dead)) countRecord(files, one, -1);
   return { lost, torn };
-}
-
-/** Records by their places, in the order of the file; places near each other are read at once. */
-export async function readPlaces(log: RecordLog, places: readonly Place[]): Promise<LogRecord[]> {
-  const sorted = places.toSorted((a, b) => a.at - b.at);
-  const found: LogRecord[] = [];
-  for (let i = 0; i < sorted.length; ) {
-    const { at } = sorted[i];
-    const wanted = new Set<number>();
-    let end = at;
-    for (; i < sorted.length && sorted[i].at <= end + apart && sorted[i].at + sorted[i].size <= at + readBytes; i++) {
-      wanted.add(sorted[i].at);
-      end = sorted[i].at + sorted[i].size;
-    }
-    if (wanted.size === 0) {
-      // A record longer than one read
-      wanted.add(at);
-      end = at + sorted[i++].size;
-    }
-    for (const one of await log.read(at, end - at)) if (wanted.has(one.at)) found.push(one);
-  }
-  return found;
 }

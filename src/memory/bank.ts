@@ -16,7 +16,7 @@ import {
   readEntry,
   readHead,
 } from "./bank-entry.ts";
-import { type BankFiles, type BankOptions, type Evict, type Lost, openBankFiles, readPlaces } from "./bank-files.ts";
+import { type BankFiles, type BankOptions, type Evict, type Lost, openBankFiles } from "./bank-files.ts";
 import {
   codebookBytes,
   logPath,
@@ -176,7 +176,7 @@ function bankOf(files: BankFiles, { limit, durability, slack = 1 << 16 }: BankOp
       if (place) return place;
       throw new UserError(`bank.read: expected the number of an entry that is in, got ${number}; ask numbersOf`);
     });
-    const records = new Map((await readPlaces(files.log, places)).map((record) => [record.at, record]));
+    const records = new Map((await files.log.read(places)).map((record) => [record.at, record]));
     return numbers.map((number, i) => ({ number, ...entryOf(records.get(places[i].at) as LogRecord) }));
   };
 

@@ -44,6 +44,8 @@ export interface LogScan {
 export interface RecordLog {
   readonly path: string;
   readonly generation: number;
+  /** Its head is damaged, and the generation was given. */
+  readonly headless: boolean;
   /** Bytes of the file up to the end of the last write. */
   end(): number;
   /**
@@ -57,8 +59,8 @@ export interface RecordLog {
   ): Promise<LogScan>;
   /** Adds records, all or none, and returns the place of each. */
   append(bodies: readonly Uint8Array[]): Promise<Place[]>;
-  /** The records in a stretch of the file that begins and ends with whole ones. */
-  read(at: number, size: number): Promise<LogRecord[]>;
+  /** Records by their places, in the order of the file; those near each other are read at once. */
+  read(places: readonly Place[]): Promise<LogRecord[]>;
   /** Makes everything durable, whatever the durability of a write. */
   sync(): Promise<void>;
   close(): Promise<void>;
@@ -80,6 +82,8 @@ export const logHeaderBytes = 20;
 /** A record is one entry: longer ones are taken for damage. */
 const mostBytes = 1 << 24;
 const windowBytes = 1 << 20;
+/** Records further apart are read separately. */
+const apartBytes = 1 << 16;
 
 function header(generation: number): Buffer {
   const bytes = Buffer.alloc(logHeaderBytes);
@@ -213,7 +217,8 @@ export async function openRecordLog(
     const head = Buffer.from(await readBytes(handle, 0, logHeaderBytes));
     const generation = head.length === logHeaderBytes ? head.readUInt32LE(12) : 0;
     if (!head.equals(header(generation))) {
-      if (otherwise !== undefined) return withHandle(handle, path, otherwise, durability, logHeaderBytes);
+      if (otherwise !== undefined)
+        return { ...withHandle(handle, path, otherwise, durability, logHeaderBytes), headless: true };
       const known = head.toString("latin1", 0, 8) === magic && head.length === logHeaderBytes;
       const other = known && head.readUInt32LE(8) !== format && head.readUInt32LE(16) === crc32(head.subarray(0, 16));
       throw new UserError(
@@ -251,6 +256,7 @@ function withHandle(
   return {
     path,
     generation,
+    headless: false,
     end: () => end,
 
     async scan(take, { sealed = 0 } = {}) {
@@ -311,19 +317,26 @@ function withHandle(
       return places;
     },
 
-    async read(at, size) {
-      const bytes = await readBytes(handle, at, size);
+    async read(places) {
+      const sorted = places.toSorted((a, b) => a.at - b.at);
       const found: LogRecord[] = [];
-      for (let from = 0; from < size; ) {
-        const one = parse(bytes, from);
-        if (one === "bad" || "needs" in one) {
-          throw new UserError(
-            `bank: expected a whole record at byte ${at + from} of ${path}, got damage since the bank was opened; ` +
-              "recover the bank",
-          );
+      for (let i = 0; i < sorted.length; ) {
+        const { at, size } = sorted[i];
+        let [next, to] = [i + 1, at + size];
+        for (; next < sorted.length && sorted[next].at <= to + apartBytes && to < at + windowBytes; next++) {
+          to = sorted[next].at + sorted[next].size;
         }
-        found.push({ at: at + from, ...one });
-        from += one.size;
+        const bytes = await readBytes(handle, at, to - at);
+        for (; i < next; i++) {
+          const one = parse(bytes, sorted[i].at - at);
+          if (one === "bad" || "needs" in one) {
+            throw new UserError(
+              `bank: expected a whole record at byte ${sorted[i].at} of ${path}, got damage since the bank was ` +
+                "opened; recover the bank",
+            );
+          }
+          found.push({ at: sorted[i].at, ...one });
+        }
       }
       return found;
     },

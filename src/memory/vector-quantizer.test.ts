@@ -92,10 +92,7 @@ test("the graph gives the codes to the last bit, the very numbers that decoding 
   const random = randomStream(4, "bits");
   const x = random.fillNormal(new Float32Array(N * T * D));
   const data = random.fillNormal(new Float32Array(R * K * D), 0, 0.7);
-  const { quantized, indices } = residualQuantize(
-    input("x", "float32", ["N", T, D]),
-    input("c", "float32", [R, K, D]),
-  );
+  const { quantized, indices } = residualQuantize(input("x", "float32", ["N", T, D]), input("c", "float32", [R, K, D]));
   const program = await runtime.compile({ quantized, indices });
   const got = await program.run({ x: float32Host([N, T, D], x), c: float32Host([R, K, D], data) });
   const quantizer = createQuantizer({ kind: "residual", tokens: T, width: D, codes: K, books: R, data });
