@@ -39,12 +39,17 @@ async function bankWith(folder: string, documents: readonly string[], more: Bank
 
 async function all(bank: Bank, size = 3): Promise<BankEntry[]> {
   const found: BankEntry[] = [];
-  for await (const page of bank.pages({ size })) found.push(...page.map(({ number: _, ...entry }) => entry));
+  for await (const page of bank.pages({ size })) {
+    for (const { number, ...entry } of page) {
+      expect(bank.numbersOf(entry.document)).toContain(number);
+      found.push(entry);
+    }
+  }
   return found;
 }
 
 const countsOf = (entries: readonly BankEntry[], bins = K): number[] => {
-  const counts = new Array<number>(bins).fill(0);
+  const counts = Array.from({ length: bins }, () => 0);
   for (const { indices } of entries) for (const index of indices) counts[index]++;
   return counts;
 };
@@ -118,7 +123,7 @@ test("old indices stay readable after a codebook changes, and can be written ane
   expect(bank.quantizer(1).decode(entries[0].indices)).toEqual(decoded);
   expect(bank.quantizer(2).decode(entries[2].indices)).toEqual(quantizer.decode(indices));
   expect([...bank.histogram(1)]).toEqual(countsOf(before));
-  const wanted = new Array<number>(600).fill(0);
+  const wanted = Array.from({ length: 600 }, () => 0);
   for (const [p, index] of indices.entries()) wanted[(p % 2) * 300 + index]++;
   expect([...bank.histogram(2)]).toEqual(wanted);
   // A codebook is float16 in its file: half the error of float16 at most

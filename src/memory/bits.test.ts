@@ -46,7 +46,7 @@ test("varints come back, and a broken one is none", () => {
   expect([0, -1, 1, -2].map(zigzag)).toEqual([0, 1, 2, 3]);
   fc.assert(
     fc.property(fc.maxSafeInteger(), fc.nat(3), (value, before) => {
-      const bytes = Uint8Array.from([...new Array<number>(before).fill(200), ...varint(Math.abs(value))]);
+      const bytes = Uint8Array.from([...Array.from({ length: before }, () => 200), ...varint(Math.abs(value))]);
       expect(readVarint(bytes, before)).toEqual({ value: Math.abs(value), size: bytes.length - before });
       expect(readVarint(bytes.subarray(0, -1), before)).toBeUndefined();
       const half = Math.trunc(value / 2);
