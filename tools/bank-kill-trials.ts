@@ -4,7 +4,7 @@
  * write is there whole or not at all, whether it was an append, a replacement with evictions, or the log written anew.
  */
 import { isDeepStrictEqual } from "node:util";
-import { bankAfter, countsOf, lineOf, scriptBank } from "../tests/support/bank-script.ts";
+import { bankAfter, countsOf, folderBytes, lineOf, scriptBank } from "../tests/support/bank-script.ts";
 import { type Found, killTrials } from "../tests/support/kill-writer.ts";
 
 async function inspect(folder: string, acknowledged: number): Promise<Found> {
@@ -14,8 +14,9 @@ async function inspect(folder: string, acknowledged: number): Promise<Found> {
     for await (const page of bank.pages()) found.push(...page.map(lineOf));
     const done = [acknowledged, acknowledged + 1].find((n) => isDeepStrictEqual(found, bankAfter(n)));
     if (done === undefined) return { done: -1, fault: `other entries than after ${acknowledged} deeds` };
-    const same = isDeepStrictEqual(bank.histogram(1), countsOf(found));
-    return { done, fault: same ? "" : "other counts than the entries have" };
+    if (!isDeepStrictEqual(bank.histogram(1), countsOf(found))) return { done, fault: "other counts than entries" };
+    const { total } = await bank.size();
+    return { done, fault: total === 8 * folderBytes(folder) ? "" : "files that the bank does not know" };
   } finally {
     await bank.close();
   }

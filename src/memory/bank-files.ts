@@ -3,11 +3,12 @@
  * them. Opening reads the whole log once and says what of it is lost.
  */
 import { mkdir } from "node:fs/promises";
-import { isFile, requireEmptyFolder } from "../checkpoint/files.ts";
+import { errorCode, isFile, writeError } from "../checkpoint/files.ts";
+import { acquireLock } from "../checkpoint/lock.ts";
 import { UserError } from "../errors.ts";
 import { entryBits, type KeyFormat, readEntry, readHead } from "./bank-entry.ts";
 import { type BankIndex, createBankIndex } from "./bank-index.ts";
-import { loadCodebook, logPath, type Manifest, readManifest, writeManifest } from "./bank-manifest.ts";
+import { loadCodebook, lockPath, logPath, type Manifest, readManifest, sweep, writeManifest } from "./bank-manifest.ts";
 import { type BankTally, createTally } from "./bank-tally.ts";
 import type { Quantizer } from "./codebook.ts";
 import { createQuantizer } from "./quantizers.ts";
@@ -45,6 +46,8 @@ export interface BankFiles {
   tally: BankTally;
   readonly index: BankIndex;
   readonly quantizers: Map<number, Quantizer>;
+  /** Closes the log and lets other processes in. */
+  close: () => Promise<void>;
 }
 
 /** A stretch of a damaged log. */
@@ -59,8 +62,6 @@ export interface Lost {
 }
 
 async function create(folder: string, { module = "", keys = { width: 0, bits: 8 } }: BankOptions): Promise<Manifest> {
-  await requireEmptyFolder(folder, { caller: "openBank", what: "a bank, or a new or empty folder" });
-  await mkdir(folder, { recursive: true });
   const manifest: Manifest = {
     format: 1,
     module,
@@ -91,42 +92,72 @@ function checkSettings(folder: string, found: Manifest, { module, keys, limit }:
   }
 }
 
-/** Opens the folder of a bank, or makes it, and reads all of it; what is lost is for the caller to judge. */
+async function makeFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+    if (errorCode(error) !== "EEXIST") throw writeError(folder, error);
+    throw new UserError(`openBank: expected a folder at ${folder}, got a file; use another name`);
+  });
+}
+
+/**
+ * Opens the folder of a bank, or makes it, and reads all of it; what is lost is for the caller to judge. The folder is
+ * locked until `close`.
+ */
 export async function openBankFiles(
   folder: string,
   options: BankOptions,
   { recover }: { readonly recover: boolean },
 ): Promise<{ readonly files: BankFiles; readonly lost: readonly Lost[]; readonly torn: number }> {
-  const manifest = (await readManifest(folder)) ?? (await create(folder, options));
-  checkSettings(folder, manifest, options);
-  const quantizers = new Map<number, Quantizer>();
-  const tally = createTally();
-  for (const line of manifest.codebooks) {
-    const quantizer = createQuantizer(await loadCodebook(folder, line));
-    quantizers.set(line.version, quantizer);
-    tally.open(line.version, quantizer);
-  }
-  const path = logPath(folder);
-  const { sealed } = manifest;
-  // A crash may fall between the settings and the log of a new bank
-  if (sealed.bytes === 0 && !(await isFile(path))) await writeRecordLog(path, 0, []);
-  const { durability } = options;
-  const log = await openRecordLog(path, { durability, ...(recover && { generation: sealed.generation }) });
+  await makeFolder(folder);
+  const lock = await acquireLock(lockPath(folder), folder);
+  let files: BankFiles | undefined;
+  const close = async (): Promise<void> => {
+    await files?.log.close();
+    await lock.release();
+  };
   try {
-    if (log.generation < sealed.generation) {
+    const found = await sweep(folder);
+    const before = await readManifest(folder);
+    if (!before && found.length > 0) {
+      const some = found.slice(0, 5).join(", ");
       throw new UserError(
-        `openBank: expected generation ${sealed.generation} of ${path}, got ${log.generation}: an older copy; put the ` +
-          "newer one back",
+        `openBank: expected a bank, or a new or empty folder, got ${folder} with ${some}; use another folder`,
       );
     }
-    const index = createBankIndex();
-    const files = { folder, manifest, log, index, tally, quantizers };
-    const { lost, torn } = await load(files, log.generation === sealed.generation ? sealed.bytes : 0);
-    return { files, lost: [...(log.headless ? [{ at: 0, size: logHeaderBytes, records: 0 }] : []), ...lost], torn };
+    const manifest = before ?? (await create(folder, options));
+    checkSettings(folder, manifest, options);
+    const quantizers = new Map<number, Quantizer>();
+    const tally = createTally();
+    for (const line of manifest.codebooks) {
+      const quantizer = createQuantizer(await loadCodebook(folder, line));
+      quantizers.set(line.version, quantizer);
+      tally.open(line.version, quantizer);
+    }
+    const log = await openLog(folder, manifest, options, recover);
+    files = { folder, manifest, log, tally, index: createBankIndex(), quantizers, close };
+    return { files, ...(await load(files)) };
   } catch (error) {
-    await log.close();
+    await close();
     throw error;
   }
+}
+
+async function openLog(
+  folder: string,
+  { sealed }: Manifest,
+  { durability }: BankOptions,
+  recover: boolean,
+): Promise<RecordLog> {
+  const path = logPath(folder);
+  // A crash may fall between the settings and the log of a new bank
+  if (sealed.bytes === 0 && !(await isFile(path))) await writeRecordLog(path, 0, []);
+  const log = await openRecordLog(path, { durability, ...(recover && { generation: sealed.generation }) });
+  if (log.generation >= sealed.generation) return log;
+  await log.close();
+  throw new UserError(
+    `openBank: expected generation ${sealed.generation} of ${path}, got ${log.generation}: an older copy; put the ` +
+      "newer one back",
+  );
 }
 
 const none = new Uint32Array();
@@ -150,10 +181,10 @@ function countRecord(
 }
 
 /** Reads the whole log into index and tally. */
-async function load(files: BankFiles, sealed: number): Promise<{ lost: readonly Lost[]; torn: number }> {
-  const { log, index } = files;
+async function load(files: BankFiles): Promise<{ lost: readonly Lost[]; torn: number }> {
+  const { log, index, manifest } = files;
   const dead: Place[] = [];
-  const lost: Lost[] = [];
+  const lost: Lost[] = log.headless ? [{ at: 0, size: logHeaderBytes, records: 0 }] : [];
   /** Documents of the write that is being read: more entries of these are further chunks. */
   let fresh = new Set<string>();
   const record = (one: LogRecord): void => {
@@ -174,7 +205,10 @@ async function load(files: BankFiles, sealed: number): Promise<{ lost: readonly 
     const document = readHead(body)?.document;
     lost.push({ at, size, records, ...(document !== undefined && { document }) });
   };
-  const { torn } = await log.scan({ record, gap }, { sealed });
+  const { torn } = await log.scan(
+    { record, gap },
+    { sealed: log.generation === manifest.sealed.generation ? manifest.sealed.bytes : 0 },
+  );
   for (const one of await log.read(dead)) countRecord(files, one, -1);
   return { lost, torn };
 }

@@ -3,7 +3,7 @@
  * version and how long the log was when the bank was last closed. A version's numbers lie in codebook-<version>.safetensors
  * and are never changed: a new codebook is a new version, and entries go on to name the one they were made with.
  */
-import { rm, stat } from "node:fs/promises";
+import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { isFile, readChecked, sha256File, writeFileAtomic } from "../checkpoint/files.ts";
@@ -41,6 +41,8 @@ const manifestSchema = z.strictObject({
 export type CodebookLine = z.infer<typeof codebookSchema>;
 export type Manifest = z.infer<typeof manifestSchema>;
 
+const lockName = "bank.lock";
+export const lockPath = (folder: string): string => join(folder, lockName);
 const manifestPath = (folder: string): string => join(folder, "bank.json");
 export const logPath = (folder: string): string => join(folder, "entries.log");
 const codebookPath = (folder: string, version: number): string => join(folder, `codebook-${version}.safetensors`);
@@ -104,3 +106,13 @@ export const codebookBytes = async (folder: string, { version, sha256 }: Codeboo
 
 export const removeCodebook = (folder: string, { version }: CodebookLine): Promise<void> =>
   rm(codebookPath(folder, version), { force: true });
+
+/** Takes away what a killed process left half written, and gives the names of the other files. */
+export async function sweep(folder: string): Promise<string[]> {
+  const kept: string[] = [];
+  for (const name of await readdir(folder)) {
+    if (/^\.(bank\.json|entries\.log|codebook-\d+\.safetensors)\..*\.tmp$/.test(name)) await rm(join(folder, name));
+    else if (!name.startsWith(lockName)) kept.push(name);
+  }
+  return kept;
+}

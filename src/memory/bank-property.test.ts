@@ -1,9 +1,10 @@
 /** Whatever is appended, replaced, deleted, evicted, recoded and opened again: the bank equals a plain array. */
-import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { folderBytes } from "../../tests/support/bank-script.ts";
 import { randomStream } from "../tensor/random.ts";
 import { type Bank, type BankEntry, openBank } from "./bank.ts";
 import { storedKey } from "./bank-entry.ts";
@@ -76,9 +77,8 @@ async function compare(bank: Bank, model: readonly BankEntry[]): Promise<void> {
     }
   }
   expect(found).toEqual(model);
-  const onDisk = readdirSync(bank.folder).reduce((sum, name) => sum + statSync(join(bank.folder, name)).size, 0);
   const size = await bank.size();
-  expect(size.total).toBe(8 * onDisk);
+  expect(size.total).toBe(8 * folderBytes(bank.folder));
   expect(size.ids).toBe(model.reduce((sum, entry) => sum + 8 * entry.document.length, 0));
   expect(size.keys).toBe(model.length * (4 * 8 + 16));
 }

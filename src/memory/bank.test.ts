@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { expectClose } from "../../tests/support/close.ts";
+import { folderBytes } from "../../tests/support/bank-script.ts";
 import { onFullDisk } from "../../tests/support/full-disk.ts";
 import { randomStream } from "../tensor/random.ts";
 import { type Bank, type BankEntry, type BankOptions, openBank, recoverBank } from "./bank.ts";
@@ -140,7 +141,7 @@ test("old indices stay readable after a codebook changes, and can be written ane
           },
   });
   expect(bank.versions()).toEqual([2]);
-  expect(readdirSync(folder).toSorted()).toEqual(["bank.json", "codebook-2.safetensors", "entries.log"]);
+  expect(readdirSync(folder).toSorted()).toEqual(["bank.json", "bank.lock", "codebook-2.safetensors", "entries.log"]);
   expect(() => bank.histogram(1)).toThrow(`bank: expected a codebook version of ${folder} (2), got 1; add it first`);
   const moved = await all(bank);
   expect(moved.map(({ document }) => document)).toEqual(["a", "b", "new"]);
@@ -155,8 +156,7 @@ test("every bit in the folder is accounted for", async () => {
   const bank = await bankWith(folder, ["a", "bb", "ccc"]);
   await bank.addCodebook(codebookOf(3), { bits: 32 });
   await bank.append([entryOf("dddd", { version: 2, time: 64 })]);
-  const onDisk = (): number =>
-    8 * readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
+  const onDisk = (): number => 8 * folderBytes(folder);
   const size = await bank.size();
   expect(size).toMatchObject({ entries: 4, documents: 4, indices: 4 * T * 3, keys: 4 * 48, ids: 8 * 10, dead: 0 });
   expect(size.total).toBe(onDisk());
@@ -234,6 +234,21 @@ describe("a limit", () => {
     );
     await bank.close();
   });
+});
+
+test("a bank is open once at a time, and what a killed process left half written goes", async () => {
+  const folder = newFolder();
+  const bank = await bankWith(folder, ["a"]);
+  await expect(openBank(folder, options)).rejects.toThrow(/expected .* to be free, got a lock of this process since/);
+  await bank.close();
+  writeFileSync(join(folder, ".entries.log.123.0a0b.tmp"), "half");
+  writeFileSync(join(folder, ".mine.tmp"), "not ours");
+  await (await openBank(folder, options)).close();
+  expect(readdirSync(folder)).toEqual([".mine.tmp", "bank.json", "codebook-1.safetensors", "entries.log"]);
+  await expect(openBank(root, options)).rejects.toThrow(/^openBank: expected a bank, or a new or empty folder, got/);
+  await expect(openBank(join(folder, "bank.json"), options)).rejects.toThrow(
+    /expected a folder at .*, got a file; use/,
+  );
 });
 
 test("a log that is mostly dead is written anew by itself", async () => {

@@ -2,7 +2,7 @@
  * The bank of a compressed memory: for each document a few packed indices, an id, a time and a retrieval key, in a
  * folder on disk. Entries are appended to a log (record-log.ts) and read by pages; deleting adds a line, and the log is
  * written anew when more of it is dead than alive, after which nothing deleted is left in it. What attention over the
- * whole bank needs, how often each code is in use, is always at hand. One process works on a bank at a time.
+ * whole bank needs, how often each code is in use, is always at hand. One process works on a bank at a time: it holds a lock.
  */
 import { copyFile } from "node:fs/promises";
 import { isDeepStrictEqual } from "node:util";
@@ -40,7 +40,7 @@ export interface BankChange {
   readonly evicted: readonly string[];
 }
 
-/** Bits of everything that lies in the folder: all but the first two and the `entries` are bits and add up to `total`. */
+/** Bits of everything that the bank keeps in its folder, but for the lock. All but the counts add up to `total`. */
 export interface BankSize {
   readonly entries: number;
   readonly documents: number;
@@ -104,7 +104,7 @@ export async function openBank(folder: string, options: BankOptions = {}): Promi
   const { files, lost, torn } = await openBankFiles(folder, options, { recover: false });
   const { log } = files;
   if (lost.length > 0) {
-    await log.close();
+    await files.close();
     const [{ at, size, records, document }] = lost;
     throw new UserError(
       `openBank: expected whole entries in ${log.path}, got damage at byte ${at} (${size} bytes, record ${records + 1}` +
@@ -132,7 +132,7 @@ export async function recoverBank(
       await bank.compact();
     }
   } catch (error) {
-    await files.log.close();
+    await files.close();
     throw error;
   }
   return { bank, lost };
@@ -414,9 +414,12 @@ function bankOf(files: BankFiles, { limit, durability, slack = 1 << 16 }: BankOp
 
     close: () =>
       exclusive(async () => {
-        await files.log.sync();
-        if (!isDeepStrictEqual(seal(), files.manifest)) await setManifest(seal());
-        await files.log.close();
+        try {
+          await files.log.sync();
+          if (!isDeepStrictEqual(seal(), files.manifest)) await setManifest(seal());
+        } finally {
+          await files.close();
+        }
       }),
   };
 }

@@ -1,4 +1,6 @@
 /** A fixed list of appends, replacements and deletions in a bank, and what it holds after the first n of them. */
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { type Bank, type BankEntry, openBank } from "../../src/memory/bank.ts";
 import { randomStream } from "../../src/tensor/random.ts";
 
@@ -58,3 +60,9 @@ export function countsOf(lines: readonly string[]): Float64Array {
   for (const line of lines) for (const index of line.split(" ").slice(-tokens)) counts[Number(index)]++;
   return counts;
 }
+
+/** Bytes of all files in a folder but the lock of a bank. */
+export const folderBytes = (folder: string): number =>
+  readdirSync(folder)
+    .filter((name) => name !== "bank.lock")
+    .reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
