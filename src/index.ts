@@ -148,3 +148,19 @@ export { parseStreamConfig, type StreamConfig } from "./runs/config.ts";
 export { openRunFolder, type RunFolder } from "./runs/folder.ts";
 export { loadReportRun, runStream } from "./runs/run.ts";
 export type { RunEvent } from "./runs/events.ts";
+
+// A memory of facts with its ledger: written, asked, forgotten, taken back.
+export {
+  type Asked,
+  type Edited,
+  type EditOptions,
+  type FactMemory,
+  openFactMemory,
+  openStoredMemory,
+} from "./runs/fact-memory.ts";
+export { type Memory, type MemoryOptions, openMemory } from "./runs/ledger-memory.ts";
+export { exportMemory, importMemory } from "./runs/ledger-archive.ts";
+export { type Ledger, openLedger } from "./runs/ledger.ts";
+export type { Fact as WrittenFact, FactText, NewFact, WriteReceipt } from "./runs/ledger-fact.ts";
+export type { EncodedFact, FactFace, FactIdentity, FactReading } from "./methods/fact-face.ts";
+export type { MemoryStore, PlacedFact, StoredFact } from "./memory/memory-store.ts";

@@ -205,6 +205,15 @@ export function addMethodFlags(command: Command, { several }: { several: boolean
   command.addHelpText("after", "\nAn option of one method alone: --METHOD.OPTION, such as --lora.learning-rate 0.01.");
 }
 
+/** Methods that write facts one by one, the first the one taken for a new memory. */
+export const factMethods: readonly string[] = Object.keys(methods).filter((name) => methods[name].facts);
+
+/** --method and the options of the methods that write facts one by one. */
+export function addFactMethodFlags(command: Command): void {
+  const entries = Object.fromEntries(factMethods.map((name) => [name, methods[name]]));
+  addCatalogueFlags(command, { kind: "method", entries }, { several: false });
+}
+
 /** --task and the options of all tasks; to be added after the other flags, which keep their names. */
 export function addTaskFlags(command: Command): void {
   addCatalogueFlags(command, taskCatalogue, { several: false });

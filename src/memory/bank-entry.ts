@@ -41,7 +41,7 @@ const [entryKind, deletionKind] = [1, 2];
 const mostIdBytes = 4096;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-export const keyBits = ({ width, bits }: KeyFormat): number => width * bits + (bits === 8 && width > 0 ? 16 : 0);
+const keyBits = ({ width, bits }: KeyFormat): number => width * bits + (bits === 8 && width > 0 ? 16 : 0);
 
 const bytesOf = (array: Float32Array | Uint16Array | Int8Array): Uint8Array =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength);

@@ -4,7 +4,7 @@
  * nearest latent. So writing costs the same with ten facts as with 100,000, and reading grows by one look at an index.
  * Larimar, https://arxiv.org/abs/2403.11901, has one memory of K slots; capacity min(K, C), and several, are ours.
  */
-import { UserError } from "../errors.ts";
+import { internal, UserError } from "../errors.ts";
 import {
   createEpisodicMemory,
   type EpisodicMemory,
@@ -22,7 +22,10 @@ export interface EpisodesOptions extends EpisodicOptions {
   growth?: boolean;
   /** Facts to a memory: three quarters of its slots; all slots where growth is off. */
   limit?: number;
-  /** Numbers in the latent that routes a question; the key routes by default. Keys of a kernel can not. */
+  /**
+   * Numbers in the latent that routes a question; the key routes by default. Keys of a kernel can not. 0: facts are
+   * found by others, and `memoryOf` says which memory to read.
+   */
   routeWidth?: number;
 }
 
@@ -92,8 +95,10 @@ export function createEpisodes({
   limit = growth ? Math.max(1, Math.floor(fullAt * slots)) : slots,
   routeWidth = slots,
 }: EpisodesOptions): Episodes {
-  if (!Number.isInteger(limit) || limit < 1 || !Number.isInteger(routeWidth) || routeWidth < 1) {
-    throw new UserError(`createEpisodes: expected whole limit and routeWidth from 1, got ${limit} and ${routeWidth}`);
+  if (!Number.isInteger(limit) || limit < 1 || !Number.isInteger(routeWidth) || routeWidth < 0) {
+    throw new UserError(
+      `createEpisodes: expected whole limit and routeWidth, from 1 and 0, got ${limit} and ${routeWidth}`,
+    );
   }
   const create = (): EpisodicMemory => createEpisodicMemory({ slots, width, ridge });
   let memories = [create()];
@@ -154,8 +159,10 @@ export function createEpisodes({
   };
 
   /** The latents that route: given, or the keys as rounded, so that a key as written finds its own fact. */
-  const waysOf = (keys: Matrix, routes: Numbers | undefined, name: string): Matrix =>
-    routes === undefined && routeWidth === slots ? keys : matrixOf(routes ?? [], routeWidth, name);
+  const waysOf = (keys: Matrix, routes: Numbers | undefined, name: string): Matrix => {
+    if (routeWidth === 0) return { rows: keys.rows, columns: 0, data: new Float64Array() };
+    return routes === undefined && routeWidth === slots ? keys : matrixOf(routes ?? [], routeWidth, name);
+  };
 
   const shape = { slots, width, ridge, limit, routeWidth };
 
@@ -228,6 +235,7 @@ export function createEpisodes({
     },
 
     read(key, { route, ...options } = {}) {
+      if (routeWidth === 0) internal("episodes.read: nothing routes here; read the memory of a fact");
       const w = roundedRows(key, slots, "episodes.read key");
       const way = waysOf(w, route, "episodes.read route");
       if (w.rows !== 1 || way.rows !== 1) {

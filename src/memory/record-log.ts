@@ -191,15 +191,21 @@ export async function writeRecordLog(
   await writeFileAtomic(
     path,
     (async function* () {
-      yield header(generation);
+      // Many records are one write call
+      let [waiting, bytes]: [Uint8Array[], number] = [[header(generation)], logHeaderBytes];
       let at = logHeaderBytes;
       for await (const group of groups) {
-        for (const bytes of frames(group)) {
-          places.push({ at, size: bytes.length });
-          at += bytes.length;
-          yield bytes;
+        for (const one of frames(group)) {
+          places.push({ at, size: one.length });
+          at += one.length;
+          bytes += one.length;
+          waiting.push(one);
         }
+        if (bytes < windowBytes) continue;
+        yield Buffer.concat(waiting);
+        [waiting, bytes] = [[], 0];
       }
+      yield Buffer.concat(waiting);
     })(),
   );
   return places;

@@ -49,6 +49,8 @@ export interface ExternalScope {
   /** Embeds and adds facts. All or none. */
   write(facts: readonly WrittenFact[]): Promise<void>;
   forget(fact: number): void;
+  /** Vectors of texts as `write` adds them, C numbers a text: for who keeps them and adds them to the store. */
+  encode(texts: readonly string[]): Promise<Float64Array>;
   ask(questions: readonly string[]): Promise<ExternalVerdict[]>;
   state(): MemoryState;
   /** Takes on the facts of a saved state, or throws and stays as it is. The threshold is not part of it. */
@@ -73,13 +75,20 @@ export function createExternalScope({
   width,
   embed,
   threshold,
+  store = createVectorStore(width),
 }: {
   readonly width: number;
   readonly embed: EmbedTexts;
   readonly threshold: number;
+  /** Where the facts' vectors are: one of its own, or one that somebody else keeps. */
+  readonly store?: VectorStore;
 }): ExternalScope {
   checkedThreshold("createExternalScope", threshold);
-  const store = createVectorStore(width);
+  if (store.width !== width) {
+    throw new UserError(
+      `createExternalScope: expected a store of vectors of ${width} numbers, got one of ${store.width}; make it anew`,
+    );
+  }
 
   const embedded = async (texts: readonly string[], who: string): Promise<Float64Array> => {
     const { rows, data } = matrixOf(await embed(texts), width, who);
@@ -87,9 +96,16 @@ export function createExternalScope({
     throw new UserError(`${who}: expected a vector for each of ${texts.length} texts, got ${rows}; correct \`embed\``);
   };
 
+  const encode = (texts: readonly string[]): Promise<Float64Array> =>
+    embedded(
+      texts.map((text) => text.trim()),
+      "scope.write",
+    );
+
   return {
     threshold,
     count: store.count,
+    encode,
 
     async write(facts) {
       for (const { fact, texts } of facts) {
@@ -97,10 +113,7 @@ export function createExternalScope({
           throw new UserError(`scope.write: expected a prompt for fact ${fact}, got an empty text; leave it out`);
         }
       }
-      const vectors = await embedded(
-        facts.flatMap(({ texts }) => texts.map((text) => text.trim())),
-        "scope.write",
-      );
+      const vectors = await encode(facts.flatMap(({ texts }) => texts));
       const added: number[] = [];
       let at = 0;
       try {

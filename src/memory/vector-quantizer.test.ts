@@ -12,7 +12,7 @@ import { randomStream } from "../tensor/random.ts";
 import { type Codebook, nearest } from "./codebook.ts";
 import { createCodebookAverage } from "./codebook-average.ts";
 import { createQuantizer } from "./quantizers.ts";
-import { residualQuantize } from "./residual-quantizer.ts";
+import { encodeResidual, residualQuantize } from "./residual-quantizer.ts";
 import { slotQuantize } from "./slot-quantizer.ts";
 import { vectorQuantize } from "./vector-quantizer.ts";
 
@@ -99,6 +99,17 @@ test("the graph gives the codes to the last bit, the very numbers that decoding 
   expect(got.quantized.data).toEqual(quantizer.decode(Uint32Array.from(got.indices.data as Int32Array)));
   expect([...got.indices.data]).toEqual([...quantizer.encode(x).indices]);
   await program.release();
+  // What each depth was asked: the tokens less the codes before it
+  const { asked } = encodeResidual(x, quantizer.codebook);
+  const rest = Float32Array.from(x);
+  for (let depth = 0; depth < R; depth++) {
+    expect(asked[depth]).toEqual(rest);
+    const book = data.subarray(depth * K * D, (depth + 1) * K * D);
+    for (let at = 0; at < rest.length; at++) {
+      const index = Number(got.indices.data[Math.floor(at / D) * R + depth]);
+      rest[at] -= book[index * D + (at % D)];
+    }
+  }
 });
 
 test("moving averages equal PyTorch's, and go on from a saved state", () => {

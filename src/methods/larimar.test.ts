@@ -2,13 +2,13 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
+import { smallModule, writeRandomModule } from "../../tests/support/larimar-module.ts";
 import { textModel } from "../../tests/support/text-model.ts";
 import { drive, learn, lossesOf, savedState } from "../../tests/support/training.ts";
 import { workbench } from "../../tests/support/workbench.ts";
 import type { LoadedModel } from "../models/load.ts";
-import { randomStream } from "../tensor/random.ts";
 import { larimar } from "./larimar.ts";
-import { freshModule, loadModule, moduleSchema, saveModule } from "./larimar/module.ts";
+import { loadModule, saveModule } from "./larimar/module.ts";
 import type { Document, Method, Query } from "./method.ts";
 import { none } from "./none.ts";
 
@@ -33,24 +33,7 @@ async function* stream(): AsyncGenerator<Document> {
   yield* documents;
 }
 
-const small = {
-  slots: 8,
-  width: 24,
-  blocks: 3,
-  encoderWidth: 16,
-  encoderLayers: 1,
-  encoderHeads: 2,
-  encoderInner: 16,
-  encoderContext: 48,
-  rank: 2,
-  alpha: 4,
-  batchSize: 8,
-  episode: 4,
-  passages: 0,
-  strings: 0.3,
-  longest: 2,
-  warmupSteps: 2,
-};
+const small = { ...smallModule, batchSize: 8, episode: 4, passages: 0, strings: 0.3, longest: 2, warmupSteps: 2 };
 
 const fit = (
   base: LoadedModel,
@@ -63,27 +46,7 @@ const fit = (
     { runtime, seed: 1, documents: stream(), ...more },
   );
 
-const moduleConfig = async (base: LoadedModel, variant = "frozen") => {
-  const { width, blocks, encoderWidth, encoderLayers, encoderHeads, encoderInner, encoderContext } = small;
-  return moduleSchema.parse({
-    model_type: "mneme-larimar",
-    base: { name: "base", sha256: await base.hash() },
-    variant,
-    slots: small.slots,
-    rank: small.rank,
-    alpha: small.alpha,
-    latent: { width, blocks, encoderWidth, encoderLayers, encoderHeads, encoderInner, encoderContext },
-  });
-};
-
-/** A module of random numbers, adapters included: whatever is told shows. */
-async function randomModule(base: LoadedModel, folder: string): Promise<string> {
-  const module = await freshModule(runtime, base, await moduleConfig(base), 5);
-  for (const [name, { data }] of Object.entries(module.weights))
-    if (/lora_B|slots|added/.test(name)) randomStream(5, name).fillNormal(data, 0, 0.3);
-  await saveModule(module, folder);
-  return folder;
-}
+const randomModule = (base: LoadedModel, folder: string): Promise<string> => writeRandomModule(runtime, base, folder);
 
 const edits: Document[] = [
   { id: "e1", text: "Question: Who counts the boats?\nAnswer: Mara\n" },
@@ -148,6 +111,7 @@ describe.each(["llama", "gpt2", "qwen2"] as const)("%s", (architecture) => {
     await other.restore(await method.state());
     expect(await other.rate(pairs)).toEqual(await method.rate(pairs));
     await expect(other.restore({ tensors: {}, json: {} })).rejects.toThrow(/larimar: expected a state/);
+    expect(await other.rate(pairs)).toEqual(await method.rate(pairs));
     await other.dispose();
     await method.dispose();
   });

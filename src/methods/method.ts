@@ -6,6 +6,7 @@ import type { GenerateOptions } from "../models/generate.ts";
 import type { Inspection } from "../models/inspect.ts";
 import type { RatedTextScore, TextScore } from "../models/score.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
+import type { FactFace } from "./fact-face.ts";
 
 /** One text to learn. `time` orders documents (milliseconds since the epoch, or any increasing number). */
 export interface Document {
@@ -112,6 +113,8 @@ export interface Method {
   readonly needsFit: boolean;
   /** Learn or write the documents; yields progress and ends with a receipt. */
   observe(documents: readonly Document[], options?: ObserveOptions): AsyncIterable<MethodEvent>;
+  /** For methods that write facts one by one, into a memory that a ledger can keep. */
+  readonly facts?: FactFace;
   /** Undo the write with this receipt id. */
   forget?(id: string): Promise<void>;
   /**

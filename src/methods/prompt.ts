@@ -7,6 +7,12 @@ import type { Query } from "./method.ts";
 /** `Question: ...\nAnswer:`; the model goes on with a blank and the answer. */
 export const questionPrompt = (question: string): string => `Question: ${question}\nAnswer:`;
 
+/** A text as a person types it: with a question mark at its end it is a question, without one it is to be gone on with. */
+export const queryOf = (text: string): Query => ({
+  text: text.trim(),
+  form: /[?？؟]["'”’»)]*$/u.test(text.trim()) ? "question" : "completion",
+});
+
 /** The text from which a question with its answer is learned. */
 export const answeredQuestion = (question: string, answer: string): string => `${questionPrompt(question)} ${answer}\n`;
 

@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { oneLine } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
+import { subjectOf } from "../memory/subject.ts";
 
 export type FactStatus = "live" | "forgotten" | "superseded";
 
@@ -71,28 +72,19 @@ export interface LedgerEvent {
 /** Bytes of a fact in all: its text, its key and its value. */
 export const factBytes = 6 * 1024;
 
-/** A prompt without its accidents: letter case, spaces, marks at the end. Facts of one subject contradict each other. */
-export const subjectOf = (prompt: string): string =>
-  prompt
-    .normalize("NFC")
-    .toLowerCase()
-    .replace(/\s+/gu, " ")
-    .replace(/[\s.?!:;,…。？！：；，、]+$/u, "")
-    .trim();
-
 /** A text without stray spaces. */
 export const tidy = (text: string): string => text.normalize("NFC").replace(/\s+/gu, " ").trim();
 
 const textBytes = ({ prompt, target, rephrasings = [], source = "" }: FactText): number =>
   [prompt, target, source, ...rephrasings].reduce((sum, text) => sum + Buffer.byteLength(text), 0);
 
-/** Refuses a fact without a prompt or a target, and one that is too long. `where` names it: "line 3". */
-export function checkFact(fact: NewFact, { where = "", limit = factBytes }: { where?: string; limit?: number } = {}) {
+/** Refuses a fact without a prompt or a target. `where` names it: "line 3". */
+export function checkText({ prompt, target, rephrasings = [] }: FactText, where = ""): void {
   const at = where === "" ? "" : ` in ${where}`;
   for (const [name, text] of [
-    ["prompt", fact.prompt],
-    ["target", fact.target],
-    ...(fact.rephrasings ?? []).map((text) => ["rephrasing", text] as const),
+    ["prompt", prompt],
+    ["target", target],
+    ...rephrasings.map((text) => ["rephrasing", text] as const),
   ] as const) {
     if (typeof text !== "string" || text.trim() === "" || (name === "prompt" && subjectOf(text) === "")) {
       throw new UserError(
@@ -105,11 +97,16 @@ export function checkFact(fact: NewFact, { where = "", limit = factBytes }: { wh
       );
     }
   }
+}
+
+/** As `checkText`, and refuses a fact that is too long. */
+export function checkFact(fact: NewFact, { where = "", limit = factBytes }: { where?: string; limit?: number } = {}) {
+  checkText(fact, where);
   const [text, vectors] = [textBytes(fact), fact.key.length + fact.value.length];
   if (text + vectors <= limit) return;
   throw new UserError(
-    `write: expected a fact of at most ${limit} bytes, got ${text + vectors}${at} (${text} of text, ${vectors} of key ` +
-      "and value); shorten the prompt, the target or the rephrasings",
+    `write: expected a fact of at most ${limit} bytes, got ${text + vectors}${where && ` in ${where}`} (${text} of ` +
+      `text, ${vectors} of key and value); shorten the prompt, the target or the rephrasings`,
   );
 }
 

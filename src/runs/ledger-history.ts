@@ -4,7 +4,8 @@
  */
 import { UserError } from "../errors.ts";
 import type { Database, SqlValue } from "./database.ts";
-import { described, type EventKind, type Fact, type FactStatus, type LedgerEvent, subjectOf } from "./ledger-fact.ts";
+import { subjectOf } from "../memory/subject.ts";
+import { described, type EventKind, type Fact, type FactStatus, type LedgerEvent } from "./ledger-fact.ts";
 import { eventOf, type LedgerRows } from "./ledger-rows.ts";
 
 export interface LogOptions {

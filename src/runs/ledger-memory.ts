@@ -5,6 +5,7 @@
  */
 import { UserError } from "../errors.ts";
 import type { MemoryStore } from "../memory/memory-store.ts";
+import { subjectOf } from "../memory/subject.ts";
 import {
   checkFact,
   checkList,
@@ -13,7 +14,6 @@ import {
   factBytes,
   type FactStatus,
   type NewFact,
-  subjectOf,
   tidy,
   type WriteReceipt,
 } from "./ledger-fact.ts";
@@ -81,6 +81,8 @@ export interface Memory {
   revertTo(moment: Moment): Promise<Changed[]>;
   /** Adds what was measured after a write. */
   setReceipt(id: string, receipt: WriteReceipt): void;
+  /** The same for several facts, by their ids. All or none. */
+  setReceipts(receipts: ReadonlyMap<string, WriteReceipt>): void;
   stats(): MemoryStats;
   /** Checks the history, which throws where it is damaged, and computes the state anew: was it the same? */
   verify(): { readonly events: number; readonly facts: number; readonly equal: boolean };
@@ -283,10 +285,12 @@ async function withLedger(ledger: Ledger, store: MemoryStore, snapshotEvery: num
       return changed;
     },
 
-    setReceipt(id, receipt) {
+    setReceipt: (id, receipt) => memory.setReceipts(new Map([[id, receipt]])),
+
+    setReceipts(receipts) {
       ledger.db.together(() => {
         ledger.requirePresent();
-        rows.setReceipt(ledger.resolve(id, "setReceipt").fact, receipt);
+        for (const [id, receipt] of receipts) rows.setReceipt(ledger.resolve(id, "setReceipt").fact, receipt);
       });
     },
 

@@ -4,6 +4,7 @@
  */
 import type { PlacedFact } from "../memory/memory-store.ts";
 import type { Database, Row } from "./database.ts";
+import { subjectOf } from "../memory/subject.ts";
 import {
   digestOf,
   type EventKind,
@@ -13,7 +14,6 @@ import {
   type LedgerEvent,
   linkOf,
   type NewFact,
-  subjectOf,
   type WriteReceipt,
 } from "./ledger-fact.ts";
 

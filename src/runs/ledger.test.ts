@@ -20,7 +20,8 @@ import { sumFact, sumIdentity, sumMemory } from "../../tests/support/sum-memory.
 import { UserError } from "../errors.ts";
 import type { MemoryStore } from "../memory/memory-store.ts";
 import { openLedger } from "./ledger.ts";
-import { factBytes, subjectOf } from "./ledger-fact.ts";
+import { subjectOf } from "../memory/subject.ts";
+import { factBytes } from "./ledger-fact.ts";
 import { type Memory, type MemoryOptions, openMemory } from "./ledger-memory.ts";
 
 const childScript = fileURLToPath(new URL("../../tests/support/ledger-child.ts", import.meta.url));

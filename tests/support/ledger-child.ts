@@ -1,6 +1,6 @@
 /** A process that does a part of the ledger script, and says on stdout what is done: to be killed, or to have rivals. */
 import { writeSync } from "node:fs";
-import { subjectOf } from "../../src/runs/ledger-fact.ts";
+import { subjectOf } from "../../src/memory/subject.ts";
 import { openMemory } from "../../src/runs/ledger-memory.ts";
 import { ledgerScript } from "./ledger-script.ts";
 import { sumFact, sumIdentity, sumMemory } from "./sum-memory.ts";

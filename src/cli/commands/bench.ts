@@ -2,10 +2,12 @@
  * `mneme bench engine`: measures the engine on this machine, against PyTorch where it is installed.
  * `mneme bench lab`: measures what runs of all methods cost, and the answering of many questions together.
  * `mneme bench scope`: measures how well scope detectors know which questions are about written facts.
+ * `mneme bench larimar`: measures what writing, forgetting and editing cost, beside training.
  */
 import { Argument, type Command } from "commander";
 import { engineBench } from "../../bench/engine.ts";
 import { labBench } from "../../bench/lab.ts";
+import { larimarBench } from "../../bench/larimar.ts";
 import { scopeBench } from "../../bench/scope.ts";
 import type { Suite } from "../../bench/suite.ts";
 import { UserError } from "../../errors.ts";
@@ -13,7 +15,10 @@ import { modelFolder } from "../open-model.ts";
 import { table } from "../output.ts";
 import type { Session } from "../session.ts";
 
-const suites = { engine: engineBench, lab: labBench, scope: scopeBench } satisfies Record<string, Suite>;
+const suites = { engine: engineBench, lab: labBench, scope: scopeBench, larimar: larimarBench } satisfies Record<
+  string,
+  Suite
+>;
 
 const dataLists = Object.entries(suites).flatMap(([name, { data }]) =>
   data.length > 0 ? [`${name}: ${data.join(", ")}`] : [],

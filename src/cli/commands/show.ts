@@ -1,80 +1,20 @@
-/** `mneme show`: one run: what it is, how far it is, its matrix and its numbers. */
+/** `mneme show`: one run, or one fact of the memory: four to twelve hexadecimal digits are the id of a fact. */
 import type { Command } from "commander";
-import { formatSeconds } from "../../eval/format.ts";
-import { flattened } from "../../eval/report-groups.ts";
-import type { RunEvent } from "../../runs/events.ts";
-import { summaryOf } from "../../runs/summary.ts";
-import { printSummary } from "../print-summary.ts";
-import { table } from "../output.ts";
-import { costTable, plainRun, reportRuns, statusOf, withRelativeMetrics } from "../run-tables.ts";
-import { type Session, shownPath } from "../session.ts";
-import { addStoreFlags, type StoreFlags, withStore } from "../store-flags.ts";
+import { addMemoryFlag, type MemoryFlags } from "../memory-flags.ts";
+import type { Session } from "../session.ts";
+import { addStoreFlags, type StoreFlags } from "../store-flags.ts";
 
 export function define(command: Command): void {
-  command.argument("<run>", "name or folder of a run");
+  command.argument("<name>", "name or folder of a run, or id of a fact (4 to 12 hexadecimal digits)");
   addStoreFlags(command);
-}
-
-/** How far a seed that has no result is, in words. */
-function standing(events: readonly RunEvent[]): string {
-  const topics = events.findLast((event) => event.type === "run-start")?.topics.length ?? 0;
-  const learned = events.findLast((event) => event.type === "topic-learned");
-  const failed = events.findLast((event) => event.type === "failed" || event.type === "run-start");
-  const place = learned ? `${learned.topic + 1} of ${topics} topics learned` : "nothing learned yet";
-  return failed?.type === "failed" ? `${place}; failed: ${failed.message}` : place;
+  addMemoryFlag(command);
 }
 
 export async function run(command: Command, session: Session): Promise<Record<string, unknown>> {
   const [name] = command.processedArgs as [string];
-  const { print, style, width } = session.output;
-  return withStore(
-    command.opts<StoreFlags>(),
-    async (store) => {
-      const found = store.run(name);
-      const status = await statusOf(found);
-      const reports = reportRuns(store, found);
-      const results = store.results(found.id);
-      const summary =
-        reports.length === 0
-          ? undefined
-          : withRelativeMetrics(
-              store,
-              found,
-              summaryOf(
-                found.name,
-                reports.map(({ result }) => result),
-              ),
-            );
-      if (summary) printSummary(session, summary);
-      else print(`${style("bold", found.name)}  ${found.method} on ${found.task}, ${found.model}`);
-      for (const line of reports.length === 0 ? [] : costTable(reports, width)) print(line);
-      const open = found.seeds
-        .filter((seed) => !results.some((one) => one.seed === seed))
-        .map((seed) => ({ seed, standing: standing(store.events(found.id, seed)) }));
-      for (const one of open) print(`seed ${one.seed}: ${one.standing}`);
-      print();
-      const total = reports.reduce((sum, { result }) => sum + result.durations.total, 0);
-      const facts = [
-        ["status", status],
-        ["started", found.started],
-        ...(found.finished === null ? [] : [["finished", found.finished]]),
-        ...(total > 0 ? [["worked", formatSeconds(total)]] : []),
-        ["folder", shownPath(found.folder)],
-        ...flattened(found.config).map(([key, value]) => [
-          key,
-          Array.isArray(value) ? value.join(", ") : String(value),
-        ]),
-        ["machine", Object.values(found.machine).join(", ")],
-        [
-          "versions",
-          Object.entries(found.versions)
-            .map((pair) => pair.join(" "))
-            .join(", "),
-        ],
-      ];
-      for (const line of table([["", ""], ...facts]).slice(1)) print(style("dim", line));
-      return { command: "show", ...plainRun(found), status, unfinished: open, summary: summary ?? null, results };
-    },
-    { must: true },
-  );
+  const flags = command.opts<StoreFlags & MemoryFlags>();
+  const shown = /^[0-9a-f]{4,12}$/i.test(name)
+    ? await (await import("../show-fact.ts")).showFact(name, flags, session)
+    : await (await import("../show-run.ts")).showRun(name, flags, session);
+  return { command: "show", ...shown };
 }

@@ -39,6 +39,7 @@ describe("parseCounterfact", () => {
         id: "counterfact-7",
         prompt: "Ada works as a",
         target: "smith",
+        truth: "poet",
         paraphrases: ["The job of Ada is"],
         neighbourhood: [{ text: "Bo works as a", answers: ["cook"] }],
         portability: [],
@@ -53,6 +54,7 @@ describe("parseCounterfact", () => {
         id: "counterfact-8",
         prompt: "Mr. $& Co works as a",
         target: "smith",
+        truth: "poet",
         paraphrases: original.paraphrase_prompts,
         neighbourhood: original.neighborhood_prompts.map((text) => ({ text, answers: ["poet"] })),
         portability: [],
@@ -88,14 +90,25 @@ it("an edit that took scores 1 beside a neighbour that stayed", async () => {
   const method = tableMethod({ "Bo works as a": "cook in town" });
   await task.prepare(method);
   Object.assign(method.table, { "Ada works as a": "smith", "The job of Ada is": "smith", "Bo works as a": "cook" });
+  // Right words have a probability of 1 there, a wrong one of exp(-1)
+  const margin = 1 - Math.exp(-1);
   expect(await task.evaluate(method, 0)).toEqual({
     efficacy: 1,
+    efficacyF1: 1,
     efficacyTokens: 1,
+    efficacyScore: 1,
+    efficacyMagnitude: margin,
     paraphrase: 1,
+    paraphraseF1: 1,
     paraphraseTokens: 1,
+    paraphraseScore: 1,
+    paraphraseMagnitude: margin,
     neighbourhood: 1,
-    neighbourhoodTokens: 1,
     neighbourhoodTruth: 1,
+    neighbourhoodTokens: 1,
+    neighbourhoodScore: 1,
+    neighbourhoodMagnitude: margin,
+    harmonicScore: 1,
   });
 });
 
@@ -109,4 +122,10 @@ it.skipIf(!there)("reads the published edits", async () => {
   expect(counterfactTask(edits).protocol).toMatch(/; 1 repeated prompts left out$/);
   const task = await counterfact.create({ data: published, limit: 25, batch: 10 });
   expect(task.topics.map(({ name }) => name)).toEqual(["edits 1-10", "edits 11-20", "edits 21-25"]);
+  expect(task.protocol).toMatch(/generation prompts: no paraphrase score of ROME's/);
+  const single = await counterfact.create({ data: published, limit: 25, single: true, held: 100 });
+  expect(single.topics.map(({ name, documents }) => [name, documents.length])).toEqual([["100 held facts", 100]]);
+  await expect(counterfact.create({ data: published, limit: 990, single: true })).rejects.toThrow(
+    /^editing: expected 256 other facts to hold, got \d+ in .* after the edits; name another file with --held-data/,
+  );
 });

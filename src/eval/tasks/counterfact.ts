@@ -1,13 +1,14 @@
 /**
  * CounterFact (https://arxiv.org/abs/2202.05262): statements about known subjects edited to a false object, so that the
  * base cannot have known them. Read are JSONL or a JSON array, of flat records (one rephrasing, one neighbour each) or
- * of the original ones (`requested_rewrite`, several of each). How it is scored: editing.ts. Differs from the paper,
- * which compares the probabilities of the two objects: here the model must say them.
+ * of the original ones (`requested_rewrite`, several of each). How it is scored: edited.ts. Beside the paper's scores,
+ * which compare the probabilities of the two objects, stand those of free answers: there the model must say them.
  */
 import { z } from "zod";
-import { readTextFile, type TextFile } from "../../checkpoint/text.ts";
+import type { TextFile } from "../../checkpoint/text.ts";
 import { defineTask } from "./definition.ts";
-import { type Edit, type EditingTask, editingOptions, editingTask } from "./editing.ts";
+import type { EditedTask } from "./edited.ts";
+import { type Edit, type EditingOptions, editingOptions, editingTask, readEdits } from "./editing.ts";
 import { parseRecords, refuseRepeats } from "./records.ts";
 
 const text = z.string().trim().min(1);
@@ -21,12 +22,14 @@ const flatRecord = z
     rephrase_prompt: text,
     locality_prompt: text,
     locality_ground_truth: text,
+    ground_truth: text.optional(),
   })
   .transform(
     (one): Edit => ({
       id: `counterfact-${one.case_id}`,
       prompt: one.prompt,
       target: one.target_new,
+      truth: one.ground_truth,
       paraphrases: [one.rephrase_prompt],
       neighbourhood: [{ text: one.locality_prompt, answers: [one.locality_ground_truth] }],
       portability: [],
@@ -51,6 +54,7 @@ const originalRecord = z
       // A function, as "$&" in a subject would be read as a pattern
       prompt: rewrite.prompt.replace("{}", () => rewrite.subject),
       target: rewrite.target_new.str,
+      truth: rewrite.target_true.str,
       paraphrases,
       neighbourhood: neighborhood_prompts.map((one) => ({ text: one, answers: [rewrite.target_true.str] })),
       portability: [],
@@ -70,13 +74,23 @@ export function parseCounterfact(file: TextFile): Edit[] {
   return records.map(({ value }) => value);
 }
 
-export const counterfactTask = (edits: readonly Edit[], { batch }: { batch?: number } = {}): EditingTask =>
-  editingTask({ name: "counterfact", edits, batch });
+/** What must be said beside numbers on flat records. */
+const flatNote =
+  "paraphrases are the one rephrasing of flat records, mostly CounterFact's generation prompts: no paraphrase score of " +
+  "ROME's";
+
+type Given = Pick<EditingOptions, "batch" | "held" | "note">;
+
+export const counterfactTask = (edits: readonly Edit[], options: Given = {}): EditedTask =>
+  editingTask({ name: "counterfact", edits, ...options });
 
 export const counterfact = defineTask({
   name: "counterfact",
   summary: "editing: statements with a new object, from a CounterFact file",
   options: editingOptions("CounterFact file, JSONL or JSON"),
-  create: async ({ data, limit, batch }) =>
-    counterfactTask(parseCounterfact(await readTextFile(data)).slice(0, limit), { batch }),
+  async create(given) {
+    const { edits, ...rest } = await readEdits(given, parseCounterfact);
+    const flat = edits.every(({ paraphrases }) => paraphrases.length === 1);
+    return counterfactTask(edits, { ...rest, note: flat ? flatNote : undefined });
+  },
 });

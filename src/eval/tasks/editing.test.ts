@@ -1,6 +1,7 @@
 /** Scores of edits against hand-worked cases: free answers and teacher forcing apart, neighbours against before. */
 import { describe, expect, it } from "vitest";
 import { tableMethod } from "../../../tests/support/table-method.ts";
+import { writingMethod } from "../../../tests/support/writing-method.ts";
 import { type Edit, editingTask } from "./editing.ts";
 
 const edit = (n: number, more: Partial<Edit> = {}): Edit => ({
@@ -68,8 +69,10 @@ describe("editingTask", () => {
     const scores = await task.evaluate(method, 0);
     expect(Object.keys(scores)).toEqual([
       "efficacy",
+      "efficacyF1",
       "efficacyTokens",
       "paraphrase",
+      "paraphraseF1",
       "paraphraseTokens",
       "portability",
       "portabilityTokens",
@@ -78,6 +81,10 @@ describe("editingTask", () => {
       "neighbourhoodTokens",
     ]);
     expect(scores.efficacy).toBeCloseTo((1 + 0) / 2, 12);
+    // "blue glass", cut to two words, and "blue" of "blue glass"
+    expect(scores.efficacyF1).toBeCloseTo((1 + 2 / 3) / 2, 12);
+    // 1 and 1/2 of edit 1; "blue glass of old" has two of its four words, the other has none
+    expect(scores.paraphraseF1).toBeCloseTo(((1 + 1 / 2) / 2 + (2 / 3 + 0) / 2) / 2, 12);
     // Words of the target that the table says in the same place: "blue", "glass." is not "glass"
     expect(scores.efficacyTokens).toBeCloseTo((1 / 2 + 1 / 2) / 2, 12);
     expect(scores.paraphrase).toBeCloseTo((1 / 2 + 0) / 2, 12);
@@ -112,6 +119,46 @@ describe("editingTask", () => {
     const names = await Promise.all([0, 1].map(async (i) => Object.keys(await some.evaluate(method, i))));
     expect(names[0]).toEqual(names[1]);
     expect(names[0]).not.toContain("portability");
+  });
+
+  it("compares probabilities where the old answer is known: the new one must win, and in the neighbourhood lose", async () => {
+    const one = editingTask({ name: "edits", edits: [edit(1, { truth: "stone", portability: [] })] });
+    const method = tableMethod({
+      "Thing 1 is made of": "blue glass",
+      "What is thing 1 made of?": "blue glass",
+      "Of thing 1, the stuff is": "stone",
+      "Thing 10 is made of": "stone",
+      "Where is thing 10?": "Rome",
+    });
+    const scores = await one.evaluate(method, 0);
+    // The table is sure of its words; a wrong word costs one nat, so an answer of wrong words has exp(-1)
+    const margin = 1 - Math.exp(-1);
+    expect(scores).toMatchObject({ efficacyScore: 1, paraphraseScore: 1 / 2, neighbourhoodScore: 1 });
+    expect(scores.efficacyMagnitude).toBeCloseTo(margin, 12);
+    expect(scores.paraphraseMagnitude).toBeCloseTo(0, 12);
+    expect(scores.neighbourhoodMagnitude).toBeCloseTo(margin, 12);
+    expect(scores.harmonicScore).toBeCloseTo(3 / (1 + 2 + 1), 12);
+  });
+
+  it("one at a time: written, asked about and taken back beside what is held; the base's own scores beside them", async () => {
+    const single = editingTask({
+      name: "edits",
+      edits: [edit(1, { truth: "stone" }), edit(2, { truth: "stone" })],
+      held: [edit(3), edit(4), edit(5)],
+    });
+    expect(single.topics.map(({ name, documents }) => [name, documents.length])).toEqual([["3 held facts", 3]]);
+    expect(single.protocol).toMatch(/while 3 other facts are held/);
+    const method = writingMethod({
+      known: { "Thing 10 is made of": "stone", "What is thing 2 made of?": "blue glass" },
+    });
+    await single.prepare(method);
+    for await (const _ of method.observe(single.topics[0].documents)) continue;
+    const scores = await single.evaluate(method, 0);
+    expect(method.facts_).toEqual({ held: 3, most: 4 });
+    expect(scores).toMatchObject({ efficacy: 1, efficacyBase: 0, efficacyScore: 1, neighbourhood: 1 });
+    expect(scores).toMatchObject({ paraphrase: 1 / 4, paraphraseBase: 1 / 4, neighbourhoodTruth: 1 / 4 });
+    expect(scores.neighbourhoodTruthBase).toBe(1 / 4);
+    expect(Object.keys(scores).filter((name) => name.endsWith("Base"))).not.toContain("neighbourhoodBase");
   });
 
   it("fills R with paraphrases where every edit has one, else with the learned prompt, and says which", () => {

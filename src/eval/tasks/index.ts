@@ -5,12 +5,16 @@ import { classify } from "./classify.ts";
 import { counterfact } from "./counterfact.ts";
 import type { TaskDefinition } from "./definition.ts";
 import { documents } from "./documents.ts";
+import { memoryText } from "./memory-text.ts";
 import { squad } from "./squad.ts";
 import { text } from "./text.ts";
 import { tokens } from "./tokens.ts";
 import { worldBase } from "./world-base.ts";
+import { worldContext } from "./world-context.ts";
 import { worldDrift } from "./world-drift.ts";
 import { worldEdits } from "./world-edits.ts";
+import { worldForgetting } from "./world-forgetting.ts";
+import { worldSequence } from "./world-sequence.ts";
 import { worldTopics } from "./world-topics.ts";
 import { zsre } from "./zsre.ts";
 
@@ -25,7 +29,11 @@ export const tasks: Readonly<Record<string, TaskDefinition>> = {
   "world-topics": worldTopics,
   "world-drift": worldDrift,
   "world-edits": worldEdits,
+  "world-sequence": worldSequence,
+  "world-forgetting": worldForgetting,
+  "world-context": worldContext,
   "world-base": worldBase,
+  "memory-text": memoryText,
 };
 
 export function taskNamed(name: string): TaskDefinition {

@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import { tableMethod } from "../../../tests/support/table-method.ts";
+import { writingMethod } from "../../../tests/support/writing-method.ts";
 import { type Reading, readQuestion, readText, worldMethod } from "../../../tests/support/world-method.ts";
 import { UserError } from "../../errors.ts";
 import type { Method } from "../../methods/method.ts";
@@ -225,8 +226,18 @@ describe("world-drift", () => {
 });
 
 describe("world-edits", () => {
-  const all = { efficacy: 1, paraphrase: 1, neighbourhood: 1, portability: 1, unknown: 1 };
+  const all = {
+    efficacy: 1,
+    efficacyF1: 1,
+    paraphrase: 1,
+    paraphraseF1: 1,
+    neighbourhood: 1,
+    neighbourhoodTruth: 1,
+    portability: 1,
+    unknown: 1,
+  };
   const scoresAfter = async (method: Method, task: Task, rows = task.topics.length) => {
+    await task.prepare?.(method);
     for (let row = 0; row < rows; row++) await learn(method, task, row);
     return Promise.all([...task.topics.keys()].map((column) => task.evaluate(method, column)));
   };
@@ -250,8 +261,15 @@ describe("world-edits", () => {
   it("all scores are full for what remembers each edit and nothing else, in every row", async () => {
     const task = await make("world-edits");
     const method = worldMethod({ known });
+    await task.prepare?.(method);
     // Before: the old objects everywhere
-    expect(await task.evaluate(method, 0)).toMatchObject({ efficacy: 0, paraphrase: 0, neighbourhood: 1, unknown: 1 });
+    expect(await task.evaluate(method, 0)).toMatchObject({
+      efficacy: 0,
+      paraphrase: 0,
+      neighbourhood: 1,
+      neighbourhoodTruth: 1,
+      unknown: 1,
+    });
     for (const row of task.topics.keys()) {
       await learn(method, task, row);
       for (let column = 0; column <= row; column++) expect(await task.evaluate(method, column)).toEqual(all);
@@ -267,7 +285,14 @@ describe("world-edits", () => {
       .map(({ text }) => /^Question: (.*)\nAnswer: (.*)$/m.exec(text) ?? []);
     const parrot = tableMethod(Object.fromEntries(words.map(([, question, answer]) => [question, answer])));
     for (const scores of await scoresAfter(parrot, task, 0))
-      expect(scores).toEqual({ efficacy: 1, paraphrase: 0, neighbourhood: 0, portability: 0, unknown: 0 });
+      expect(scores).toEqual({
+        ...all,
+        paraphrase: 0,
+        paraphraseF1: 0,
+        neighbourhoodTruth: 0,
+        portability: 0,
+        unknown: 0,
+      });
     // An edit of one subject is taken for all of the relation
     const newest = new Map<string, string>();
     for (const { documents } of task.topics)
@@ -275,17 +300,17 @@ describe("world-edits", () => {
         newest.set(relation.id, object);
     const spilling = worldMethod({ recall: (_, relation) => newest.get(relation.id), known });
     const spilled = await scoresAfter(spilling, task);
-    for (const { neighbourhood, unknown } of spilled) {
+    for (const { neighbourhoodTruth, unknown } of spilled) {
       // Another edit of the same relation may happen to be right
-      expect(neighbourhood).toBeLessThanOrEqual(0.1);
+      expect(neighbourhoodTruth).toBeLessThanOrEqual(0.1);
       expect(unknown).toBe(0);
     }
     // What was never stated is made up
     for (const scores of await scoresAfter(worldMethod({ known, otherwise: "amber" }), task))
       expect(scores).toEqual({ ...all, unknown: 0 });
     // All that was known is gone
-    for (const { efficacy, paraphrase, neighbourhood, unknown } of await scoresAfter(worldMethod(), task))
-      expect([efficacy, paraphrase, neighbourhood, unknown]).toEqual([1, 1, 0, 1]);
+    for (const { efficacy, paraphrase, neighbourhoodTruth, unknown } of await scoresAfter(worldMethod(), task))
+      expect([efficacy, paraphrase, neighbourhoodTruth, unknown]).toEqual([1, 1, 0, 1]);
   });
 
   it("asks over two facts only what is answered otherwise without the edit", async () => {
@@ -305,6 +330,34 @@ describe("world-edits", () => {
     const reported = (await Promise.all([0, 1, 2, 3].map(idsOf))).flat();
     expect(development.size).toBeGreaterThan(400);
     expect(reported.filter((id) => development.has(id))).toEqual([]);
+  });
+
+  it("gives each edit as a fact in training forms, as many as asked for, and asks the same whatever their number", async () => {
+    const [none, three] = await Promise.all(
+      [0, 3].map((rephrasings) => make("world-edits", { edits: 20, rephrasings })),
+    );
+    expect(three.questions).toEqual(none.questions);
+    for (const { documents } of three.topics) {
+      for (const { text, facts = [] } of documents) {
+        expect(facts).toHaveLength(1);
+        const [{ prompt, target, rephrased = [] }] = facts;
+        expect(text).toContain(`Question: ${prompt.text}\nAnswer: ${target}\n`);
+        expect(new Set([prompt, ...rephrased].map((one) => one.text)).size).toBe(4);
+        for (const one of [prompt, ...rephrased]) expect(isTrained(one.text), one.text).toBe(true);
+      }
+    }
+  });
+
+  it("one edit at a time, while others are held", async () => {
+    const task = await make("world-edits", { edits: 6, single: true, held: 9 });
+    expect(task.topics.map(({ name, documents }) => [name, documents.length])).toEqual([["9 held edits", 9]]);
+    const method = writingMethod();
+    await task.prepare?.(method);
+    await learn(method, task, 0);
+    const scores = await task.evaluate(method, 0);
+    // Known by its very words, and nothing else is
+    expect(scores).toMatchObject({ efficacy: 1, efficacyBase: 0, paraphrase: 0, neighbourhood: 1 });
+    expect(method.facts_).toEqual({ held: 9, most: 10 });
   });
 
   it("leaves out a score that some batch cannot have; other edits are another task", async () => {

@@ -30,6 +30,7 @@ it("reads records with answers of every form", () => {
       id: "zsre-1",
       prompt: record.prompt,
       target: "Rosaceae",
+      truth: "Fagaceae",
       paraphrases: [record.rephrase_prompt],
       neighbourhood: [
         { text: "The rank of Oak is", answers: ["genus"] },

@@ -4,57 +4,61 @@
  * fact whose prompt is nearest. "reference": keys through a random reference memory, w = e(prompt) R⁺. "memory":
  * Algorithm 1, w = z M⁺, which filters a latent and tells no facts apart.
  *
- * We differ in "gaussian": a row's key is not a unit vector but a random one of length one, drawn from the prompt. It is
- * the same key wherever the fact lies, and any K of them are independent.
+ * We differ in "gaussian": a row's key is not a unit vector but a random one of length one, drawn from the number of the
+ * fact. It is the same key wherever the fact lies, any K of them are independent, and none needs to be kept.
  */
 import { type Addressing, memoryAddressing, randomReference, referenceAddressing } from "../../memory/addressing.ts";
 import type { EpisodicMemory } from "../../memory/episodic.ts";
+import { packFloats, unpackFloats } from "../../memory/episodes-store.ts";
 import { norm, type Numbers } from "../../memory/matrix.ts";
 import { randomStream } from "../../tensor/random.ts";
 
 export const addressings = ["gaussian", "reference", "memory"] as const;
 
-/** A fact or a question, as keys are made of it. */
-interface Addressed {
-  /** The prompt; of a question, that of the nearest fact. */
-  readonly prompt: string;
-  /** Latent of the prompt [C]; of a fact's value in `written`. */
-  readonly latent: Numbers;
-  readonly value?: Numbers;
-}
-
+/** Letters: K numbers in a key, C in a latent. */
 export interface Keys {
   /** Does it need the latents of prompts? */
   readonly usesLatents: boolean;
-  written(fact: Addressed): Float32Array;
-  /** `memory` is the one that is read. */
-  asked(question: Addressed, memory: EpisodicMemory): Float64Array;
+  /** Bytes of a key that have to be kept. */
+  readonly bytes: number;
+  /** What is kept of the key of a fact whose prompt has this latent [C]. */
+  keep(latent: Numbers): Uint8Array;
+  /** The key of a written fact: from its number, what was kept, its value [C]. */
+  written(fact: number, kept: Uint8Array, value: Float32Array): Float32Array;
+  /** The key of a question with this latent that is about this fact; `memory` is the one that is read. */
+  asked(fact: number, latent: Numbers, memory: EpisodicMemory): Float64Array;
   /** Keys of what was read, for reading again; undefined where that gives the same. */
   readonly again?: (memory: EpisodicMemory) => (latents: Numbers) => Float64Array;
 }
 
-/** A random key of length one, drawn from a prompt. */
-function promptKey(prompt: string, slots: number): Float32Array {
-  const key = randomStream(0, "larimar-key", prompt).fillNormal(new Float32Array(slots));
+/** A random key of length one, drawn from the number of a fact. */
+function factKey(fact: number, slots: number): Float32Array {
+  const key = randomStream(0, "larimar-key", String(fact)).fillNormal(new Float32Array(slots));
   const length = norm(Float64Array.from(key));
   return key.map((value) => value / length);
 }
+
+const nothing = new Uint8Array();
 
 export function keysFor(kind: (typeof addressings)[number], slots: number, width: number): Keys {
   if (kind === "gaussian") {
     return {
       usesLatents: false,
-      written: ({ prompt }) => promptKey(prompt, slots),
-      asked: ({ prompt }) => Float64Array.from(promptKey(prompt, slots)),
+      bytes: 0,
+      keep: () => nothing,
+      written: (fact) => factKey(fact, slots),
+      asked: (fact) => Float64Array.from(factKey(fact, slots)),
     };
   }
   if (kind === "memory") {
     const addressing = (memory: EpisodicMemory): Addressing => memoryAddressing(memory.matrix());
     return {
       usesLatents: true,
+      bytes: 0,
+      keep: () => nothing,
       // W0 = Z M0⁺ with M0 = [I 0], as in the released configuration
-      written: ({ value = [] }) => Float32Array.from(value).slice(0, slots),
-      asked: ({ latent }, memory) => addressing(memory).keys(latent),
+      written: (_fact, _kept, value) => value.slice(0, slots),
+      asked: (_fact, latent, memory) => addressing(memory).keys(latent),
       again: (memory) => addressing(memory).keys,
     };
   }
@@ -64,8 +68,10 @@ export function keysFor(kind: (typeof addressings)[number], slots: number, width
     (made ??= referenceAddressing(randomReference(slots, width, randomStream(0, "larimar-reference"))));
   return {
     usesLatents: true,
-    written: ({ latent }) => Float32Array.from(reference().keys(latent)),
-    asked: ({ latent }) => reference().keys(latent),
+    bytes: 4 * slots,
+    keep: (latent) => packFloats(reference().keys(latent)),
+    written: (_fact, kept) => unpackFloats(kept),
+    asked: (_fact, latent) => reference().keys(latent),
     again: () => reference().keys,
   };
 }

@@ -53,6 +53,9 @@ export type ExampleKind = (typeof exampleKinds)[number];
 /** Tokens of a passage before the place where it goes on. */
 const PASSAGE_PROMPT = 16;
 const MOST_TRIES = 100;
+/** Share of strings whose prompts are stretches of texts, and the most tokens of a stretch. */
+const OTHER_PROMPTS = 0.5;
+const OTHER_LENGTH = 32;
 
 /** Draws examples of each kind. */
 function drawersOf({ tokenizer, documents, longest, unmarked, context }: ExampleOptions) {
@@ -74,6 +77,18 @@ function drawersOf({ tokenizer, documents, longest, unmarked, context }: Example
       asked: promptIdsOf(tokenizer, pick(all, random)),
     };
   };
+  const otherPrompts = passages.length > 0 ? OTHER_PROMPTS : 0;
+  /** Stretches of texts as prompts, so that the way from latent to answer depends on no wording of prompts. */
+  const otherWords = (random: Random): { written: number[]; asked: number[] } => {
+    const stretch = (): number[] => {
+      const { text } = pick(passages, random);
+      const from = random.integer(Math.max(1, text.length - 8 * OTHER_LENGTH));
+      const start = Math.max(0, text.indexOf(" ", from));
+      return encode(text.slice(start, start + 8 * OTHER_LENGTH).trim()).slice(0, 2 + random.integer(OTHER_LENGTH - 1));
+    };
+    const written = stretch();
+    return { written, asked: random.uniform() < 0.5 ? written : stretch() };
+  };
   return {
     facts(random: Random): Example {
       const { text, fact, written, asked } = prompts(random);
@@ -86,7 +101,7 @@ function drawersOf({ tokenizer, documents, longest, unmarked, context }: Example
       return { ...example, encoded: [...written, ...answer], before: written.length };
     },
     strings(random: Random): Example {
-      const { written, asked } = prompts(random);
+      const { written, asked } = random.uniform() < otherPrompts ? otherWords(random) : prompts(random);
       const answer = [...Array.from({ length: 1 + random.integer(longest) }, () => pick(plain, random)), end];
       return { encoded: [...written, ...answer], before: written.length, prompt: asked, answer };
     },

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { z } from "zod";
-import { readChecked, writeFileAtomic } from "../../checkpoint/files.ts";
+import { readChecked, sha256File, writeFileAtomic } from "../../checkpoint/files.ts";
 import { type FloatStorage, openSafetensors, requireTensors, writeSafetensors } from "../../checkpoint/safetensors.ts";
 import { UserError } from "../../errors.ts";
 import type { Model } from "../../models/instance.ts";
@@ -126,7 +126,10 @@ export async function saveModule(
 }
 
 /** Load the module of a base; that of another base is refused. */
-export async function loadModule(base: LoadedModel, folder: string): Promise<LarimarModule> {
+export async function loadModule(
+  base: LoadedModel,
+  folder: string,
+): Promise<LarimarModule & { readonly sha256: string }> {
   const what = "the configuration of a larimar module";
   const config = await readChecked(join(folder, "config.json"), moduleSchema, { caller: "larimar", what });
   const hash = await base.hash();
@@ -144,7 +147,7 @@ export async function loadModule(base: LoadedModel, folder: string): Promise<Lar
     requireTensors(file, Object.fromEntries(expected));
     const weights: Weights = {};
     for (const [name] of expected) weights[name] = await file.readFloat32(name);
-    return { config, weights };
+    return { config, weights, sha256: await sha256File(file.path) };
   } finally {
     await file.close();
   }

@@ -9,6 +9,7 @@ import type { Program, Runtime } from "../../runtime/runtime.ts";
 import { float32Host, type HostTensor, int32Host } from "../../tensor/dtype.ts";
 import { input } from "../../tensor/functions.ts";
 import type { Tensor } from "../../tensor/graph.ts";
+import type { EncodeOptions } from "../fact-face.ts";
 import { languageFace, type LanguageFace } from "../language.ts";
 import { adaptersOf, decoderModel, type LarimarModule } from "./module.ts";
 import { conditionsOf, latentsOf } from "./nets.ts";
@@ -21,7 +22,7 @@ export interface MarkedText {
 
 export interface Reader {
   /** e: N texts -> [N, C], each of length sqrt(C). */
-  latents(texts: readonly MarkedText[]): Promise<Float32Array>;
+  latents(texts: readonly MarkedText[], options?: EncodeOptions): Promise<Float32Array>;
   /** What N latents tell the decoder; of zeros nothing, in the joint variant its path without memory. */
   conditions(latents: Float32Array): Promise<Condition[]>;
   /** The decoder that is told conditions. */
@@ -104,21 +105,24 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
 
   return {
     face,
-    async latents(texts) {
+    async latents(texts, { nameOf = (i: number) => `fact ${i + 1}`, signal, onProgress } = {}) {
       for (const [i, { ids }] of texts.entries()) {
         if (ids.length > 0 && ids.length <= latent.encoderContext) continue;
         throw new UserError(
-          `larimar: expected a fact of 1 to ${latent.encoderContext} tokens, got ${ids.length} in fact ${i + 1}; ` +
+          `larimar: expected a fact of 1 to ${latent.encoderContext} tokens, got ${ids.length} in ${nameOf(i)}; ` +
             "shorten its prompt or its answer",
         );
       }
       const all = new Float32Array(texts.length * C);
-      for (let start = 0; start < texts.length; start += AT_ONCE)
+      for (let start = 0; start < texts.length; start += AT_ONCE) {
+        signal?.throwIfAborted();
         all.set(await encode(texts.slice(start, start + AT_ONCE)), start * C);
+        onProgress?.(Math.min(start + AT_ONCE, texts.length), texts.length);
+      }
       const wrong = all.findIndex((value) => !Number.isFinite(value));
       if (wrong >= 0)
         throw new UserError(
-          `larimar: expected finite latents, got ${all[wrong]} for fact ${Math.floor(wrong / C) + 1}; the module is ` +
+          `larimar: expected finite latents, got ${all[wrong]} for ${nameOf(Math.floor(wrong / C))}; the module is ` +
             "damaged, fit it again",
         );
       return all;

@@ -3,7 +3,7 @@
  * texts for the diagnostics. All from seeds, so that a stream is the same wherever it is made.
  */
 import { z } from "zod";
-import type { Document } from "../../../methods/method.ts";
+import type { Document, StatedFact } from "../../../methods/method.ts";
 import { answeredQuestion } from "../../../methods/prompt.ts";
 import { type Random, randomStream } from "../../../tensor/random.ts";
 import { type AskedQuestion, exactMatch } from "../../questions.ts";
@@ -48,6 +48,23 @@ export function sample<T>(items: readonly T[], count: number, random: Random): T
 
 /** Tokens for an answer: invented names have more of them than words of a language. */
 export const answerRoom = 16;
+
+/** Option of tasks whose documents state single facts. */
+export const rephrasingsOption = z
+  .int()
+  .min(0)
+  .max(20)
+  .default(2)
+  .describe("other questions, in training forms, that a fact is given with where a method writes facts");
+
+/** A fact as it is given: the question that it answers, and others in training forms. */
+export function statedAs(fact: Fact, given: WorldQuestion, rephrasings: number, random: Random): StatedFact {
+  const texts = new Set([given.text]);
+  for (let tries = 0; texts.size <= rephrasings && tries < 8 * rephrasings; tries++)
+    texts.add(questionOf(fact, trainVoice(random)).text);
+  const rephrased = [...texts].slice(1).map((text) => ({ text }));
+  return { prompt: { text: given.text }, target: given.answer, rephrased };
+}
 
 export interface DocumentPlan {
   /** Biographies of each subject, each in other words. */

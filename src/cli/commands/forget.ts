@@ -1,0 +1,52 @@
+/** `mneme forget`: takes facts out of the memory, by their ids or by their words. They stay in the history. */
+import type { Command } from "commander";
+import { UserError } from "../../errors.ts";
+import { openStoredMemory } from "../../runs/fact-memory.ts";
+import { described } from "../../runs/ledger-fact.ts";
+import type { Ledger } from "../../runs/ledger.ts";
+import { printChanges } from "../fact-lines.ts";
+import { addMemoryFlag, type MemoryFlags } from "../memory-flags.ts";
+import type { Session } from "../session.ts";
+
+interface Flags extends MemoryFlags {
+  readonly query?: string;
+}
+
+export function define(command: Command): void {
+  command
+    .argument("[id...]", "facts, by their ids or the beginnings of them")
+    .option("--query <words>", "the one fact that has these words");
+  addMemoryFlag(command);
+}
+
+/** The id of the one live fact that has the words; where it is not one, candidates. */
+function idByWords({ find }: Ledger, query: string): string {
+  if (query.trim() === "") throw new UserError("forget: expected words, got none; give some of the fact's");
+  const found = find(query);
+  const exact = found.filter(({ score }) => score === 1);
+  if (exact.length === 1) return exact[0].id;
+  const near = (exact.length > 1 ? exact : found).slice(0, 5).map(described).join(", ");
+  throw new UserError(
+    `forget: expected words of one fact, got ${JSON.stringify(query)}, which ${exact.length} have; ` +
+      (near === "" ? "`mneme log` lists facts" : `name one by its id: ${near}`),
+  );
+}
+
+export async function run(command: Command, session: Session): Promise<Record<string, unknown>> {
+  const [ids] = command.processedArgs as [string[]];
+  const { memory: folder, query } = command.opts<Flags>();
+  if (ids.length > 0 === (query !== undefined)) {
+    const got = query === undefined ? "neither" : "both";
+    throw new UserError(`forget: expected ids or --query, got ${got}; give one of them`);
+  }
+  const memory = await openStoredMemory(folder);
+  try {
+    const { ledger } = memory;
+    const changes = await memory.forget(...(query === undefined ? ids : [idByWords(ledger, query)]));
+    const facts = changes.map((one) => ({ ...ledger.resolve(one.id), ...one }));
+    printChanges(session.output, facts);
+    return { command: "forget", memory: folder, facts };
+  } finally {
+    await memory.close();
+  }
+}

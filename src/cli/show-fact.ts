@@ -1,0 +1,26 @@
+/** One fact as `mneme show` has it: what it says, its receipt, what became of it. */
+import { formatBytes } from "../eval/format.ts";
+import { factText, receiptLines } from "./fact-lines.ts";
+import { type MemoryFlags, shownMoment, withLedger } from "./memory-flags.ts";
+import { table } from "./output.ts";
+import type { Session } from "./session.ts";
+
+export function showFact(id: string, flags: MemoryFlags, { output }: Session): Promise<Record<string, unknown>> {
+  const { print, style } = output;
+  return withLedger(flags, (ledger) => {
+    const fact = ledger.show(id);
+    const { rephrasings, receipt, events, supersedes, supersededBy, bytes, source, status } = fact;
+    print(`${style("bold", fact.id)}  ${fact.prompt} -> ${fact.target}`);
+    const rows = [
+      ["status", supersededBy === null ? status : `${status} by ${supersededBy}`],
+      ["written", `${shownMoment(fact.time)}${source === "" ? "" : ` by ${source}`}`],
+      ...rephrasings.map((text) => ["also asked", text]),
+      ...supersedes.map((old) => ["took the place of", `${old.id}  ${factText(old)}`]),
+      ["key and value", `${formatBytes(bytes.key)}, ${formatBytes(bytes.value)}`],
+      ...(receipt ? receiptLines(receipt).map((line) => ["receipt", line]) : [["receipt", "none"]]),
+      ...events.map(({ seq, kind, time }) => [`event ${seq}`, `${kind}, ${shownMoment(time)}`]),
+    ];
+    for (const line of table([["", ""], ...rows]).slice(1)) print(line);
+    return { memory: flags.memory, ...fact };
+  });
+}

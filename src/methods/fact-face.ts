@@ -1,0 +1,76 @@
+/**
+ * The face of a method to whoever writes facts one by one and keeps a ledger of them: what a fact is as bytes, the
+ * memory those bytes go into, and which facts a question reads. The ledger knows no method, and nothing here knows a
+ * ledger: the runs floor brings the two together.
+ */
+import { UserError } from "../errors.ts";
+import type { MemoryStore } from "../memory/memory-store.ts";
+import type { MethodDefinition } from "./definition.ts";
+import type { Method, Query, StatedFact } from "./method.ts";
+
+/** What a memory belongs to, name by name: the method, hashes of base and module, sizes, kept options. */
+export type FactIdentity = Readonly<Record<string, string>>;
+
+/** Key and value as bytes that only the method's store understands. */
+export interface EncodedFact {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+}
+
+export interface EncodeOptions {
+  /** What the user calls the i-th fact, such as "line 3". */
+  readonly nameOf?: (i: number) => string;
+  readonly signal?: AbortSignal;
+  /** Facts done so far, and those there are in all. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** What a question would read. */
+export interface FactReading {
+  /** Is it about something written? If not, nothing is read. */
+  readonly inScope: boolean;
+  /** At or above `threshold` is in scope; -Infinity while nothing is written. */
+  readonly score: number;
+  readonly threshold: number;
+  /** Number of the fact that it is about, or is nearest to; undefined while there is none. */
+  readonly fact?: number;
+}
+
+export interface FactFace {
+  readonly identity: FactIdentity;
+  /** The memory that the method reads. Given to a ledger it is the ledger's: `observe` would write past it. */
+  readonly store: MemoryStore;
+  /** Facts as bytes. Throws where one can not be written: too long, or an answer that the base can not say. */
+  encode(facts: readonly StatedFact[], options?: EncodeOptions): Promise<EncodedFact[]>;
+  look(queries: readonly Query[]): Promise<FactReading[]>;
+  /** What the method says as long as nothing is written. */
+  readonly without: Pick<Method, "answer" | "rate">;
+}
+
+/** What a definition says of its method's memory without a model. */
+export interface FactsDefinition {
+  /** Options that a memory keeps as it was made with, by name; they stand in its identity. */
+  readonly kept: readonly string[];
+  /** The empty memory of an identity: forgetting and taking back need no more. */
+  store(identity: FactIdentity): MemoryStore;
+}
+
+/** Options as an identity has them. */
+export const identityOf = (options: Readonly<Record<string, unknown>>): FactIdentity =>
+  Object.fromEntries(Object.entries(options).map(([name, value]) => [name, String(value)]));
+
+/** The options that the memory of this identity was made with. */
+export function keptOptions({ facts }: MethodDefinition, identity: FactIdentity): Record<string, unknown> {
+  const value = (text: string): unknown => (/^(true|false|-?\d.*)$/.test(text) ? JSON.parse(text) : text);
+  return Object.fromEntries(
+    (facts?.kept ?? []).flatMap((name) => (Object.hasOwn(identity, name) ? [[name, value(identity[name])]] : [])),
+  );
+}
+
+/** The face of a method that has one. */
+export function factFaceOf({ name, facts }: Method): FactFace {
+  if (facts) return facts;
+  throw new UserError(
+    `memory: expected a method that writes facts one by one, got ${name}; \`mneme edit --help\` names those`,
+  );
+}
