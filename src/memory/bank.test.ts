@@ -181,7 +181,7 @@ test("every bit in the folder is accounted for", async () => {
 });
 
 test("full vectors lie in the same store, at their own price", async () => {
-  const bank = await openBank(newFolder(), { durability: "process" });
+  const bank = await openBank(newFolder()); // each write waits for the disk
   const version = await bank.addCodebook(fullPrecision(T, D));
   const vectors = randomStream(9, "mac").fillNormal(new Float32Array(T * D));
   const { indices } = bank.quantizer(version).encode(vectors);
@@ -229,6 +229,11 @@ describe("a limit", () => {
     const bank = await bankWith(newFolder(), ["a", "b", "c"], { limit: { entries: 3, evict } });
     expect((await bank.append([entryOf("d"), entryOf("e")])).evicted).toEqual(["c", "b"]);
     expect([...bank.documents()]).toEqual(["a", "d", "e"]);
+    const lost = await bankWith(newFolder(), ["a"], { limit: { entries: 1, evict: () => "z" } });
+    await expect(lost.append([entryOf("b")])).rejects.toThrow(
+      /expected `evict` to choose a document of the bank, got "z"/,
+    );
+    await lost.close();
     await expect(bank.append(["f", "g", "h", "i"].map((name) => entryOf(name)))).rejects.toThrow(
       /^bank.append: expected at most 3 entries \(the bank's limit\), got 4/,
     );
