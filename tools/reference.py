@@ -1,6 +1,6 @@
 """Writes the PyTorch fixtures that the tests compare against.
 
-    python3 tools/reference.py [ops|models|optim|training|adapters|all]
+    python3 tools/reference.py [ops|models|optim|training|adapters|quantizer|all]
 
 Needs PyTorch 1.13 or newer and numpy, nothing else. Every part is seeded on its own, so that writing one part
 leaves the files of the others as they are. Inputs are rounded to float32 first, results are computed in float64
@@ -21,6 +21,7 @@ PARTS = {
     "optim": "reference_optim",
     "training": "reference_training",
     "adapters": "reference_adapters",
+    "quantizer": "reference_quantizer",
 }
 
 

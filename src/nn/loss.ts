@@ -14,7 +14,7 @@ import type { Tensor } from "../tensor/graph.ts";
 import { expectShape } from "../tensor/shape.ts";
 
 /** Mean of per-row values [N] over the rows that mask [N] keeps (weights are allowed). */
-function maskedMean(values: Tensor, mask: Tensor): Tensor {
+export function maskedMean(values: Tensor, mask: Tensor): Tensor {
   expectShape("maskedMean (mask)", mask.shape, "N", { N: values.shape[0] });
   return div(sum(mul(values, mask)), maximum(sum(mask), 1e-9));
 }

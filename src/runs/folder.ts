@@ -9,7 +9,7 @@ import { errorCode, readError, readJsonObject, writeFileAtomic } from "../checkp
 import { UserError } from "../errors.ts";
 import { openEventLog, readEvents } from "./event-log.ts";
 import type { RunEvent } from "./events.ts";
-import { acquireLock, isLocked } from "./lock.ts";
+import { acquireLock, isLocked } from "../checkpoint/lock.ts";
 
 export interface RunFolder {
   readonly path: string;

@@ -14,7 +14,7 @@ import { exists, readChecked, readJsonObject, requireEmptyFolder, writeFileAtomi
 import { UserError } from "../errors.ts";
 import { beginEvaluation, type EvaluationPlan, planSchema, seedFolder, summaryName } from "./evaluation.ts";
 import { isOpenRun } from "./folder.ts";
-import { acquireLock } from "./lock.ts";
+import { acquireLock } from "../checkpoint/lock.ts";
 import { runName } from "./run-name.ts";
 import type { RunStore, StoredTrial } from "./store.ts";
 import { gridSettings, randomSettings, type Setting, spaceSchema } from "./sweep-space.ts";

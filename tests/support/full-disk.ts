@@ -9,9 +9,9 @@ export async function onFullDisk(taken: number, action: () => Promise<void>): Pr
     const handle = await original(...parameters);
     const write = handle.write.bind(handle);
     let calls = 0;
-    handle.write = (async (bytes: Uint8Array, at: number) => {
+    handle.write = (async (bytes: Uint8Array, at: number, _length: number, position?: number) => {
       if (calls++ > 0) throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
-      return write(bytes, at, taken);
+      return write(bytes, at, taken, position);
     }) as typeof handle.write;
     return handle;
   };

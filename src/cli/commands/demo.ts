@@ -21,7 +21,7 @@ import { parseMethodOptions } from "../../methods/definition.ts";
 import { methodNamed } from "../../methods/index.ts";
 import { defaultModel } from "../../models/embedded.ts";
 import { beginEvaluation, type EvaluationPlan, loadRecord, planSchema } from "../../runs/evaluation.ts";
-import { acquireLock } from "../../runs/lock.ts";
+import { acquireLock } from "../../checkpoint/lock.ts";
 import { versionInfo } from "../../runs/machine.ts";
 import { openStore } from "../../runs/store.ts";
 import type { Summary } from "../../runs/summary.ts";

@@ -13,7 +13,7 @@ import type { Fitted } from "../../methods/definition.ts";
 import type { Document } from "../../methods/method.ts";
 import { defaultModel } from "../../models/embedded.ts";
 import type { LoadedModel } from "../../models/load.ts";
-import { acquireLock } from "../../runs/lock.ts";
+import { acquireLock } from "../../checkpoint/lock.ts";
 import { dataFiles, namesIn } from "../data-files.ts";
 import { addFitFlags, fitOptions } from "../method-flags.ts";
 import { openModel } from "../open-model.ts";

@@ -13,7 +13,7 @@ import { worldPairSources } from "../../eval/tasks/world/pairs.ts";
 import { readTextFile } from "../../checkpoint/text.ts";
 import { parseRecipe, type Pretrained, pretrain, type Recipe } from "../../methods/pretrain.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
-import { acquireLock } from "../../runs/lock.ts";
+import { acquireLock } from "../../checkpoint/lock.ts";
 import type { CardFile } from "../card.ts";
 import { dataFiles, namesIn, unique } from "../data-files.ts";
 import { exportModel } from "../export-model.ts";

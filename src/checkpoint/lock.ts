@@ -8,7 +8,7 @@ import { readFileSync } from "node:fs";
 import { link, readFile, rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { errorCode, isObject } from "../checkpoint/files.ts";
+import { errorCode, isObject } from "./files.ts";
 import { UserError } from "../errors.ts";
 
 interface Holder {
@@ -136,14 +136,14 @@ export async function acquireLock(path: string, folder: string): Promise<Lock> {
           ? "this process"
           : `process ${holder.pid}`;
       throw new UserError(
-        `openRunFolder: expected ${folder} to be free, got a lock of ${who} since ${holder.since}; ` +
+        `acquireLock: expected ${folder} to be free, got a lock of ${who} since ${holder.since}; ` +
           (here ? "wait for it to end, stop it, or use another folder" : `if it no longer runs, delete ${path}`),
       );
     }
     await removeStale(path, content);
     if (attempt > 0) await sleep(5);
   }
-  throw new UserError(`openRunFolder: expected to take over the stale lock ${path}, got no turn; delete the file`);
+  throw new UserError(`acquireLock: expected to take over the stale lock ${path}, got no turn; delete the file`);
 }
 
 /** Is the lock at `path` held by a process that runs? Only a look: the next moment may be different. */

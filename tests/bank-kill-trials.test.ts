@@ -1,0 +1,21 @@
+/** The tool that kills a writer of a bank: a few trials of it, two kills each. */
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const tool = fileURLToPath(new URL("../tools/bank-kill-trials.ts", import.meta.url));
+
+test("a bank loses nothing acknowledged when its writer is killed", { timeout: 600_000 }, async () => {
+  const args = ["--import", import.meta.resolve("tsx"), tool];
+  args.push("--trials", "4", "--kills", "2", "--writes", "300", "--json");
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let [stdout, stderr] = ["", ""];
+  child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));
+  child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));
+  const code = await new Promise((resolve) => child.on("close", resolve));
+  expect(code, stderr).toBe(0);
+  const summary = JSON.parse(stdout) as { kills: number; whole: number; trials: { fault: string }[] };
+  expect(summary.whole).toBe(4);
+  expect(summary.kills).toBeGreaterThanOrEqual(4);
+  expect(summary.trials.map(({ fault }) => fault)).toEqual(["", "", "", ""]);
+});
