@@ -6,6 +6,7 @@ import type { GenerateOptions } from "../models/generate.ts";
 import type { Inspection } from "../models/inspect.ts";
 import type { RatedTextScore, TextScore } from "../models/score.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
+import type { DocumentFace } from "./document-face.ts";
 import type { FactFace } from "./fact-face.ts";
 
 /** One text to learn. `time` orders documents (milliseconds since the epoch, or any increasing number). */
@@ -115,6 +116,8 @@ export interface Method {
   observe(documents: readonly Document[], options?: ObserveOptions): AsyncIterable<MethodEvent>;
   /** For methods that write facts one by one, into a memory that a ledger can keep. */
   readonly facts?: FactFace;
+  /** For methods that keep whole documents in a bank. */
+  readonly documents?: DocumentFace;
   /** Undo the write with this receipt id. */
   forget?(id: string): Promise<void>;
   /**
