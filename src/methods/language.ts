@@ -5,7 +5,7 @@
 import type { Tokenizer } from "../checkpoint/tokenizer.ts";
 import { UserError } from "../errors.ts";
 import { answerTexts, textIds } from "../models/answer.ts";
-import type { Condition } from "../models/condition.ts";
+import type { Condition, ConditionKind } from "../models/condition.ts";
 import { createDecoder, type Model } from "../models/decoder.ts";
 import { generateText } from "../models/generate.ts";
 import { createInspector, type Inspection, type Inspector } from "../models/inspect.ts";
@@ -22,8 +22,8 @@ export interface LanguageFaceOptions {
   readonly eosIds: readonly number[];
   /** true for weights that never change: faster. false (the default): training shows at once. */
   readonly frozen?: boolean;
-  /** Every prompt is told a condition beside its text; looks inside have none. */
-  readonly conditioned?: boolean;
+  /** Every prompt is told a condition of this kind beside its text; looks inside have none. */
+  readonly conditioned?: ConditionKind;
 }
 
 interface Conditions {
@@ -54,7 +54,7 @@ export function languageFace({
   tokenizer,
   eosIds,
   frozen = false,
-  conditioned = false,
+  conditioned,
 }: LanguageFaceOptions): LanguageFace {
   const scorer = lazy(() => createScorer(runtime, model, tokenizer, { frozen, conditioned }));
   const decoder = lazy(() => createDecoder(runtime, model, { frozen, conditioned }));

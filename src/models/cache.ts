@@ -26,6 +26,8 @@ interface LayerBuffers {
 /** What the decoder sees of it. */
 export interface HostCache extends Cache {
   length: number;
+  /** Places before the text, which are no tokens and have no position. */
+  before: number;
   readonly layers: readonly LayerBuffers[];
   /** [P, B]. */
   readonly positions: Int32Array;
@@ -95,6 +97,7 @@ export function createHostCache(
 
   return {
     layers,
+    before: 0,
     logits: new Float32Array(),
     get batch() {
       return batch;

@@ -8,7 +8,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 import { input, reshape, transpose } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
-import { conditionFeeds, conditionInputs, type RowCondition } from "./condition.ts";
+import type { ConditionKind, RowCondition } from "./condition.ts";
 import { type Cache, createHostCache, HEAD, type HostCache, joinHostCaches, type Place } from "./cache.ts";
 import { requireIds } from "./ids.ts";
 import { type CompileOptions, fitsGraph, liveWeights, type Model, modelParams } from "./instance.ts";
@@ -38,11 +38,11 @@ export interface Decoder {
 const CHUNK = 512;
 
 export interface DecoderOptions extends CompileOptions {
-  /** Every row is told a condition beside its text. */
-  conditioned?: boolean;
+  /** Every row is told a condition of this kind beside its text. */
+  conditioned?: ConditionKind;
 }
 
-function decoderGraph(model: Model, conditioned: boolean): Record<string, Tensor> {
+function decoderGraph(model: Model, told: ConditionKind | undefined): Record<string, Tensor> {
   const { definition, config, geometry } = model;
   const { layers, kvHeads: K, headDim: D, width } = geometry;
   const p = modelParams(model);
@@ -52,7 +52,7 @@ function decoderGraph(model: Model, conditioned: boolean): Record<string, Tensor
     ids: input("ids", "int32", ["B", "T"]),
     positions: input("positions", "int32", ["B", "T"]),
     lastOnly: true,
-    ...(conditioned && conditionInputs(geometry)),
+    ...told?.inputs(geometry),
     past: {
       positions: transpose(input("past.positions", "int32", ["P", "B"])),
       layers: Array.from({ length: layers }, (_, i) => ({
@@ -73,11 +73,13 @@ function decoderGraph(model: Model, conditioned: boolean): Record<string, Tensor
 export async function createDecoder(
   runtime: Runtime,
   model: Model,
-  { frozen = fitsGraph(model), conditioned = false }: DecoderOptions = {},
+  { frozen = fitsGraph(model), conditioned }: DecoderOptions = {},
 ): Promise<Decoder> {
   const { geometry, weights } = model;
   const { layers, kvHeads, headDim, vocabulary, context } = geometry;
-  const program = await runtime.compile(decoderGraph(model, conditioned), frozen ? weights : undefined);
+  // What the cache holds does not enter the graph
+  const told = conditioned?.remember ? undefined : conditioned;
+  const program = await runtime.compile(decoderGraph(model, told), frozen ? weights : undefined);
   const live = liveWeights(program, model);
   const names = Array.from({ length: layers }, (_, i) => ({
     past: { key: `past.${i}.key`, value: `past.${i}.value` },
@@ -96,7 +98,7 @@ export async function createDecoder(
     });
     const feeds: Record<string, HostTensor> = {
       ...live,
-      ...(conditioned && conditionFeeds(geometry, cache.conditions ?? [], positions)),
+      ...told?.feeds(geometry, cache.conditions ?? [], positions),
       ids: { dtype: "int32", shape: [B, T], data: ids },
       positions: { dtype: "int32", shape: [B, T], data: positions },
       "past.positions": { dtype: "int32", shape: [P, B], data: cache.positions.subarray(0, P * B) },
@@ -121,12 +123,15 @@ export async function createDecoder(
     createCache(batch, capacity = 64, conditions) {
       if ((conditions?.length ?? 0) !== (conditioned ? batch : 0))
         internal(`decoder.createCache: ${conditions?.length ?? 0} conditions for ${batch} rows`);
-      return createHostCache(geometry, batch, capacity, conditions);
+      const cache = createHostCache(geometry, batch, capacity, conditions);
+      if (conditions) conditioned?.remember?.(geometry, conditions, cache);
+      return cache;
     },
     join: (caches, places, capacity) => joinHostCaches(geometry, caches as readonly HostCache[], places, capacity),
     async step(cache, ids, positions) {
       const host = cache as HostCache;
-      const { batch: B, length } = host;
+      const { batch: B } = host;
+      const length = host.length - host.before;
       const T = ids.length / B;
       if (!Number.isInteger(T) || T < 1) internal(`decoder.step: ${ids.length} ids for ${B} rows`);
       if (positions && positions.length !== ids.length)

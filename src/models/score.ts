@@ -12,7 +12,7 @@ import { UserError } from "../errors.ts";
 import type { Program, Runtime } from "../runtime/runtime.ts";
 import { float32Host, int32Host } from "../tensor/dtype.ts";
 import { argmax, cast, crossEntropy, equal, gather, input, rows } from "../tensor/functions.ts";
-import { type Condition, conditionFeeds, conditionInputs } from "./condition.ts";
+import type { Condition, ConditionKind } from "./condition.ts";
 import { requireIds } from "./ids.ts";
 import { type CompileOptions, liveWeights, type Model, modelParams } from "./instance.ts";
 import { planWindows, type Window, type WindowOptions } from "./score-windows.ts";
@@ -102,8 +102,8 @@ export async function meanBitsPerByte(
 }
 
 export interface ScorerOptions extends CompileOptions {
-  /** Every sequence is told a condition beside its text. */
-  conditioned?: boolean;
+  /** Every sequence is told a condition of this kind beside its text. */
+  conditioned?: ConditionKind;
 }
 
 /** Compile a model for scoring. */
@@ -111,14 +111,14 @@ export async function createScorer(
   runtime: Runtime,
   model: Model,
   tokenizer: Tokenizer,
-  { frozen = false, conditioned = false }: ScorerOptions = {},
+  { frozen = false, conditioned }: ScorerOptions = {},
 ): Promise<Scorer> {
   const { definition, config, geometry, weights } = model;
   const { width: C, vocabulary: V } = geometry;
   const p = modelParams(model);
   const { final } = definition.forward(p, config, {
     ids: input("ids", "int32", ["B", "T"]),
-    ...(conditioned && conditionInputs(geometry)),
+    ...conditioned?.inputs(geometry),
   });
   const baked = frozen ? weights : undefined;
   const body = await runtime.compile({ hidden: gather(rows(final), input("places", "int32", ["N"])) }, baked);
@@ -158,12 +158,11 @@ export async function createScorer(
     );
     const { hidden } = await body.run({
       ...live.body,
-      ...(conditioned &&
-        conditionFeeds(
-          geometry,
-          told,
-          Int32Array.from({ length: B * T }, (_, i) => i % T),
-        )),
+      ...conditioned?.feeds(
+        geometry,
+        told,
+        Int32Array.from({ length: B * T }, (_, i) => i % T),
+      ),
       ids: int32Host([B, T], ids),
       places: int32Host([places.length], places),
     });

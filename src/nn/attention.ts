@@ -8,6 +8,7 @@ import {
   add,
   concat,
   constant,
+  equal,
   iota,
   less,
   lessEqual,
@@ -131,8 +132,12 @@ export interface MaskOptions {
   readonly window?: number;
 }
 
+/** In place of a position: a key that every query sees, such as one of a memory before the text. */
+export const ALWAYS_SEEN = -2;
+
 /**
- * Causal bias from positions: a key is visible when its position is not negative (padding) and not after the query's.
+ * Causal bias from positions: a key is visible when its position is not negative (padding) and not after the query's,
+ * or when it is `ALWAYS_SEEN`.
  * queries [T] or [B, T], keys [S] or [B, S] (int32) -> [T, S] or [B, 1, T, S].
  */
 export function causalBias(queries: Tensor, keys: Tensor, { window }: MaskOptions = {}): Tensor {
@@ -140,7 +145,8 @@ export function causalBias(queries: Tensor, keys: Tensor, { window }: MaskOption
   const k = reshape(keys, withOnes(keys.shape, "key"));
   let visible = logicalAnd(lessEqual(k, q), lessEqual(constant(int32Host([], [0])), k));
   if (window !== undefined) visible = logicalAnd(visible, less(sub(q, k), constant(int32Host([], [window]))));
-  return where(visible, scalar(0), scalar(HIDDEN));
+  const always = equal(k, constant(int32Host([], [ALWAYS_SEEN])));
+  return where(always, scalar(0), where(visible, scalar(0), scalar(HIDDEN)));
 }
 
 /** Bias that hides padding only: mask [B, S] (int32, 1 = visible) -> [B, 1, 1, S]. */

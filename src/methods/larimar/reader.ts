@@ -2,7 +2,7 @@
  * A module of Larimar at work on its base: texts to latents, latents to answers. Everything is compiled on first use.
  */
 import { UserError } from "../../errors.ts";
-import type { Condition } from "../../models/condition.ts";
+import { type Condition, slotConditions } from "../../models/condition.ts";
 import type { LoadedModel } from "../../models/load.ts";
 import { paramsOf, weightInputs } from "../../nn/params.ts";
 import type { Program, Runtime } from "../../runtime/runtime.ts";
@@ -83,7 +83,7 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
     tokenizer: base.tokenizer,
     eosIds: base.eosIds,
     frozen,
-    conditioned: true,
+    conditioned: slotConditions,
   });
 
   const encode = async (texts: readonly MarkedText[]): Promise<Float32Array> => {
