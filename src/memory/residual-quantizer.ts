@@ -4,7 +4,7 @@
  * x [..., D] tokens, codebooks [R, K, D].
  */
 import { UserError } from "../errors.ts";
-import { add, concat, gather, reshape, rows, slice, stopGradient, sub } from "../tensor/functions.ts";
+import { add, concat, gather, mul, reshape, rows, slice, stopGradient, sub } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
 import { expectShape } from "../tensor/shape.ts";
 import { bookOf, type Codebook, checkCodebook, checkIndices, nearest, type Quantizer, tokenRows } from "./codebook.ts";
@@ -16,8 +16,17 @@ import {
   straightThrough,
 } from "./vector-quantizer.ts";
 
+export interface ResidualOptions extends QuantizeOptions {
+  /** How much the codes of each depth count in what comes out, [R]: zeros behind a depth leave the rest away. */
+  readonly depths?: Tensor;
+}
+
 /** R codes for each token: x [..., D], codebooks [R, K, D] -> quantized [..., D], indices [..., R]; losses add up. */
-export function residualQuantize(x: Tensor, codebooks: Tensor, options: QuantizeOptions = {}): Quantized {
+export function residualQuantize(
+  x: Tensor,
+  codebooks: Tensor,
+  { depths, ...options }: ResidualOptions = {},
+): Quantized {
   expectShape("residualQuantize (codebooks)", codebooks.shape, "R K D", { D: x.shape[x.rank - 1] });
   const [R, K, D] = codebooks.shape;
   if (typeof R !== "number" || R < 1) {
@@ -30,7 +39,8 @@ export function residualQuantize(x: Tensor, codebooks: Tensor, options: Quantize
     const code = gather(book, indices);
     const losses = quantizationLosses(rest, code, options);
     rest = sub(rest, stopGradient(code));
-    return { code, indices: reshape(indices, [...indices.shape, 1]), ...losses };
+    const counted = depths ? mul(code, slice(depths, { axis: 0, start: depth, end: depth + 1 })) : code;
+    return { code: counted, indices: reshape(indices, [...indices.shape, 1]), ...losses };
   });
   const total = (part: "code" | "codebookLoss" | "commitmentLoss" | "loss"): Tensor =>
     stages.map((stage) => stage[part]).reduce((a, b) => add(a, b));

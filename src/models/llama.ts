@@ -119,17 +119,16 @@ interface Rope {
   readonly sin: Tensor;
 }
 
+const ropeOf = (c: LlamaConfig, positions: Tensor): Rope =>
+  rotaryTables(positions, { headDim: c.head_dim, theta: c.rope_theta, scaling: c.rope_scaling });
+
 function forward(p: Params, c: LlamaConfig, variant: LlamaVariant, inputs: ForwardInputs): ForwardOutputs {
   const root = p.at("model");
   const layers = c.num_hidden_layers;
   const windows = [...Array(layers).keys()].map((layer) => variant.window(c, layer));
   const contexts = new Map([...new Set(windows)].map((window) => [window, contextOf(inputs, { layers, window })]));
   const contextFor = (layer: number): Context => contexts.get(windows[layer]) as Context;
-  const rope = rotaryTables(contextFor(0).positions, {
-    headDim: c.head_dim,
-    theta: c.rope_theta,
-    scaling: c.rope_scaling,
-  });
+  const rope = ropeOf(c, contextFor(0).positions);
   const norm = (x: Tensor, weight: Params): Tensor => rmsNorm(x, weight.get("weight"), { eps: c.rms_norm_eps });
   const words = embedding(inputs.ids, root.at("embed_tokens"));
   let x = inputs.added ? add(words, inputs.added) : words;
@@ -202,6 +201,10 @@ export function llamaFamily(modelType: string, variant: LlamaVariant): ModelDefi
         ["self_attn", "mlp"].map((name) => `model.layers.${layer}.${name}`),
       ),
     forward: (p, c, inputs) => forward(p, c, variant, inputs),
+    rotated(c, keys, positions) {
+      const { cos, sin } = ropeOf(c, positions);
+      return rotary(keys, cos, sin);
+    },
     logits: (p, c, hidden) =>
       linear(hidden, p.get(c.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight")),
   };

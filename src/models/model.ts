@@ -76,6 +76,11 @@ export interface ModelDefinition<C = unknown> extends Architecture<C> {
   /** Paths of the attentions and feed-forwards, behind which adapters may sit: two per layer, from the first on. */
   sublayerPaths(config: C): string[];
   forward(p: Params, config: C, inputs: ForwardInputs): ForwardOutputs;
+  /**
+   * Keys [B, K, S, D] turned as if they stood at these positions (int32 [S] or [B, S], negative to undo it); absent
+   * where a key does not depend on its position.
+   */
+  rotated?(config: C, keys: Tensor, positions: Tensor): Tensor;
   /** Scores of the next token: hidden [..., C] -> [..., V]. */
   logits(p: Params, config: C, hidden: Tensor): Tensor;
 }

@@ -12,7 +12,7 @@ import { pick, type Random, randomStream } from "../../tensor/random.ts";
 import { requireStep } from "../batches.ts";
 import type { Document } from "../method.ts";
 import { sharesOf } from "../shares.ts";
-import { answerIds, promptIdsOf } from "./facts.ts";
+import { answerIds, promptIdsOf } from "../stated.ts";
 import type { EpisodeBatch } from "./objective.ts";
 
 /** One row: what is encoded, where its answer stands, what is asked. */

@@ -1,22 +1,9 @@
-/**
- * Facts as Larimar reads and writes them: a prompt as it stands before its answer, and the answer with its end. A
- * document tells its facts, or they are the answered questions in its text.
- */
+/** Facts as Larimar writes them: answers that the base can say, and sentences where a document tells no facts. */
 import { oneLine } from "../../checkpoint/files.ts";
 import type { Tokenizer } from "../../checkpoint/tokenizer.ts";
 import { UserError } from "../../errors.ts";
-import { textIds } from "../../models/answer.ts";
-import type { Document, Query, StatedFact } from "../method.ts";
-import { promptOf } from "../prompt.ts";
-
-/** An answer's tokens: a blank, its text, a line break. */
-export const answerIds = (tokenizer: Tokenizer, answer: string): number[] =>
-  tokenizer.encode(answer === "" ? "\n" : ` ${answer.trim()}\n`, { addSpecialTokens: false });
-
-/** What the model reads for a prompt. */
-export const promptIdsOf = (tokenizer: Tokenizer, prompt: Query): number[] => textIds(tokenizer, promptOf(prompt));
-
-const answered = /^Question: (.+)\nAnswer: (.+)$/gm;
+import type { Document, StatedFact } from "../method.ts";
+import { answerIds } from "../stated.ts";
 
 /** Refuses an answer that the base can not say: of several lines, or of characters that its tokenizer does not have. */
 export function requireSayable(tokenizer: Tokenizer, target: string, name: string): void {
@@ -30,12 +17,6 @@ export function requireSayable(tokenizer: Tokenizer, target: string, name: strin
   if (/[\n\r]/.test(text)) refuse(" of several lines");
   const read = tokenizer.decode(answerIds(tokenizer, text), { skipSpecialTokens: true }).normalize("NFC").trim();
   if (read !== text) refuse(`, which its tokenizer reads back as ${JSON.stringify(oneLine(read, 60))},`);
-}
-
-/** The facts that a document tells, or the answered questions in its text; none for any other text. */
-export function factsOf({ text, facts }: Document): readonly StatedFact[] {
-  if (facts) return facts;
-  return [...text.matchAll(answered)].map(([, question, target]) => ({ prompt: { text: question }, target }));
 }
 
 /** The sentences of a text that tells no facts, each a fact whose answer is not marked. */

@@ -4,7 +4,7 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { pick, randomStream } from "../../tensor/random.ts";
 import type { Document } from "../method.ts";
 import { promptOf } from "../prompt.ts";
-import { answerIds, factsOf, promptIdsOf } from "./facts.ts";
+import { answerIds, factsOf, promptIdsOf } from "../stated.ts";
 import type { LarimarModule } from "./module.ts";
 import { createReader } from "./reader.ts";
 

@@ -1,0 +1,118 @@
+/**
+ * The care of codebooks while a module is fitted: at their first step they are made from data, and now and then codes
+ * that nothing chooses are put where the data is, or all follow the data by moving averages. What is looked at are
+ * documents drawn by the step's number, so a fit that was stopped goes on to the same codebooks.
+ */
+import { internal } from "../../errors.ts";
+import { nearest } from "../../memory/codebook.ts";
+import { createCodebookAverage } from "../../memory/codebook-average.ts";
+import { replaceCodes, worstReconstructed } from "../../memory/codebook-reset.ts";
+import { codebookFromData } from "../../memory/codebook-start.ts";
+import { perplexity } from "../../memory/codebook-usage.ts";
+import { randomStream } from "../../tensor/random.ts";
+import type { Objective } from "../objective.ts";
+import type { EpisodeBatch } from "./objective.ts";
+
+export interface Book {
+  /** [K, D], changed in place; several depths are books of their own. */
+  readonly codes: Float32Array;
+  readonly width: number;
+}
+
+export interface CareOptions {
+  /** Slots of documents drawn by this number. */
+  readonly slotsOf: (draw: number) => Promise<Float32Array>;
+  readonly single: Book;
+  /** By depth: each quantises what those before it leave. */
+  readonly residual: readonly Book[];
+  /** The step at which there are codebooks. */
+  readonly from: number;
+  /** Steps between two looks. */
+  readonly every: number;
+  /** Put unused codes elsewhere? */
+  readonly reset: boolean;
+  /** Weight of the past where codebooks follow the data; undefined where they learn by gradient. */
+  readonly decay?: number;
+  readonly seed: number;
+}
+
+/** Rounds of k-means for codebooks from data; more than a few change little in so many dimensions. */
+const ROUNDS = 6;
+
+export interface BookUse {
+  readonly dead: number;
+  readonly perplexity: number;
+  /** Mean squared distance of a number to its code. */
+  readonly error: number;
+}
+
+/** How a book serves vectors [N, D]. */
+export function useOf(vectors: Float32Array, { codes, width }: Book): BookUse & { readonly counts: Float64Array } {
+  const { indices, errors } = nearest(vectors, codes, width);
+  const counts = new Float64Array(codes.length / width);
+  for (const index of indices) counts[index]++;
+  return {
+    counts,
+    dead: counts.filter((count) => count === 0).length,
+    perplexity: perplexity(counts),
+    error: errors.reduce((sum, error) => sum + error, 0) / vectors.length,
+  };
+}
+
+/** What the codes of a book leave of vectors. */
+export function leftover(vectors: Float32Array, { codes, width }: Book): Float32Array {
+  const { indices } = nearest(vectors, codes, width);
+  return vectors.map((value, at) => value - codes[indices[Math.floor(at / width)] * width + (at % width)]);
+}
+
+/** Every book with the vectors that it is asked for, depth after depth; `look` may change the book. */
+function walk(options: CareOptions, slots: Float32Array, look: (book: Book, vectors: Float32Array) => void): void {
+  look(options.single, slots);
+  let rest = slots;
+  for (const book of options.residual) {
+    look(book, rest);
+    rest = leftover(rest, book);
+  }
+}
+
+/** Codebooks as they stand, looked at with documents drawn by a number. */
+export async function usesOf(options: CareOptions, draw: number): Promise<{ single: BookUse; residual: BookUse[] }> {
+  const found: BookUse[] = [];
+  walk(options, await options.slotsOf(draw), (book, vectors) => found.push(useOf(vectors, book)));
+  const [single, ...residual] = found;
+  return { single: single ?? internal("usesOf: no book"), residual };
+}
+
+/** The same objective, whose codebooks are looked after before each step that asks for it. */
+export function withCare(objective: Objective<EpisodeBatch>, options: CareOptions): Objective<EpisodeBatch> {
+  const { from, every, reset, decay, seed, slotsOf } = options;
+  let cared = -1;
+  const care = async (step: number): Promise<void> => {
+    const random = randomStream(seed, "codebooks", step);
+    const slots = await slotsOf(step);
+    walk(options, slots, (book, vectors) => {
+      const { codes, width } = book;
+      if (step === from) {
+        codes.set(codebookFromData(vectors, { codes: codes.length / width, width, random, rounds: ROUNDS }));
+        return;
+      }
+      if (decay !== undefined) {
+        const average = createCodebookAverage(codes, { width, decay });
+        average.update(vectors, nearest(vectors, codes, width).indices);
+        codes.set(average.codes);
+      }
+      if (!reset) return;
+      const dead = [...useOf(vectors, book).counts].flatMap((count, code) => (count === 0 ? [code] : []));
+      if (dead.length > 0)
+        replaceCodes(codes, dead, worstReconstructed(vectors, codes, dead.length, { width, random }), width);
+    });
+  };
+  return {
+    ...objective,
+    async accumulate(batch, total, step) {
+      if (step !== cared && step >= from && (step - from) % every === 0) await care(step);
+      cared = step;
+      return objective.accumulate(batch, total, step);
+    },
+  };
+}

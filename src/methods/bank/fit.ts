@@ -1,0 +1,241 @@
+/**
+ * The fit of bank compression: encoders, aggregator, prefix, adapters and codebooks learn to answer questions about
+ * documents that went through the bank (https://arxiv.org/abs/2601.00756, section 3). The base stays frozen.
+ */
+import { z } from "zod";
+import { UserError } from "../../errors.ts";
+import { isDecayed } from "../../nn/names.ts";
+import { adamw } from "../../nn/optim.ts";
+import { schedules } from "../../nn/schedule.ts";
+import { defineFit } from "../definition.ts";
+import { contentsOf, hashOf } from "../identity.ts";
+import type { Document } from "../method.ts";
+import { train } from "../train.ts";
+import { type CareOptions, usesOf, withCare } from "./codebooks.ts";
+import { createEpisodes } from "./episodes.ts";
+import { measureModule } from "./measure.ts";
+import { adaptedModel, adaptersOf, codebookNames, emptyModule, moduleSchema, saveModule } from "./module.ts";
+import { createFitObjective } from "./objective.ts";
+import { createReader } from "./reader.ts";
+import { placesOf } from "./shape.ts";
+import { straighten } from "./start.ts";
+
+const share = (preset: number) => z.number().min(0).default(preset);
+
+const options = z.object({
+  slots: z.int().positive().default(32).describe("T: slots that a document becomes"),
+  width: z.int().positive().optional().describe("D: numbers in a slot (default: the width of the base)"),
+  places: z.int().positive().default(4).describe("V: places before the text that a slot becomes in every layer"),
+  encoderWidth: z.int().positive().default(256).describe("width of the encoders"),
+  encoderLayers: z.int().nonnegative().default(2).describe("layers of the encoders that read both ways"),
+  encoderHeads: z.int().positive().default(8).describe("attention heads of the encoders"),
+  inner: z.int().positive().default(512).describe("width of the feed-forward layers of encoders and slots"),
+  blocks: z.int().positive().default(4).describe("cross-attention blocks of the aggregator"),
+  blockHeads: z.int().positive().default(8).describe("heads of the aggregator"),
+  blockInner: z.int().positive().default(256).describe("width of the aggregator's feed-forward layers"),
+  context: z.int().min(8).optional().describe("most tokens of a document (default: one for each place)"),
+  codes: z.int().min(2).max(65536).default(512).describe("codes of each codebook"),
+  depth: z.int().positive().default(6).describe("R: residual codes for each place of a slot"),
+  rank: z.int().nonnegative().default(16).describe("r, the width of the adapters; 0 for none"),
+  alpha: z.number().positive().default(32).describe("adapters are scaled by alpha / rank"),
+  adaptedLayers: z.int().nonnegative().optional().describe("last layers of the base with adapters (default: all)"),
+  beside: z.enum(["kv", "qkv"]).default("kv").describe("adapters on keys and values, or on queries too"),
+  steps: z.int().positive().default(3000).describe("updates"),
+  groups: z.int().positive().default(4).describe("G: episodes per update"),
+  perGroup: z.int().min(2).default(8).describe("K: documents of an episode"),
+  questions: z.int().positive().default(16).describe("Q: questions to an episode"),
+  keep: z.number().gt(0).max(1).default(1).describe("share of the documents that pass gradients"),
+  accumulate: z.int().positive().default(1).describe("batches per update"),
+  learningRate: z.number().positive().default(1e-3).describe("peak learning rate"),
+  warmupSteps: z.int().nonnegative().default(50).describe("steps that rise to the peak rate"),
+  weightDecay: z.number().nonnegative().default(0.01).describe("decoupled weight decay"),
+  clipNorm: z.number().nonnegative().default(1).describe("largest gradient norm; 0 for none"),
+  retrieved: z.number().min(0).max(1).default(0.7).describe("share of questions that see a few documents"),
+  mostRetrieved: z.int().positive().default(4).describe("most documents that those see"),
+  bias: z.number().nonnegative().default(8).describe("largest bias that sets an unlikely document back"),
+  unanswerable: z.number().min(0).max(0.5).default(0.05).describe("share of questions whose document is not there"),
+  quantizeFrom: z.number().min(0).max(1).default(0.5).describe("part of the steps after which there are codebooks"),
+  full: share(0.3).describe("share of episodes in full precision, from then on"),
+  residual: share(0.5).describe("share of episodes with residual codes"),
+  single: share(0.2).describe("share of episodes with one code for a slot"),
+  quantizationLoss: z.number().nonnegative().default(1).describe("lambda of the quantisation loss"),
+  commitment: z.number().nonnegative().default(0.25).describe("beta: how much slots are drawn to their codes"),
+  codebook: z.enum(["gradient", "average"]).default("gradient").describe("how codebooks learn"),
+  decay: z.number().min(0).lt(1).default(0.9).describe("weight of the past where they learn by moving averages"),
+  reset: z.boolean().default(true).describe("put codes that nothing chooses where the data is"),
+  careSteps: z.int().positive().default(100).describe("steps between two looks at the codebooks"),
+});
+
+async function collected(documents: AsyncIterable<Document>): Promise<Document[]> {
+  const all: Document[] = [];
+  for await (const document of documents) all.push(document);
+  return all;
+}
+
+/** Documents kept from the fit, to measure it by; and those that a start and codebooks are made from. */
+const HELD_OUT = 128;
+const STARTING = 384;
+const LOOKED_AT = 64;
+
+/** Codebooks of which fewer codes are in use have collapsed. */
+const COLLAPSED = 0.5;
+
+export const bankFit = defineFit("bank-compression", {
+  options,
+  async *run(base, given, { runtime, seed, documents: source, checkpoint, signal }) {
+    const { slots, places, groups, perGroup, questions, steps, codes, depth } = given;
+    const documents = await collected(source);
+    const count = Math.min(HELD_OUT, Math.floor(documents.length / 8));
+    const kept = count === 0 ? [] : documents.slice(-count);
+    const learned = documents.slice(0, documents.length - count);
+    const hash = await base.hash();
+    const parsed = moduleSchema.safeParse({
+      model_type: "mneme-bank-compression",
+      base: { name: base.folder.split(/[\\/]/).at(-1), sha256: hash },
+      shape: {
+        slots,
+        width: given.width ?? base.geometry.width,
+        places,
+        encoderWidth: given.encoderWidth,
+        encoderLayers: given.encoderLayers,
+        encoderHeads: given.encoderHeads,
+        inner: given.inner,
+        blocks: given.blocks,
+        blockHeads: given.blockHeads,
+        blockInner: given.blockInner,
+        context: given.context ?? slots * places,
+      },
+      codes,
+      depth,
+      adapters: {
+        rank: given.rank,
+        alpha: given.alpha,
+        layers: given.adaptedLayers ?? base.geometry.layers,
+        beside: given.beside,
+      },
+    });
+    if (!parsed.success) {
+      const [{ path, message }] = parsed.error.issues;
+      throw new UserError(`fit: expected sizes that fit each other, got ${path.join(".")}: ${message}`);
+    }
+    const config = parsed.data;
+    const { shape } = config;
+    const module = emptyModule(base, config, seed);
+    const { weights } = module;
+    const quantizedFrom = Math.round(given.quantizeFrom * steps);
+    const episodes = createEpisodes({
+      tokenizer: base.tokenizer,
+      documents: learned,
+      context: Math.min(shape.context, base.geometry.context),
+      places: placesOf(shape),
+      depth,
+      groups,
+      perGroup,
+      questions,
+      retrieved: given.retrieved,
+      mostRetrieved: Math.min(given.mostRetrieved, perGroup),
+      bias: given.bias,
+      unanswerable: given.unanswerable,
+      precisions: { full: given.full, residual: given.residual, single: given.single },
+      quantizedFrom,
+      seed,
+    });
+    const trainable = Object.keys(weights);
+    const parameters = Object.values(weights).reduce((sum, { data }) => sum + data.length, 0);
+    yield { type: "note", message: `${episodes.count} documents, ${parameters} parameters` };
+    const isStraight = await straighten(runtime, base, weights, shape, episodes.texts(STARTING, -1), seed);
+    if (!isStraight) yield { type: "note", message: "the base is too large for a start by regression: random numbers" };
+    const model = adaptedModel(base, module);
+    const objective = await createFitObjective({
+      runtime,
+      definition: base.definition,
+      config: base.config,
+      geometry: base.geometry,
+      shape,
+      weights: model.weights,
+      trainable,
+      modification: adaptersOf(config),
+      groups,
+      perGroup,
+      questions,
+      kept: Math.max(1, Math.round(given.keep * perGroup)),
+      quantizationLoss: given.quantizationLoss,
+      commitment: given.commitment,
+      seed,
+    });
+    const reader = createReader({ runtime, base, module, frozen: false });
+    const residualData = weights[codebookNames.residual].data as Float32Array;
+    const P = shape.width / places;
+    const care: CareOptions = {
+      slotsOf: (draw) => reader.slots(episodes.texts(LOOKED_AT, draw)),
+      single: { codes: weights[codebookNames.single].data as Float32Array, width: shape.width },
+      residual: Array.from({ length: depth }, (_, r) => ({
+        codes: residualData.subarray(r * codes * P, (r + 1) * codes * P),
+        width: P,
+      })),
+      from: quantizedFrom,
+      every: given.careSteps,
+      reset: given.reset,
+      decay: given.codebook === "average" ? given.decay : undefined,
+      seed,
+    };
+    try {
+      const result = yield* train({
+        objective: withCare(objective, care),
+        batches: episodes,
+        weights: Object.fromEntries(trainable.map((name) => [name, weights[name].data])),
+        optimizer: adamw({ b2: 0.98, weightDecay: given.weightDecay, decayFilter: isDecayed }),
+        learningRate: given.learningRate,
+        schedule: schedules.cosine,
+        scheduleOptions: { warmupSteps: Math.min(given.warmupSteps, steps), totalSteps: steps },
+        steps,
+        accumulate: given.accumulate,
+        clipNorm: given.clipNorm,
+        checkpoint:
+          checkpoint === undefined
+            ? undefined
+            : {
+                folder: checkpoint,
+                everySeconds: 120,
+                identity: hashOf([
+                  given,
+                  seed,
+                  hash,
+                  contentsOf(documents),
+                  documents.map(({ facts }) => facts ?? null),
+                ]),
+              },
+        signal,
+      });
+      let measured: Record<string, number> = {};
+      if (result.stopped !== "interrupted") {
+        measured = await measureModule({ runtime, base, module, documents: kept, seed, signal });
+        if (quantizedFrom < steps) {
+          const uses = await usesOf(care, -2);
+          const all = [uses.single, ...uses.residual];
+          const used = Math.min(...all.map(({ dead }) => 1 - dead / codes));
+          measured["least codes used"] = used;
+          measured["least perplexity"] = Math.min(...all.map((use) => use.perplexity));
+          if (used < COLLAPSED) {
+            yield {
+              type: "note",
+              message: `a codebook collapsed: ${(100 * used).toFixed(1)}% of its codes are in use; leave reset on, or use fewer codes`,
+            };
+          }
+        }
+      }
+      return {
+        result,
+        measured,
+        async save(folder) {
+          const fit = { options: given, seed, documents: documents.length, ...result, measured };
+          await saveModule({ ...module, config: { ...config, fit } }, folder);
+          return `module of bank-compression for ${config.base.name}: ${folder}`;
+        },
+      };
+    } finally {
+      await reader.dispose();
+      await objective.dispose();
+    }
+  },
+});

@@ -1,0 +1,193 @@
+/**
+ * A module of bank compression at work on its base: texts to slots, questions to latents, latents to what the base is
+ * told. Everything is compiled on first use. Letters as in shape.ts.
+ */
+import { UserError } from "../../errors.ts";
+import { type Condition, memoryConditions } from "../../models/condition.ts";
+import type { LoadedModel } from "../../models/load.ts";
+import { paramsOf, weightInputs } from "../../nn/params.ts";
+import type { Program, Runtime } from "../../runtime/runtime.ts";
+import { float32Host, type HostTensor, int32Host } from "../../tensor/dtype.ts";
+import { input } from "../../tensor/functions.ts";
+import type { Tensor } from "../../tensor/graph.ts";
+import { languageFace, type LanguageFace } from "../language.ts";
+import { aggregated } from "./aggregator.ts";
+import { centresOf, documentSlots, questionSlots, statesOf } from "./encoder.ts";
+import { adaptedModel, adaptersOf, type BankModule } from "./module.ts";
+import { prefixOf } from "./prefix.ts";
+import { placesOf } from "./shape.ts";
+
+type Ids = readonly number[];
+
+export interface Reader {
+  /** θ_amort: N texts of at most `context` tokens -> [N, T, D]. */
+  slots(texts: readonly Ids[], options?: { readonly signal?: AbortSignal }): Promise<Float32Array>;
+  /** θ_input: N questions -> [N, T, D]; longer ones are read to the encoder's context. */
+  questions(texts: readonly Ids[]): Promise<Float32Array>;
+  /** ψ: questions [Q, T, D] over a bank [N, T, D], with the bias of each document for each question [Q, N]. */
+  aggregate(questions: Float32Array, bank: Float32Array, bias: Float32Array): Promise<Float32Array>;
+  /** Latents [Q, T, D] -> what the base is told before each question. */
+  conditions(latents: Float32Array): Promise<Condition[]>;
+  /** The base with its adapters, told conditions. */
+  readonly face: LanguageFace;
+  dispose(): Promise<void>;
+}
+
+/** Texts in one run. */
+const AT_ONCE = 32;
+
+export interface ReaderOptions {
+  readonly runtime: Runtime;
+  readonly base: LoadedModel;
+  readonly module: BankModule;
+  /** false while the module is being fitted: then every change shows at once. */
+  readonly frozen?: boolean;
+}
+
+export function createReader({ runtime, base, module, frozen = true }: ReaderOptions): Reader {
+  const { config, weights: own } = module;
+  const { shape } = config;
+  const { definition } = base;
+  const { slots: T, width: D } = shape;
+  const M = placesOf(shape);
+  const weights: Readonly<Record<string, HostTensor>> = { ...base.weights, ...own };
+  const params = (adapted: boolean) =>
+    paramsOf(
+      weightInputs(Object.fromEntries(Object.entries(weights).map(([name, tensor]) => [name, tensor.shape]))),
+      adapted ? adaptersOf(config) : undefined,
+    );
+  const compiled = (outputs: () => Record<string, Tensor>) => {
+    let made: Promise<{ program: Program; live: Record<string, HostTensor> }> | undefined;
+    const compile = async () => {
+      const program = await runtime.compile(outputs(), frozen ? weights : undefined);
+      const names = program.inputs.map(({ name }) => name).filter((name) => name in weights);
+      return { program, live: Object.fromEntries(names.map((name) => [name, weights[name]])) };
+    };
+    return {
+      run: async (feeds: Record<string, HostTensor>) => {
+        const { program, live } = await (made ??= compile());
+        return program.run({ ...live, ...feeds });
+      },
+      release: async () => (await made)?.program.release(),
+    };
+  };
+  const encodedTexts = () => {
+    const p = params(false);
+    const ids = input("ids", "int32", ["B", "N"]);
+    const states = statesOf(definition.forward(p, base.config, { ids }).hidden);
+    return { p, texts: { states, mask: input("mask", "int32", ["B", "N"]) } };
+  };
+  const reading = compiled(() => {
+    const { p, texts } = encodedTexts();
+    return { slots: documentSlots(p, shape, texts, input("centres", "int32", ["B", M])) };
+  });
+  const asking = compiled(() => {
+    const { p, texts } = encodedTexts();
+    return { slots: questionSlots(p, shape, texts) };
+  });
+  const aggregating = compiled(() => ({
+    latents: aggregated(params(false), shape, input("questions", "float32", [1, "Q", T, D]), {
+      slots: input("bank", "float32", [1, "N", T, D]),
+      bias: input("bias", "float32", [1, "Q", "N"]),
+    }),
+  }));
+  const telling = compiled(() => ({
+    memory: prefixOf(params(false), shape, base, input("latents", "float32", ["B", T, D])),
+  }));
+  const face = languageFace({
+    runtime,
+    model: adaptedModel(base, module),
+    tokenizer: base.tokenizer,
+    eosIds: base.eosIds,
+    frozen,
+    conditioned: memoryConditions,
+  });
+
+  const encode = async (program: typeof reading, texts: readonly Ids[], centred: boolean): Promise<Float32Array> => {
+    const N = Math.max(...texts.map(({ length }) => length));
+    const dims = [texts.length, N];
+    const [ids, mask] = [new Int32Array(texts.length * N), new Int32Array(texts.length * N)];
+    const centres = new Int32Array(texts.length * M);
+    for (const [b, text] of texts.entries()) {
+      ids.set(text, b * N);
+      mask.fill(1, b * N, b * N + text.length);
+      centres.set(centresOf(text.length, M), b * M);
+    }
+    const found = await program.run({
+      ids: int32Host(dims, ids),
+      mask: int32Host(dims, mask),
+      ...(centred && { centres: int32Host([texts.length, M], centres) }),
+    });
+    return found.slots.data as Float32Array;
+  };
+
+  /** In lots of texts of like length, as padding costs what text costs. */
+  const encodeAll = async (
+    program: typeof reading,
+    texts: readonly Ids[],
+    centred: boolean,
+    signal?: AbortSignal,
+  ): Promise<Float32Array> => {
+    const all = new Float32Array(texts.length * T * D);
+    const order = [...texts.keys()].sort((a, b) => texts[a].length - texts[b].length);
+    for (let start = 0; start < texts.length; start += AT_ONCE) {
+      signal?.throwIfAborted();
+      const lot = order.slice(start, start + AT_ONCE);
+      const found = await encode(
+        program,
+        lot.map((i) => texts[i]),
+        centred,
+      );
+      for (const [k, i] of lot.entries()) all.set(found.subarray(k * T * D, (k + 1) * T * D), i * T * D);
+    }
+    return all;
+  };
+
+  return {
+    face,
+    async slots(texts, { signal } = {}) {
+      for (const { length } of texts) {
+        if (length > 0 && length <= shape.context) continue;
+        throw new UserError(
+          `bank-compression: expected a text of 1 to ${shape.context} tokens, got ${length}; cut it into chunks`,
+        );
+      }
+      const all = await encodeAll(reading, texts, true, signal);
+      const wrong = all.findIndex((value) => !Number.isFinite(value));
+      if (wrong >= 0) {
+        throw new UserError(
+          `bank-compression: expected finite slots, got ${all[wrong]} in text ${Math.floor(wrong / (T * D)) + 1}; ` +
+            "the module is damaged, fit it again",
+        );
+      }
+      return all;
+    },
+    questions: (texts) =>
+      encodeAll(
+        asking,
+        texts.map((text) => text.slice(-shape.context)),
+        false,
+      ),
+    async aggregate(questions, bank, bias) {
+      const Q = questions.length / (T * D);
+      const N = bank.length / (T * D);
+      const { latents } = await aggregating.run({
+        questions: float32Host([1, Q, T, D], questions),
+        bank: float32Host([1, N, T, D], bank),
+        bias: float32Host([1, Q, N], bias),
+      });
+      return latents.data as Float32Array;
+    },
+    async conditions(latents) {
+      const B = latents.length / (T * D);
+      const { memory } = await telling.run({ latents: float32Host([B, T, D], latents) });
+      const size = memory.data.length / B;
+      const data = memory.data as Float32Array;
+      return Array.from({ length: B }, (_, b) => ({ memory: data.slice(b * size, (b + 1) * size) }));
+    },
+    async dispose() {
+      for (const program of [reading, asking, aggregating, telling]) await program.release();
+      await face.dispose();
+    },
+  };
+}
