@@ -77,9 +77,22 @@ export { type Calibration, calibrate, type ThresholdAim } from "./memory/thresho
 export { createVectorStore, type VectorStore } from "./memory/vector-store.ts";
 
 // Models: load, decode, score, look inside, embed.
-export { type LoadedEncoder, type LoadedModel, loadEncoder, loadModel } from "./models/load.ts";
+export {
+  type LoadedEncoder,
+  type LoadedEncoderDecoder,
+  type LoadedModel,
+  loadEncoder,
+  loadEncoderDecoder,
+  loadModel,
+} from "./models/load.ts";
 export { definitions } from "./models/index.ts";
-export type { Definition, EncoderDefinition, Geometry, ModelDefinition } from "./models/model.ts";
+export type {
+  Definition,
+  EncoderDecoderDefinition,
+  EncoderDefinition,
+  Geometry,
+  ModelDefinition,
+} from "./models/model.ts";
 export { createDecoder, type Decoder } from "./models/decoder.ts";
 export { collect, generate, type GenerateOptions, generateText, type Piece } from "./models/generate.ts";
 export { type BeamOptions, beamSearch, type Hypothesis } from "./models/beam.ts";

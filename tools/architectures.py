@@ -2,7 +2,8 @@
 
 Written from the architectures' definitions with Hugging Face's tensor names and config.json fields; no dropout.
 Every forward returns a dict: hidden (list: embeddings, then the output of each block, before any final norm),
-attention (list of [B,H,T,T] probabilities) and logits (decoders) or hidden[-1] as the result (encoders).
+attention (list of [B,H,T,T] probabilities) and logits (decoders) or hidden[-1] as the result (encoders); t5 returns
+two, of its encoder and its decoder, with the final states of each.
 Decoders pass the output of every sub-layer through `after(name, output)` on its way to the residual sum.
 Letters: B batch, T length, C width, H query heads, K key/value heads, D head size, V vocabulary.
 """
@@ -170,6 +171,115 @@ def bert(config, p, ids, mask, token_types):
     return {"hidden": hidden, "attention": attention, "pooled": pooled, "embedding": embedding}
 
 
+def relative_buckets(distance, bidirectional, buckets, max_distance):
+    """T5's bucket of each distance key - query: one each while near, then on a logarithmic scale to max_distance."""
+    first = torch.zeros_like(distance)
+    if bidirectional:
+        buckets //= 2
+        first = (distance > 0).long() * buckets
+        distance = distance.abs()
+    else:
+        distance = (-distance).clamp(min=0)
+    exact = buckets // 2
+    part = torch.log(distance.clamp(min=1).double() / exact) / math.log(max_distance / exact)
+    far = exact + (part * (buckets - exact)).long()
+    return first + torch.where(distance < exact, distance, far.clamp(max=buckets - 1))
+
+
+def t5_attention(config, p, name, x, states, bias):
+    """Unscaled attention of x to states; bias is added to the scores and hides with -inf."""
+    q = split_heads(linear(p, f"{name}.q", x), config["num_heads"])
+    k = split_heads(linear(p, f"{name}.k", states), config["num_heads"])
+    v = split_heads(linear(p, f"{name}.v", states), config["num_heads"])
+    probabilities = torch.softmax(q @ k.transpose(-1, -2) + bias, -1)
+    return linear(p, f"{name}.o", merge_heads(probabilities @ v)), probabilities
+
+
+def t5_stack(config, p, side, x, visible, states=None, states_visible=None):
+    """T5's encoder, or its decoder where states are given: pre-RMSNorm, no biases, one table of relative positions.
+
+    Masks are bool and broadcast to [B,1,T,S]. Returns hidden, attention, cross (of decoders) and final.
+    """
+    eps = config.get("layer_norm_epsilon", 1e-6)
+
+    def hidden_as(mask):
+        return torch.zeros(mask.shape, dtype=x.dtype).masked_fill(~mask, -math.inf)
+
+    steps = torch.arange(x.shape[1])
+    buckets = relative_buckets(
+        steps[None, :] - steps[:, None],
+        side == "encoder",
+        config.get("relative_attention_num_buckets", 32),
+        config.get("relative_attention_max_distance", 128),
+    )
+    table = p[f"{side}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"]
+    bias = table[buckets].permute(2, 0, 1)[None] + hidden_as(visible)
+    gated = config.get("feed_forward_proj", "relu") == "gated-gelu"
+    hidden, attention, cross = [x], [], []
+    for layer in range(t5_layers(config)[side]):
+        name = f"{side}.block.{layer}.layer"
+        h = rms_norm(p[f"{name}.0.layer_norm.weight"], x, eps)
+        mixed, probabilities = t5_attention(config, p, f"{name}.0.SelfAttention", h, h, bias)
+        x = x + mixed
+        attention.append(probabilities)
+        if states is not None:
+            h = rms_norm(p[f"{name}.1.layer_norm.weight"], x, eps)
+            mixed, probabilities = t5_attention(
+                config, p, f"{name}.1.EncDecAttention", h, states, hidden_as(states_visible)
+            )
+            x = x + mixed
+            cross.append(probabilities)
+        name = f"{name}.{1 if states is None else 2}"
+        h = rms_norm(p[f"{name}.layer_norm.weight"], x, eps)
+        if gated:
+            inner = F.gelu(linear(p, f"{name}.DenseReluDense.wi_0", h), approximate="tanh")
+            inner = inner * linear(p, f"{name}.DenseReluDense.wi_1", h)
+        else:
+            inner = F.relu(linear(p, f"{name}.DenseReluDense.wi", h))
+        x = x + linear(p, f"{name}.DenseReluDense.wo", inner)
+        hidden.append(x)
+    final = rms_norm(p[f"{side}.final_layer_norm.weight"], x, eps)
+    return {"hidden": hidden, "attention": attention, "cross": cross, "final": final}
+
+
+def t5_layers(config):
+    return {"encoder": config["num_layers"], "decoder": config.get("num_decoder_layers", config["num_layers"])}
+
+
+def t5(config, p, ids, mask, embeddings):
+    """The encoder over tokens [B,T] with mask [B,T], the decoder over given embeddings [B,S,C]: both results."""
+    seen = mask.bool()[:, None, None, :]
+    encoder = t5_stack(config, p, "encoder", p["shared.weight"][ids], seen)
+    causal = causal_mask(embeddings.shape[1])[None, None]
+    return encoder, t5_stack(config, p, "decoder", embeddings, causal, encoder["final"], seen)
+
+
+def t5_shapes(config):
+    """Names and shapes of T5's parameters without the head, in the order Hugging Face lists them."""
+    width, inner, size = config["d_model"], config["d_ff"], config["num_heads"] * config["d_kv"]
+    gated = config.get("feed_forward_proj", "relu").startswith("gated-")
+    shapes = {"shared.weight": [config["vocab_size"], width]}
+    for side, layers in t5_layers(config).items():
+        attentions = ["SelfAttention", "EncDecAttention"][: 1 if side == "encoder" else 2]
+        for layer in range(layers):
+            for index, part in enumerate(attentions):
+                name = f"{side}.block.{layer}.layer.{index}"
+                for projection in "qkv":
+                    shapes[f"{name}.{part}.{projection}.weight"] = [size, width]
+                shapes[f"{name}.{part}.o.weight"] = [width, size]
+                if layer == 0 and index == 0:
+                    table = [config.get("relative_attention_num_buckets", 32), config["num_heads"]]
+                    shapes[f"{name}.{part}.relative_attention_bias.weight"] = table
+                shapes[f"{name}.layer_norm.weight"] = [width]
+            name = f"{side}.block.{layer}.layer.{len(attentions)}"
+            for part in ["wi_0", "wi_1"] if gated else ["wi"]:
+                shapes[f"{name}.DenseReluDense.{part}.weight"] = [inner, width]
+            shapes[f"{name}.DenseReluDense.wo.weight"] = [width, inner]
+            shapes[f"{name}.layer_norm.weight"] = [width]
+        shapes[f"{side}.final_layer_norm.weight"] = [width]
+    return shapes
+
+
 def next_token_loss(logits, ids, mask):
     """Mean cross-entropy of token t given the tokens before it, over the targets with mask[b,t] = 1 (t >= 1)."""
     nll = F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
@@ -193,6 +303,9 @@ def parameter_shapes(config):
         shapes[f"{name}.weight"] = [inner, outer] if transposed else [outer, inner]
         if bias:
             shapes[f"{name}.bias"] = [outer]
+
+    if config["model_type"] == "t5":
+        return t5_shapes(config)
 
     if config["model_type"] == "gpt2":
         width = config["n_embd"]

@@ -1,6 +1,6 @@
 """Writes the PyTorch fixtures that the tests compare against.
 
-    python3 tools/reference.py [ops|models|optim|training|adapters|quantizer|all]
+    python3 tools/reference.py [ops|models|optim|training|adapters|quantizer|t5|all]
 
 Needs PyTorch 1.13 or newer and numpy, nothing else. Every part is seeded on its own, so that writing one part
 leaves the files of the others as they are. Inputs are rounded to float32 first, results are computed in float64
@@ -22,6 +22,7 @@ PARTS = {
     "training": "reference_training",
     "adapters": "reference_adapters",
     "quantizer": "reference_quantizer",
+    "t5": "reference_t5",
 }
 
 

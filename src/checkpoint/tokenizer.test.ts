@@ -121,6 +121,47 @@ describe("own fixture", () => {
   });
 });
 
+describe("unigram, as of T5", () => {
+  const folder = join(root, "tests/fixtures/t5");
+  let tokenizer: Tokenizer;
+  beforeAll(async () => {
+    tokenizer = await loadTokenizer(folder);
+  });
+
+  // Scores: _the -2, _cat -4, _c -4, ats -4.5, s -3, _sat -7, _s -3.5, at -3, _ -3, letters -5; x is in no piece
+  test.each([
+    ["the cats sat", [4, 5, 6, 7, 8]], // _cat s (-7) beats _c ats (-8.5), and _s at (-6.5) beats the longer _sat (-7)
+    ["hat", [3, 19, 8]],
+    ["xx the", [3, 2, 4]], // what no piece covers is one unknown
+    [" the\n\n  cats ", [4, 5, 6]],
+    ["\uFF54\uFF48\uFF45", [4]], // full width, made plain by the normalizer
+    ["the <extra_id_0> sat", [4, 39, 7, 8]],
+    ["", []],
+  ])("%j by hand", (text, ids) => {
+    expect(tokenizer.encode(text)).toEqual([...ids, 1]);
+    expect(tokenizer.encode(text, { addSpecialTokens: false })).toEqual(ids);
+  });
+
+  test("text comes back, and special tokens are known", () => {
+    const ids = tokenizer.encode("the cats, sat.");
+    expect(tokenizer.decode(ids, { skipSpecialTokens: true })).toBe("the cats, sat.");
+    expect(tokenizer.decode(ids)).toBe("the cats, sat.</s>");
+    expect(stream(tokenizer, ids, true)).toBe("the cats, sat.");
+    expect([tokenizer.bosId, tokenizer.eosId, tokenizer.padId, tokenizer.vocabSize]).toEqual([undefined, 1, 0, 40]);
+    expect([tokenizer.isSpecial(39), tokenizer.isSpecial(4)]).toEqual([true, false]);
+  });
+
+  test.each([[["s"]], [7], [[7, 7]], [["s", null]]])("%j is no piece", async (entry) => {
+    const broken = mkdtempSync(join(scratch, "unigram-"));
+    const json = JSON.parse(readFileSync(join(folder, "tokenizer.json"), "utf8"));
+    json.model.vocab[6] = entry;
+    writeFileSync(join(broken, "tokenizer.json"), JSON.stringify(json));
+    expect(await failure(loadTokenizer(broken))).toContain(
+      `each of "model.vocab" to be a token and its score, got ${JSON.stringify(entry)}`,
+    );
+  });
+});
+
 describe("files", () => {
   test("special tokens fall back to special_tokens_map.json and then to config.json", async () => {
     const none = { "tokenizer_config.json": null };

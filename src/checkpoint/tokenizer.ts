@@ -148,6 +148,13 @@ function checkVocab(json: Record<string, unknown>, path: string): void {
       seen.add(id);
     }
   } else if (!Array.isArray(vocab)) throw fault('"model.vocab" with the tokens', vocab);
+  else {
+    // Without a score the best split of a word is whatever comes first
+    const isPiece = (entry: unknown): boolean =>
+      Array.isArray(entry) && typeof entry[0] === "string" && typeof entry[1] === "number";
+    const wrong = vocab.findIndex((entry) => !isPiece(entry));
+    if (wrong >= 0) throw fault('each of "model.vocab" to be a token and its score', vocab[wrong]);
+  }
   if (!Array.isArray(added)) throw fault('"added_tokens" to be a list', added);
   for (const token of added) {
     if (!isObject(token) || !isId(token.id) || typeof token.content !== "string" || token.content === "") {

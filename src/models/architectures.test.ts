@@ -5,6 +5,8 @@ import {
   allOutputs,
   decoderGraph,
   decoderOf,
+  encoderDecoderGraph,
+  encoderDecoderOf,
   encoderGraph,
   encoderOf,
   type Fixture,
@@ -30,6 +32,7 @@ const decoders: readonly (readonly [name: string, outputs: string])[] = [
   ["qwen3", "qwen3"],
 ];
 const encoders = ["bert", "xlm-roberta"] as const;
+const encoderDecoders = ["t5", "t5-gated"] as const;
 
 /**
  * The reference is exact, so all error is float32's own: 6e-8 of the numbers on the way, added up over rows of products
@@ -82,5 +85,30 @@ describe.each(encoders)("encoder %s", (name) => {
       fixture,
       /^(input_ids|attention_mask|token_type_ids|cotangent|embedding)$/,
     );
+  });
+});
+
+describe.each(encoderDecoders)("encoder-decoder %s", (name) => {
+  test("states, attentions and all gradients of both sides equal PyTorch's", async () => {
+    const fixture = encoderDecoderOf(await readFixture(name));
+    const shapeOf = (input: string) => fixture.reference.get(input)?.shape ?? [];
+    compare(
+      await runFixture(
+        runtime,
+        allOutputs(encoderDecoderGraph(fixture, shapeOf("input_ids"), shapeOf("embeddings"))),
+        fixture,
+      ),
+      fixture,
+      /^(input_ids|attention_mask|embeddings|cotangent|buckets\..*)$/,
+    );
+  });
+
+  test("axes that only the run knows give the same states", async () => {
+    const fixture = encoderDecoderOf(await readFixture(name));
+    const width = fixture.definition.geometry(fixture.config).width;
+    const { finals } = encoderDecoderGraph(fixture, ["B", "T"], ["B", "S", width]);
+    const got = await runFixture(runtime, finals, fixture, { frozen: true });
+    for (const [output, { data }] of Object.entries(got))
+      expectClose(output, data, fixture.reference.get(output)?.data ?? [], OUTPUTS);
   });
 });

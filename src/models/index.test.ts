@@ -13,6 +13,8 @@ const errorOf = (run: () => unknown): string => {
   return expect.fail("no error");
 };
 
+const T5 = { vocab_size: 9, d_model: 8, d_ff: 16, num_layers: 1, num_heads: 2 };
+
 describe("the catalogue", () => {
   test("every key is the model_type of its definition", () => {
     for (const [type, definition] of Object.entries(definitions)) expect(definition.modelType).toBe(type);
@@ -53,6 +55,10 @@ describe("the catalogue", () => {
     ],
     ["bert", { hidden_size: "24" }, "hidden_size"],
     ["bert", null, "the file"],
+    ["t5", { ...T5, num_heads: 0 }, "num_heads"],
+    ["t5", { ...T5, feed_forward_proj: "gated-mish" }, "feed_forward_proj"],
+    ["t5", { ...T5, relative_attention_max_distance: 16 }, "relative_attention_max_distance"],
+    ["t5", { ...T5, is_encoder_decoder: false }, "is_encoder_decoder"],
   ])("%s with %j is refused, %s named", (type, config, field) => {
     const definition = definitionFor({ model_type: type });
     const message = errorOf(() => definition.parseConfig(config));
@@ -101,8 +107,23 @@ describe("names in files", () => {
     expect(name("xlm-roberta", "lm_head.dense.weight")).toBeUndefined();
   });
 
+  const tied = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"];
+  test.each([
+    ["shared.weight", ["shared.weight", ...tied], "shared.weight"],
+    [tied[0], ["shared.weight", ...tied], undefined],
+    [tied[1], ["shared.weight", ...tied], undefined],
+    [tied[0], tied, "shared.weight"],
+    [tied[1], tied, undefined],
+    [tied[1], [tied[1]], "shared.weight"],
+    ["lm_head.weight", [], undefined],
+    ["decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight", [], undefined],
+    ["decoder.final_layer_norm.weight", [], "decoder.final_layer_norm.weight"],
+  ])("t5: %s in a file with %j", (from, names, to) =>
+    expect(definitions.t5.canonicalName(from, {} as never, new Set(names))).toBe(to),
+  );
+
   test("linear paths are matrices of the model", () => {
-    for (const fixture of ["gpt2", "llama", "qwen3", "bert"]) {
+    for (const fixture of ["gpt2", "llama", "qwen3", "bert", "t5"]) {
       const json = { model_type: fixture };
       const definition = definitionFor(json);
       const config = definition.parseConfig(fixtureConfig(fixture));
@@ -116,5 +137,5 @@ describe("names in files", () => {
 
 function fixtureConfig(name: string): unknown {
   const sizes = { vocab_size: 9, n_embd: 8, n_head: 2, n_layer: 2, hidden_size: 8, intermediate_size: 16 };
-  return { model_type: name, ...sizes, num_hidden_layers: 2, num_attention_heads: 2, head_dim: 4 };
+  return { model_type: name, ...T5, ...sizes, num_hidden_layers: 2, num_attention_heads: 2, head_dim: 4 };
 }

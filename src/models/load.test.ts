@@ -6,7 +6,7 @@ import { afterAll, expect, test } from "vitest";
 import { readTensors, repositoryFile } from "../../tests/support/model-fixture.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
-import { loadCheckpoint, loadEncoder, loadModel } from "./load.ts";
+import { loadCheckpoint, loadEncoder, loadEncoderDecoder, loadModel } from "./load.ts";
 
 const fixture = (name: string): string => repositoryFile(`tests/fixtures/${name}`);
 const scratch = mkdtempSync(join(tmpdir(), "mneme-load-"));
@@ -115,7 +115,9 @@ test("tokenizer and model must agree", async () => {
   await expect(loadModel(folder)).rejects.toThrow("vocab_size 56, got ids up to 56");
 });
 
-test("encoders and language models are not mixed up", async () => {
+test("language models, encoders and encoder-decoders are not mixed up", async () => {
   await expect(loadModel(fixture("bert"))).rejects.toThrow("expected a causal language model");
+  await expect(loadModel(fixture("t5"))).rejects.toThrow("got t5, an encoder-decoder; choose a model that generates");
   await expect(loadEncoder(fixture("llama"))).rejects.toThrow("expected an encoder");
+  await expect(loadEncoderDecoder(fixture("bert"))).rejects.toThrow("expected an encoder-decoder");
 });

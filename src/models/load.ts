@@ -17,7 +17,7 @@ import {
 import { checkVocabulary, loadTokenizer, type Tokenizer } from "../checkpoint/tokenizer.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 import { definitionFor } from "./index.ts";
-import type { Definition, EncoderDefinition, Geometry, ModelDefinition } from "./model.ts";
+import type { Definition, EncoderDecoderDefinition, EncoderDefinition, Geometry, ModelDefinition } from "./model.ts";
 
 export type Weights = Record<string, HostTensor<"float32">>;
 
@@ -46,37 +46,49 @@ export interface LoadedEncoder extends Checkpoint<EncoderDefinition> {
   readonly tokenizer: Tokenizer;
 }
 
+/** An encoder-decoder with its tokenizer. */
+export interface LoadedEncoderDecoder extends Checkpoint<EncoderDecoderDefinition> {
+  readonly tokenizer: Tokenizer;
+}
+
 export interface LoadOptions {
   /** Refuse weights that are NaN or infinite; costs one more pass over them. */
   checkWeights?: boolean;
 }
 
-/** Load a causal language model; an encoder is refused. */
-export async function loadModel(folder: string, options: LoadOptions = {}): Promise<LoadedModel> {
-  const checkpoint = await loadCheckpoint(folder, options);
-  if (!isCausal(checkpoint)) {
-    throw new UserError(
-      `loadModel: expected a causal language model in ${folder}, got ${checkpoint.definition.modelType}, an ` +
-        "encoder; choose a model that generates",
-    );
-  }
-  return withTokenizer(checkpoint);
-}
+/** Load a causal language model; any other kind is refused. */
+export const loadModel = (folder: string, options?: LoadOptions): Promise<LoadedModel> =>
+  loadKind("causal", { caller: "loadModel", folder, wayOut: "choose a model that generates" }, options);
 
-/** Load an encoder; a causal model is refused. */
-export async function loadEncoder(folder: string, options: LoadOptions = {}): Promise<LoadedEncoder> {
-  const checkpoint = await loadCheckpoint(folder, options);
-  if (!isEncoder(checkpoint)) {
-    throw new UserError(
-      `loadEncoder: expected an encoder in ${folder}, got ${checkpoint.definition.modelType}, a causal language ` +
-        "model; choose a sentence encoder",
-    );
-  }
-  return withTokenizer(checkpoint);
-}
+/** Load an encoder; any other kind is refused. */
+export const loadEncoder = (folder: string, options?: LoadOptions): Promise<LoadedEncoder> =>
+  loadKind("encoder", { caller: "loadEncoder", folder, wayOut: "choose a sentence encoder" }, options);
 
-const isCausal = (c: Checkpoint): c is Checkpoint<ModelDefinition> => c.definition.kind === "causal";
-const isEncoder = (c: Checkpoint): c is Checkpoint<EncoderDefinition> => c.definition.kind === "encoder";
+/** Load an encoder-decoder; any other kind is refused. */
+export const loadEncoderDecoder = (folder: string, options?: LoadOptions): Promise<LoadedEncoderDecoder> =>
+  loadKind("encoder-decoder", { caller: "loadEncoderDecoder", folder, wayOut: "choose a T5" }, options);
+
+const KINDS: Readonly<Record<Definition["kind"], string>> = {
+  causal: "a causal language model",
+  encoder: "an encoder",
+  "encoder-decoder": "an encoder-decoder",
+};
+
+type Kind<K extends Definition["kind"]> = Extract<Definition, { readonly kind: K }>;
+
+async function loadKind<K extends Definition["kind"]>(
+  kind: K,
+  { caller, folder, wayOut }: { caller: string; folder: string; wayOut: string },
+  options?: LoadOptions,
+): Promise<Checkpoint<Kind<K>> & { tokenizer: Tokenizer }> {
+  const checkpoint = await loadCheckpoint(folder, options);
+  const isOfKind = (c: Checkpoint): c is Checkpoint<Kind<K>> => c.definition.kind === kind;
+  if (isOfKind(checkpoint)) return withTokenizer(checkpoint);
+  const { definition } = checkpoint;
+  throw new UserError(
+    `${caller}: expected ${KINDS[kind]} in ${folder}, got ${definition.modelType}, ${KINDS[definition.kind]}; ${wayOut}`,
+  );
+}
 
 async function withTokenizer<D extends Definition>(
   checkpoint: Checkpoint<D>,
@@ -152,7 +164,7 @@ function canonicalView(
   const stored = new Map<string, string>();
   const tensors = new Map<string, TensorInfo>();
   for (const [name, info] of file.tensors) {
-    const canonical = definition.canonicalName(name, config);
+    const canonical = definition.canonicalName(name, config, file.tensors);
     if (canonical === undefined) continue;
     const other = stored.get(canonical);
     if (other !== undefined) {

@@ -1,7 +1,8 @@
 /**
  * What a model is to the rest: named shapes and a forward pass over symbolic tensors; causal ones also have a head.
  * One file per `model_type` implements it; configuration fields and parameter paths are the checkpoint's own.
- * Letters: B batch, T tokens at hand, P past tokens, C width, V vocabulary, H heads, K key/value heads, D head size.
+ * Letters: B batch, T tokens at hand, S given embeddings, P past tokens, C width, V vocabulary, H heads, K key/value
+ * heads, D head size.
  */
 import type { KeyValues } from "../nn/attention.ts";
 import type { Params } from "../nn/params.ts";
@@ -62,8 +63,11 @@ interface Architecture<C> {
   geometry(config: C): Geometry;
   /** Every tensor the model needs, by checkpoint name. */
   shapes(config: C): Record<string, readonly number[]>;
-  /** The canonical name of a tensor in a file; undefined to ignore it (buffers, tied copies). */
-  canonicalName(name: string, config: C): string | undefined;
+  /**
+   * The canonical name of a tensor in a file; undefined to ignore it (buffers, tied copies). `file` tells what else is
+   * there, for those that may be stored under any one of several names.
+   */
+  canonicalName(name: string, config: C, file?: { has(name: string): boolean }): string | undefined;
   /** Paths of the linear layers in the blocks, beside which adapters may sit. */
   linearPaths(config: C): string[];
   /** Are their weights stored [in, out]? Else [out, in]. */
@@ -113,5 +117,42 @@ export interface EncoderDefinition<C = unknown> extends Architecture<C> {
   pooled(p: Params, config: C, last: Tensor): Tensor;
 }
 
+/** The encoder's half: the embeddings, then the output of every layer; and what the decoder reads. */
+interface Encoded extends EncoderOutputs {
+  /** After the final norm, [B, T, C]; rows of padding mean nothing. */
+  readonly final: Tensor;
+}
+
+interface DecodeInputs {
+  /** What stands where a text's embeddings would, such as learned prompts: [B, S, C]. Each sees those before it. */
+  readonly embeddings: Tensor;
+  /** `final` of the encoder, [B, T, C]. */
+  readonly states: Tensor;
+  /** Of the states, int32 [B, T]: 1 for tokens, 0 for padding. */
+  readonly mask: Tensor;
+}
+
+export interface Decoded {
+  /** After the final norm, [B, S, C]. */
+  readonly final: Tensor;
+  /** The given embeddings, then the output of every layer, [B, S, C] each. */
+  readonly hidden: readonly Tensor[];
+  /** Attention weights of every layer among the embeddings, [B, H, S, S]. */
+  readonly attentions: readonly Tensor[];
+  /** Those of every layer over the states, [B, H, S, T]. */
+  readonly crossAttentions: readonly Tensor[];
+}
+
+/** A model that reads both ways and answers given embeddings from what it read; its head is not used. */
+export interface EncoderDecoderDefinition<C = unknown> extends Architecture<C> {
+  readonly kind: "encoder-decoder";
+  /** `layers` are those of the encoder. */
+  geometry(config: C): Geometry & { readonly decoderLayers: number };
+  /** The token that fills up short rows. */
+  padId(config: C): number;
+  encode(p: Params, config: C, inputs: Pick<EncoderInputs, "ids" | "mask">): Encoded;
+  decode(p: Params, config: C, inputs: DecodeInputs): Decoded;
+}
+
 /** Any architecture; `kind` tells which. */
-export type Definition = ModelDefinition | EncoderDefinition;
+export type Definition = ModelDefinition | EncoderDefinition | EncoderDecoderDefinition;

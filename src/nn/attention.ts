@@ -38,7 +38,7 @@ export interface KeyValues {
 const HIDDEN = -1e9;
 
 export interface AttentionOptions {
-  /** Added to the scores, broadcast to [B, 1, T, S] over all segments in order: 0 where visible, HIDDEN where not. */
+  /** Added to the scores, broadcast to [B, H, T, S] over all segments in order: 0 where visible, HIDDEN where not. */
   readonly bias?: Tensor;
   /** Default 1 / sqrt(D). */
   readonly scale?: number;

@@ -1,11 +1,16 @@
 /**
  * Tiny checkpoints with exact outputs (tests/fixtures/<name>, written by tools/reference.py in PyTorch) and the graphs
- * that this project builds for them: one runner for decoders, one for encoders.
+ * that this project builds for them: one for each kind of model.
  */
 import { fileURLToPath } from "node:url";
 import { openSafetensors, readAll } from "../../src/checkpoint/safetensors.ts";
 import { type Checkpoint as Loaded, loadCheckpoint } from "../../src/models/load.ts";
-import type { Definition, EncoderDefinition, ModelDefinition } from "../../src/models/model.ts";
+import type {
+  Definition,
+  EncoderDecoderDefinition,
+  EncoderDefinition,
+  ModelDefinition,
+} from "../../src/models/model.ts";
 import { crossEntropy } from "../../src/nn/loss.ts";
 import { type Params, paramsOf, weightInputs } from "../../src/nn/params.ts";
 import type { Runtime } from "../../src/runtime/runtime.ts";
@@ -13,6 +18,7 @@ import type { HostTensor } from "../../src/tensor/dtype.ts";
 import { input, mul, reshape, rows, slice, sum } from "../../src/tensor/functions.ts";
 import { gradients } from "../../src/tensor/grad.ts";
 import type { Tensor } from "../../src/tensor/graph.ts";
+import type { Shape } from "../../src/tensor/shape.ts";
 
 type Weights = Readonly<Record<string, HostTensor>>;
 
@@ -50,6 +56,12 @@ export function decoderOf<F extends Checkpoint>(fixture: F): F & Checkpoint<Mode
 export function encoderOf<F extends Checkpoint>(fixture: F): F & Checkpoint<EncoderDefinition> {
   if (fixture.definition.kind !== "encoder") throw new Error(`${fixture.definition.modelType} is no encoder`);
   return fixture as F & Checkpoint<EncoderDefinition>;
+}
+
+export function encoderDecoderOf<F extends Checkpoint>(fixture: F): F & Checkpoint<EncoderDecoderDefinition> {
+  if (fixture.definition.kind !== "encoder-decoder")
+    throw new Error(`${fixture.definition.modelType} is no encoder-decoder`);
+  return fixture as F & Checkpoint<EncoderDecoderDefinition>;
 }
 
 interface Graph {
@@ -118,6 +130,32 @@ export function encoderGraph(
     attention: numbered("attention", attentions),
     gradients: gradientOutputs(loss, graph, Object.keys(definition.shapes(config))),
     heads: { pooled: definition.pooled(graph.p, config, last), loss },
+  };
+}
+
+/**
+ * Everything the reference of an encoder-decoder holds: ids [B, T], embeddings [B, S, C]. The loss is sum(final of the
+ * decoder * `cotangent`).
+ */
+export function encoderDecoderGraph(
+  { definition, config, weights }: Checkpoint<EncoderDecoderDefinition>,
+  [B, T]: Shape,
+  [, S, C]: Shape,
+) {
+  const { inputs, p } = weightGraph(weights);
+  const [ids, mask] = ["input_ids", "attention_mask"].map((name) => input(name, "int32", [B, T]));
+  const embeddings = input("embeddings", "float32", [B, S, C]);
+  const encoder = definition.encode(p, config, { ids, mask });
+  const decoder = definition.decode(p, config, { embeddings, states: encoder.final, mask });
+  const loss = sum(mul(decoder.final, input("cotangent", "float32", [B, S, C])));
+  const names = [...Object.keys(definition.shapes(config)), "embeddings"];
+  return {
+    finals: { "encoder.final": encoder.final, "decoder.final": decoder.final },
+    encoder: { ...numbered("encoder.hidden", encoder.hidden), ...numbered("encoder.attention", encoder.attentions) },
+    decoder: { ...numbered("decoder.hidden", decoder.hidden), ...numbered("decoder.attention", decoder.attentions) },
+    cross: numbered("decoder.cross", decoder.crossAttentions),
+    gradients: gradientOutputs(loss, { inputs: { ...inputs, embeddings }, p }, names),
+    heads: { loss },
   };
 }
 

@@ -92,5 +92,6 @@ export async function run(_command: Command, { output }: Session): Promise<Recor
   output.print(`Any model of these types can be named by its folder or hub id (org/name):`);
   output.print(`  language models  ${ofKind("causal")}`);
   output.print(`  encoders         ${ofKind("encoder")} (as a library only)`);
+  output.print(`  encoder-decoders ${ofKind("encoder-decoder")} (as a library only)`);
   return { command: "models", models, kinds };
 }
