@@ -61,12 +61,19 @@ export function askingTask<Q extends AskedQuestion>({
     topics: topics.map((topic) => ({ name: topic.name, documents: topic.documents })),
     direction: "higher",
     unit: `share (${metric})`,
-    // The facts of a document say what its text and questions say: earlier results stay comparable without them
+    // The facts of a document, and which one answers, say what texts and questions say: earlier results stay comparable
     fingerprint: fingerprintOf(
       name,
       protocol,
       metric,
-      topics.map((topic) => ({ ...topic, documents: topic.documents.map(({ facts: _, ...document }) => document) })),
+      topics.map((topic) => ({
+        ...topic,
+        documents: topic.documents.map(({ facts: _, ...document }) => document),
+        questions: topic.questions.map((question) => {
+          const { document: _, ...query } = question.query;
+          return { ...question, query };
+        }),
+      })),
     ),
     metric,
     protocol,

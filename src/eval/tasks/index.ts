@@ -11,6 +11,7 @@ import { text } from "./text.ts";
 import { tokens } from "./tokens.ts";
 import { worldBase } from "./world-base.ts";
 import { worldContext } from "./world-context.ts";
+import { worldDocuments } from "./world-documents.ts";
 import { worldDrift } from "./world-drift.ts";
 import { worldEdits } from "./world-edits.ts";
 import { worldForgetting } from "./world-forgetting.ts";
@@ -27,6 +28,7 @@ export const tasks: Readonly<Record<string, TaskDefinition>> = {
   zsre,
   documents,
   "world-topics": worldTopics,
+  "world-documents": worldDocuments,
   "world-drift": worldDrift,
   "world-edits": worldEdits,
   "world-sequence": worldSequence,
