@@ -37,6 +37,6 @@ export function subjectDocuments(
   const subjects = random.shuffle([...bySubject(facts)]);
   return subjects.map(([subject, own]) => {
     const { text, told } = tell(own, most, voice);
-    return { document: { id: `${seed}/${subject.id}`, text: `${text}\n` }, told };
+    return { document: { id: `${seed}/${subject.id}`, text }, told };
   });
 }
