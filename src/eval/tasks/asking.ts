@@ -68,11 +68,9 @@ export function askingTask<Q extends AskedQuestion>({
       metric,
       topics.map((topic) => ({
         ...topic,
-        documents: topic.documents.map(({ facts: _, ...document }) => document),
-        questions: topic.questions.map((question) => {
-          const { document: _, ...query } = question.query;
-          return { ...question, query };
-        }),
+        // JSON leaves out what is undefined
+        documents: topic.documents.map((document) => ({ ...document, facts: undefined })),
+        questions: topic.questions.map((one) => ({ ...one, query: { ...one.query, document: undefined } })),
       })),
     ),
     metric,

@@ -7,6 +7,7 @@ import type { TaskDefinition } from "./definition.ts";
 import { documents } from "./documents.ts";
 import { memoryText } from "./memory-text.ts";
 import { squad } from "./squad.ts";
+import { squadDocuments } from "./squad-documents.ts";
 import { text } from "./text.ts";
 import { tokens } from "./tokens.ts";
 import { worldBase } from "./world-base.ts";
@@ -24,6 +25,7 @@ export const tasks: Readonly<Record<string, TaskDefinition>> = {
   tokens,
   classify,
   squad,
+  "squad-documents": squadDocuments,
   counterfact,
   zsre,
   documents,

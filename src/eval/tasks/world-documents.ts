@@ -1,16 +1,13 @@
 /**
- * A stream of short documents, each about one subject of a big new world; when all are learned, each is asked about. The
- * protocol of MAC (https://arxiv.org/abs/2403.04317) and memory bank compression (https://arxiv.org/abs/2601.00756):
- * 1,665 documents, then all questions. In batches of 200, the first column of R is their retention curve.
- * Differs: a generated world instead of newspapers, so that nothing is known before; greedy answers instead of 12 beams;
- * exact match strictly as well as in their way.
+ * The published protocol of memory bank compression (document-stream.ts) on a generated world: short documents, each
+ * about one subject, asked about in held-out forms.
+ * Differs: a world of which nothing is known before instead of newspapers, greedy answers instead of 12 beams.
  */
 import { z } from "zod";
 import { randomStream } from "../../tensor/random.ts";
-import { askAll, type AskedQuestion, meanOf, truncatedMatch } from "../questions.ts";
 import type { Task } from "../task.ts";
-import { type AskedTopic, askingTask } from "./asking.ts";
 import { defineTask, drawnByWorld } from "./definition.ts";
+import { type AskedDocument, documentStream, publishedCount, streamOptions } from "./document-stream.ts";
 import { questionOf } from "./world/render.ts";
 import { answerRoom, askedOf, knownTexts, knownWorldProbes, sample, testVoice, worldOptions } from "./world/stream.ts";
 import { type SubjectDocument, subjectDocuments } from "./world/subject-documents.ts";
@@ -19,15 +16,15 @@ import { createWorld } from "./world/world.ts";
 
 const options = z.object({
   world: worldOptions({ world: 600, people: 60 }).world,
-  documents: z.int().positive().max(50_000).default(1665).describe("documents, each about a subject of its own"),
-  facts: z.int().min(1).max(5).default(5).describe("facts that a document states, at most"),
-  batch: z
+  documents: z
     .int()
     .positive()
-    .default(1665)
-    .describe("documents learned together: a topic, asked about after every batch"),
+    .max(50_000)
+    .default(publishedCount)
+    .describe("documents, each about a subject of its own"),
+  facts: z.int().min(1).max(5).default(5).describe("facts that a document states, at most"),
   questions: z.int().min(1).max(5).default(1).describe("questions about each document, as far as it states facts"),
-  limit: z.int().positive().optional().describe("questions per topic, at most; all unless given"),
+  ...streamOptions,
   known: z.int().positive().default(150).describe("questions about the known world"),
 });
 
@@ -49,7 +46,7 @@ function seedOf(first: number, n: number): number {
 }
 
 /** As many worlds of one size as the documents take, in one random order. */
-function streamOf({ world, documents: count, facts }: Options): SubjectDocument[] {
+function told({ world, documents: count, facts }: Options): SubjectDocument[] {
   const worlds = Math.ceil(count / Math.floor(SUBJECTS_PER_PERSON * MOST_PEOPLE));
   const people = Math.max(10, Math.ceil(count / worlds / SUBJECTS_PER_PERSON));
   const all = Array.from({ length: worlds }, (_, n) => {
@@ -62,36 +59,18 @@ function streamOf({ world, documents: count, facts }: Options): SubjectDocument[
 function worldDocumentsTask(given: Options): Task {
   const random = randomStream(given.world, "world-documents", "questions");
   const voice = testVoice(random);
-  const told = streamOf(given);
-  const asked = told.map(({ document, told: facts }) =>
-    sample(facts, given.questions, random).map((fact): AskedQuestion => {
-      const { query, ...question } = askedOf(questionOf(fact, voice));
-      return { ...question, id: `${document.id}?${fact.relation.id}`, query: { ...query, document: document.id } };
-    }),
-  );
-  const topics = Array.from({ length: Math.ceil(told.length / given.batch) }, (_, t): AskedTopic => {
-    const from = t * given.batch;
-    const documents = told.slice(from, from + given.batch).map(({ document }) => document);
-    const questions = asked.slice(from, from + given.batch).flat();
-    return {
-      name: `documents ${from + 1} to ${from + documents.length}`,
-      documents,
-      questions: sample(questions, given.limit ?? questions.length, random),
-    };
+  const asked = told(given).map(({ document, told: facts }): AskedDocument => {
+    const questions = sample(facts, given.questions, random).map((fact) => {
+      return { ...askedOf(questionOf(fact, voice)), id: `${document.id}/${fact.relation.id}` };
+    });
+    return { document, questions };
   });
-  const task = askingTask({
+  const task = documentStream(asked, {
+    ...given,
     name: "world-documents",
     maxTokens: answerRoom,
-    topics,
-    metric: "f1",
-    protocol:
-      "free greedy answers to questions on single facts of the documents, in held-out forms; exactMatch: strict; " +
-      "truncatedMatch: as MAC and MBC count it, the answer cut to the length of the right one",
-    async evaluate(method, questions, asking) {
-      const { exactMatch, f1, given: said } = await askAll(method, questions, asking);
-      const lenient = meanOf(said.map((answer, i) => truncatedMatch(answer, questions[i].answers)));
-      return { f1, exactMatch, truncatedMatch: lenient };
-    },
+    choose: (questions, count) => sample(questions, count, random),
+    asked: "questions on single facts of the documents, in held-out forms",
   });
   return { ...task, probes: knownWorldProbes({ count: given.known }), diagnosticTexts: knownTexts() };
 }
