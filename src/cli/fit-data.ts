@@ -11,7 +11,7 @@ import type { Document } from "../methods/method.ts";
 import { dataFiles, namesIn } from "./data-files.ts";
 
 /** In place of a path: the generated worlds. */
-export const worldData = "world";
+const worldData = "world";
 
 /** Files that are documents with questions; all others are texts. */
 const readers = { ".json": parseFitSquad, ".jsonl": parseFitDocuments } as const;

@@ -21,8 +21,8 @@ export const streamOptions = {
   batch: z
     .int()
     .positive()
-    .default(publishedCount)
-    .describe("documents learned together: a topic, asked about after every batch"),
+    .optional()
+    .describe("documents learned together: a topic, asked about after every batch; all unless given"),
   limit: z.int().positive().optional().describe("questions per topic, at most; all unless given"),
 };
 
@@ -39,7 +39,7 @@ export interface DocumentStreamOptions extends z.output<z.ZodObject<typeof strea
 /** The task of these documents, in their order. */
 export function documentStream(
   all: readonly AskedDocument[],
-  { name, batch, limit, choose, asked, maxTokens }: DocumentStreamOptions,
+  { name, batch = Math.max(1, all.length), limit, choose, asked, maxTokens }: DocumentStreamOptions,
 ): AskingTask {
   const topics = Array.from({ length: Math.ceil(all.length / batch) }, (_, t): AskedTopic => {
     const own = all.slice(t * batch, (t + 1) * batch);
