@@ -11,6 +11,7 @@ import {
   f1,
   normaliseAnswer,
   prefixMatch,
+  truncatedMatch,
   probeTexts,
   tokenAccuracy,
 } from "./questions.ts";
@@ -50,6 +51,13 @@ describe("exactMatch and prefixMatch", () => {
     expect(prefixMatch("baseballs", ["baseball"])).toBe(0);
     expect(prefixMatch("he plays baseball", ["baseball"])).toBe(0);
     expect(prefixMatch("", ["baseball"])).toBe(0);
+  });
+
+  it("truncatedMatch cuts the answer to the length of the right one, within a word as well", () => {
+    expect(truncatedMatch("Baseball. He was born", ["golf", "baseball"])).toBe(1);
+    expect(truncatedMatch("baseballs", ["baseball"])).toBe(1);
+    expect(truncatedMatch("base", ["baseball"])).toBe(0);
+    expect(truncatedMatch("he plays baseball", ["baseball"])).toBe(0);
   });
 });
 

@@ -61,6 +61,16 @@ export function prefixMatch(given: string, answers: readonly string[]): number {
   return best(answers, (answer) => (said.startsWith(`${normaliseAnswer(answer)} `) ? 1 : 0));
 }
 
+/**
+ * 1 where the given text, cut to the length of one of the right answers, is that answer after normalisation; else 0.
+ * The exact match that MAC and MBC report (https://arxiv.org/abs/2403.04317, evaluation code): more lenient than
+ * `exactMatch`, as whatever follows the answer is cut off, within a word as well.
+ */
+export function truncatedMatch(given: string, answers: readonly string[]): number {
+  const said = normaliseAnswer(given);
+  return best(answers, (answer) => (said.startsWith(normaliseAnswer(answer)) ? 1 : 0));
+}
+
 /** Harmonic mean of precision and recall over the words of the nearest right answer, 0 to 1. */
 export function f1(given: string, answers: readonly string[]): number {
   const words = (text: string): string[] => normaliseAnswer(text).split(" ");

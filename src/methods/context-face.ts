@@ -17,13 +17,23 @@ export interface ContextFaceOptions {
   readonly base: LoadedModel;
   readonly runtime: Runtime;
   /**
-   * The documents for each text, in the order of the prompt; together, with a break behind each, about `room` tokens at
-   * most. Where they do not quite fit, the first are left out.
+   * The documents for each query, in the order of the prompt; together, with a break behind each, about `room` tokens
+   * at most. Where they do not quite fit, the first are left out.
    */
-  readonly find: (texts: readonly string[], room: number) => Promise<readonly (readonly string[])[]>;
+  readonly find: (queries: readonly Query[], room: number) => Promise<readonly (readonly string[])[]>;
 }
 
 export type ContextFace = Pick<Method, "score" | "generate" | "answer" | "rate" | "dispose">;
+
+/** What fits of a document that is too long by itself: its first or its last tokens. */
+export function cutToFit({ tokenizer }: LoadedModel, text: string, room: number, part: "first" | "last"): string {
+  const idsOf = (one: string): number[] => tokenizer.encode(one, { addSpecialTokens: false });
+  const ids = idsOf(text);
+  const most = Math.max(0, room - idsOf(documentBreak).length);
+  if (ids.length <= most) return text;
+  const kept = part === "last" ? ids.slice(ids.length - most) : ids.slice(0, most);
+  return tokenizer.decode(kept).replaceAll("\uFFFD", ""); // bytes of a character cut in two
+}
 
 /**
  * Room is given in steps, so that questions of similar length get the same documents, which are then read only
@@ -52,7 +62,7 @@ export function contextFace({ base, runtime, find }: ContextFaceOptions): Contex
       if (room === 0) continue;
       const members = [...queries.keys()].filter((i) => rooms[i] === room);
       const found = await find(
-        members.map((i) => queries[i].text),
+        members.map((i) => queries[i]),
         room,
       );
       for (const [k, i] of members.entries()) {
@@ -101,8 +111,10 @@ export function contextFace({ base, runtime, find }: ContextFaceOptions): Contex
       stride: Math.max(1, (context - room) >> 1),
     });
     // A window's indices count a place before the text: the last token of what is put before it
-    const texts = plan.map((window) => tokenizer.decode(whole.slice(Math.max(0, window.start - 1), window.from - 1)));
-    const found = await find(texts, room - start.length);
+    const read = plan.map(({ start: first, from: next }): Query => {
+      return { text: tokenizer.decode(whole.slice(Math.max(0, first - 1), next - 1)), form: "completion" };
+    });
+    const found = await find(read, room - start.length);
     if (found.every((documents) => documents.length === 0)) return face.score(prompt, continuation);
     const sequences = plan.map((window, i) => {
       const documents = idsOf(found[i].map((text) => text + documentBreak).join(""));

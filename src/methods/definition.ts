@@ -32,6 +32,8 @@ export interface Fitted {
 
 /** The training phase that a method needs once on a base before it can observe. Its product is a module. */
 export interface FitDefinition<S extends z.ZodObject = z.ZodObject> {
+  /** What its documents state: one fact each, or several in whole documents. Default: facts. */
+  readonly practises?: "facts" | "documents";
   /** Every option with its default and one line of help. */
   readonly options: S;
   /** Train; yields progress. The base's arrays are not changed. */
@@ -72,9 +74,10 @@ export function defineMethod<S extends z.ZodObject>(definition: MethodDefinition
 }
 
 /** As `defineMethod`, for the fit of the method of this name. */
-export function defineFit<S extends z.ZodObject>(name: string, { options, run }: FitDefinition<S>): FitDefinition {
+export function defineFit<S extends z.ZodObject>(name: string, definition: FitDefinition<S>): FitDefinition {
+  const { options, run } = definition;
   return {
-    options,
+    ...definition,
     run: (base, given, task) => run(base, parseMethodOptions({ name, options }, given) as z.output<S>, task),
   };
 }

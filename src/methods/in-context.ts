@@ -5,7 +5,7 @@
  * Differs from the paper: what stands before the question is knowledge to be used, not examples of the task.
  */
 import { z } from "zod";
-import { contextFace } from "./context-face.ts";
+import { contextFace, cutToFit } from "./context-face.ts";
 import { defineMethod } from "./definition.ts";
 import { documentStore, saveDocuments } from "./documents.ts";
 import type { Document } from "./method.ts";
@@ -23,6 +23,7 @@ export const inContext = defineMethod({
   }),
   async create(base, { selection }, { runtime }) {
     const { tokenizer } = base;
+    const part = selection === "recent" ? "last" : "first";
     const idsOf = (text: string): number[] => tokenizer.encode(text, { addSpecialTokens: false });
     const counts = new WeakMap<Document, number>();
     const tokensOf = (document: Document): number => {
@@ -41,7 +42,7 @@ export const inContext = defineMethod({
       for (const document of wanted) {
         const tokens = tokensOf(document);
         if (tokens > left) {
-          if (taken.length === 0) taken.push(cut(document.text, left));
+          if (taken.length === 0) taken.push(cutToFit(base, document.text, left, part));
           break;
         }
         taken.push(document.text);
@@ -49,19 +50,13 @@ export const inContext = defineMethod({
       }
       return selection === "recent" ? taken.reverse() : taken;
     };
-    const cut = (text: string, room: number): string => {
-      const ids = idsOf(text);
-      const most = Math.max(0, room - idsOf(documentBreak).length);
-      const part = selection === "recent" ? ids.slice(ids.length - most) : ids.slice(0, most);
-      return tokenizer.decode(part).replaceAll("\uFFFD", ""); // bytes of a character cut in two
-    };
 
     const face = contextFace({
       base,
       runtime,
-      async find(texts, room) {
+      async find(queries, room) {
         const documents = selected(room).filter((text) => text !== "");
-        return texts.map(() => documents);
+        return queries.map(() => documents);
       },
     });
     return {

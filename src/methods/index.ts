@@ -5,6 +5,7 @@ import type { MethodDefinition } from "./definition.ts";
 import { adapter } from "./adapter.ts";
 import { ewc } from "./ewc.ts";
 import { finetune } from "./finetune.ts";
+import { goldContext } from "./gold-context.ts";
 import { inContext } from "./in-context.ts";
 import { larimar } from "./larimar.ts";
 import { lora } from "./lora.ts";
@@ -17,6 +18,7 @@ export const methods: Readonly<Record<string, MethodDefinition>> = {
   none,
   "in-context": inContext,
   rag,
+  "gold-context": goldContext,
   finetune,
   lora,
   separate,

@@ -70,6 +70,8 @@ export interface Query {
   readonly form?: "question" | "completion";
   /** Topic it belongs to, for methods that keep something per topic (task identity given). */
   readonly topic?: string;
+  /** Id of the document that says the answer, where that is known: for controls that are told it (gold-context). */
+  readonly document?: string;
 }
 
 export interface AnswerOptions {

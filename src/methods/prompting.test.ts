@@ -1,5 +1,5 @@
 /**
- * Methods that change no weights (none, in-context, rag) on small random models: what they read is the prompt that is
+ * Methods that change no weights (none, in-context, gold-context, rag) on small random models: what they read is the prompt that is
  * expected, told by likelihoods that equal those of that prompt given to the base model by hand.
  */
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -15,7 +15,7 @@ import type { LoadedModel } from "../models/load.ts";
 import { gpt2Rule, initialize } from "../nn/init.ts";
 import { createRuntime } from "../runtime/runtime.ts";
 import { methods } from "./index.ts";
-import type { Method } from "./method.ts";
+import type { Method, Query } from "./method.ts";
 
 const runtime = createRuntime({ threads: 1 });
 const opened: Method[] = [];
@@ -42,7 +42,7 @@ async function create(name: string, options: Record<string, unknown> = {}, model
 const tokens = (text: string): number => base.tokenizer.encode(text, { addSpecialTokens: false }).length;
 const question = { text: "Who counts the boats?" };
 /** Rated answers tell the prompt apart: another prompt gives other nats. */
-const natsOf = async (method: Method, query: { text: string; form?: "completion" }): Promise<number> =>
+const natsOf = async (method: Method, query: Query): Promise<number> =>
   (await method.rate([{ query, answer: "Mara" }]))[0].nats;
 const natsAfter = (prompt: string): Promise<number> => natsOf(bare, { text: prompt, form: "completion" });
 const asked = (...documents: string[]): string => [...documents, `Question: ${question.text}\nAnswer:`].join("\n\n");
@@ -215,6 +215,37 @@ async function encoder(): Promise<string> {
   await writeSafetensors(join(folder, "model.safetensors"), initialize(shapes, gpt2Rule({ layers: 1, std: 0.3 }), 4));
   return folder;
 }
+
+describe("gold-context", () => {
+  it("puts the named document before the question, and nothing where none is named", async () => {
+    const method = await create("gold-context");
+    const documents = documentsOf(...facts);
+    await learn(method, documents);
+    for (const [i, { id }] of documents.entries()) {
+      expect(await natsOf(method, { ...question, document: id })).toBeCloseTo(await natsAfter(asked(facts[i])), 4);
+    }
+    for (const document of [undefined, "of nobody"]) {
+      expect(await natsOf(method, { ...question, document })).toBeCloseTo(await natsAfter(asked()), 4);
+    }
+    expect(await natsOf(method, { text: "Mara", form: "completion" })).toBeCloseTo(await natsAfter("Mara"), 4);
+  });
+
+  it("takes the last of two with one id, the beginning of one that is too long; forgets by receipt", async () => {
+    const method = await create("gold-context");
+    const [first, second] = [facts[0], smallTexts.oven].map((text) => ({ id: "one", text }));
+    const named = { ...question, document: "one" };
+    await learn(method, [first]);
+    const { receipt } = await learn(method, [second]);
+    const ids = base.tokenizer.encode(smallTexts.oven, { addSpecialTokens: false });
+    const start = base.tokenizer.decode(ids.slice(0, 160 - 64 - tokens("\n\n")));
+    expect(await natsOf(method, named)).toBeCloseTo(await natsAfter(asked(start)), 4);
+    await method.forget?.(receipt.id);
+    expect(await natsOf(method, named)).toBeCloseTo(await natsAfter(asked(facts[0])), 4);
+    const copy = await create("gold-context");
+    await copy.restore(await method.state());
+    expect(await natsOf(copy, named)).toBe(await natsOf(method, named));
+  });
+});
 
 describe("rag", () => {
   it("puts the pieces that fit the question before it, the best last", async () => {

@@ -154,9 +154,9 @@ export const rag = defineMethod({
     const face = contextFace({
       base,
       runtime,
-      async find(texts, room) {
-        if (chunks.size === 0) return texts.map(() => []);
-        const ranked = await rankings(texts.map((text) => text.slice(-QUERY_CHARACTERS)));
+      async find(queries, room) {
+        if (chunks.size === 0) return queries.map(() => []);
+        const ranked = await rankings(queries.map(({ text }) => text.slice(-QUERY_CHARACTERS)));
         return ranked.map((keys) => {
           const taken: string[] = [];
           let left = room;

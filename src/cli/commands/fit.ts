@@ -1,30 +1,24 @@
 /**
  * `mneme fit`: the training phase that a method needs once on a base, as a folder that the method loads. It practises on
- * facts of generated worlds and on texts; the work folder holds its state, and the same command goes on from it.
+ * generated worlds, on texts and on questions; the work folder holds its state, and the same command goes on from it.
  */
 import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Command } from "commander";
 import { requireEmptyFolder } from "../../checkpoint/files.ts";
-import { readTextFile } from "../../checkpoint/text.ts";
 import { formatCount, formatPercent, formatSeconds } from "../../eval/format.ts";
-import { worldFitDocuments } from "../../eval/tasks/world/fit-documents.ts";
 import type { Fitted } from "../../methods/definition.ts";
-import type { Document } from "../../methods/method.ts";
 import { defaultModel } from "../../models/embedded.ts";
 import type { LoadedModel } from "../../models/load.ts";
 import { acquireLock } from "../../checkpoint/lock.ts";
-import { dataFiles, namesIn } from "../data-files.ts";
+import { type FitData, fitDocuments } from "../fit-data.ts";
 import { addFitFlags, fitOptions } from "../method-flags.ts";
 import { openModel } from "../open-model.ts";
 import { addEngineFlags, commandLine, type EngineFlags, numberFlag, openRuntime, type Session } from "../session.ts";
 import { Interrupted } from "../signals.ts";
 
-interface Flags extends EngineFlags {
+interface Flags extends EngineFlags, FitData {
   readonly model: string;
-  readonly data: string[];
-  readonly exclude?: string;
-  readonly worldFacts: number;
   readonly out: string;
   readonly work?: string;
 }
@@ -32,9 +26,26 @@ interface Flags extends EngineFlags {
 export function define(command: Command): void {
   command
     .option("--model <name>", "embedded name, folder or hub id", defaultModel)
-    .option("--data <path...>", "UTF-8 text files, or folders whose .txt files are taken", [])
+    .option(
+      "--data <path...>",
+      "UTF-8 text files, folders whose .txt files are taken, documents with questions (SQuAD .json; .jsonl of id, " +
+        "text and questions, each with question and answer), or `world`: generated worlds, taken as well unless other " +
+        "questions are given",
+      [],
+    )
     .option("--exclude <list.json>", "files that are left out: a JSON list of names, or an object with `files`")
-    .option("--world-facts <n>", "facts of generated worlds", numberFlag({ min: 0, integer: true }), 20_000)
+    .option(
+      "--world-facts <n>",
+      "facts of generated worlds, for methods that practise on single facts",
+      numberFlag({ min: 0, integer: true }),
+      20_000,
+    )
+    .option(
+      "--world-documents <n>",
+      "documents of generated worlds, for methods that practise on whole documents",
+      numberFlag({ min: 0, integer: true }),
+      20_000,
+    )
     .requiredOption("--out <folder>", "new folder for the module")
     .option(
       "--work <folder>",
@@ -42,15 +53,6 @@ export function define(command: Command): void {
     );
   addEngineFlags(command);
   addFitFlags(command);
-}
-
-/** Texts as they are, then facts. */
-async function* documentsFor({ data, exclude, worldFacts, seed }: Flags): AsyncGenerator<Document> {
-  const excluded = new Set((exclude === undefined ? [] : await namesIn("fit", exclude)).map((name) => basename(name)));
-  for (const path of await dataFiles("fit", data)) {
-    if (!excluded.has(basename(path))) yield { id: basename(path), text: (await readTextFile(path)).text };
-  }
-  yield* worldFitDocuments({ count: worldFacts, seed });
 }
 
 interface Fitting {
@@ -71,7 +73,7 @@ async function fitted({ command, flags, work, base, session }: Fitting): Promise
     const events = fit.run(base, options, {
       runtime,
       seed: flags.seed,
-      documents: documentsFor(flags),
+      documents: fitDocuments(fit, flags),
       checkpoint: join(work, "checkpoint"),
       signal,
     });

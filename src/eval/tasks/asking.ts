@@ -61,12 +61,17 @@ export function askingTask<Q extends AskedQuestion>({
     topics: topics.map((topic) => ({ name: topic.name, documents: topic.documents })),
     direction: "higher",
     unit: `share (${metric})`,
-    // The facts of a document say what its text and questions say: earlier results stay comparable without them
+    // The facts of a document, and which one answers, say what texts and questions say: earlier results stay comparable
     fingerprint: fingerprintOf(
       name,
       protocol,
       metric,
-      topics.map((topic) => ({ ...topic, documents: topic.documents.map(({ facts: _, ...document }) => document) })),
+      topics.map((topic) => ({
+        ...topic,
+        // JSON leaves out what is undefined
+        documents: topic.documents.map((document) => ({ ...document, facts: undefined })),
+        questions: topic.questions.map((one) => ({ ...one, query: { ...one.query, document: undefined } })),
+      })),
     ),
     metric,
     protocol,

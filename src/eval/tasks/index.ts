@@ -7,10 +7,12 @@ import type { TaskDefinition } from "./definition.ts";
 import { documents } from "./documents.ts";
 import { memoryText } from "./memory-text.ts";
 import { squad } from "./squad.ts";
+import { squadDocuments } from "./squad-documents.ts";
 import { text } from "./text.ts";
 import { tokens } from "./tokens.ts";
 import { worldBase } from "./world-base.ts";
 import { worldContext } from "./world-context.ts";
+import { worldDocuments } from "./world-documents.ts";
 import { worldDrift } from "./world-drift.ts";
 import { worldEdits } from "./world-edits.ts";
 import { worldForgetting } from "./world-forgetting.ts";
@@ -23,10 +25,12 @@ export const tasks: Readonly<Record<string, TaskDefinition>> = {
   tokens,
   classify,
   squad,
+  "squad-documents": squadDocuments,
   counterfact,
   zsre,
   documents,
   "world-topics": worldTopics,
+  "world-documents": worldDocuments,
   "world-drift": worldDrift,
   "world-edits": worldEdits,
   "world-sequence": worldSequence,

@@ -47,6 +47,10 @@ const options = z.object({
   dataSeed: z.int().min(0).default(0).describe("seed of the choice of questions"),
 });
 
+/** Titles as words, each of its own. */
+const titlesOf = (articles: readonly Article[]): string[] =>
+  uniqueNames(articles.map(({ title }) => title.replaceAll("_", " ")));
+
 /** "article 3 (Normans), paragraph 2, question 1, field answers". */
 function placeOf(path: readonly PropertyKey[], value: unknown): string {
   const [data, a, paragraphs, p, qas, q] = path;
@@ -78,6 +82,31 @@ export function parseSquad(file: TextFile): Article[] {
   return data;
 }
 
+/** Any of them is right. */
+const rightAnswers = ({ is_impossible: impossible, answers }: z.output<typeof question>): string[] =>
+  impossible ? [unknownAnswer] : [...new Set(answers.map((answer) => answer.text))];
+
+/** A paragraph with the questions about it. */
+export interface Paragraph {
+  readonly id: string;
+  readonly text: string;
+  readonly questions: readonly { readonly id: string; readonly text: string; readonly answers: readonly string[] }[];
+}
+
+/** The paragraphs that are asked about, in order; of two with the same text, one that has the questions of both. */
+export function paragraphsOf(articles: readonly Article[]): Paragraph[] {
+  const titles = titlesOf(articles);
+  const found = new Map<string, Paragraph>();
+  for (const [a, { paragraphs }] of articles.entries())
+    for (const [p, { context, qas }] of paragraphs.entries()) {
+      if (qas.length === 0) continue;
+      const { id, questions: before } = found.get(context) ?? { id: `${titles[a]}-${p + 1}`, questions: [] };
+      const own = qas.map((one) => ({ id: one.id, text: one.question, answers: rightAnswers(one) }));
+      found.set(context, { id, text: context, questions: [...before, ...own] });
+    }
+  return [...found.values()];
+}
+
 /** Closed-book answering over these articles. */
 export function squadTask(
   all: readonly Article[],
@@ -86,7 +115,7 @@ export function squadTask(
   const asked = all.filter(({ paragraphs }) => paragraphs.some(({ qas }) => qas.length > 0));
   if (asked.length === 0)
     throw new UserError("squad: expected questions, got none in any article; name another SQuAD file");
-  const titles = uniqueNames(asked.map(({ title }) => title.replaceAll("_", " ")));
+  const titles = titlesOf(asked);
   const groups = Array.from({ length: Math.min(topics, Math.ceil(asked.length / articles)) }, (_, g) => {
     const from = g * articles;
     const name = articles === 1 ? titles[from] : `${titles[from]} +${Math.min(articles, asked.length - from) - 1}`;
@@ -106,10 +135,11 @@ export function squadTask(
   const chosen = groups.flatMap(({ name, paragraphs }, g): AskedTopic[] => {
     const candidates = paragraphs.flatMap(({ document, qas }) => qas.map((one) => ({ document, one })));
     const drawn = sampleInOrder(candidates, shares[g], randomStream(dataSeed, "squad", name));
-    const questions = drawn.map(({ one }): AskedQuestion => {
-      const { id, is_impossible: impossible, answers } = one;
-      const right = impossible ? [unknownAnswer] : [...new Set(answers.map((answer) => answer.text))];
-      return { id, query: { text: one.question, topic: name }, answers: right, kind: impossible ? "unknown" : "known" };
+    const questions = drawn.map(({ document, one }): AskedQuestion => {
+      const { id, is_impossible: impossible } = one;
+      const right = rightAnswers(one);
+      const query = { text: one.question, topic: name, document: document.id };
+      return { id, query, answers: right, kind: impossible ? "unknown" : "known" };
     });
     const documents = [...new Set(drawn.map(({ document }) => document))];
     return questions.length > 0 ? [{ name, documents, questions }] : [];

@@ -1,11 +1,13 @@
 /**
- * Facts of fresh worlds for fits: each as a sentence, with questions and the beginning of a sentence that ask for it.
- * Only training forms, and only worlds that nothing is tested on.
+ * Documents of fresh worlds for fits, with the facts that they state: one fact each, as a sentence, or several about one
+ * subject. Only training forms, and only worlds that nothing is tested on. The first documents of more are the same.
  */
 import type { Document, Query, StatedFact } from "../../../methods/method.ts";
 import { pick, type Random, randomStream } from "../../../tensor/random.ts";
 import { freshSeed } from "./curriculum.ts";
 import { questionOf, sentence, type Voice } from "./render.ts";
+import { statedAs, trainVoice } from "./stream.ts";
+import { subjectDocuments } from "./subject-documents.ts";
 import { createWorld, type Fact } from "./world.ts";
 
 /** Questions that ask for a fact. */
@@ -23,6 +25,31 @@ function stated(fact: Fact, voice: Voice): StatedFact {
   const questions = Array.from({ length: QUESTIONS }, (): Query => ({ text: questionOf(fact, voice).text }));
   const prompts = voice.random.shuffle([...questions, ...beginning(fact, voice)]);
   return { prompt: prompts[0], target: fact.object, rephrased: prompts.slice(1) };
+}
+
+/** People of a world whose subjects are told of: enough that its cities and companies can not be guessed. */
+const PEOPLE = 500;
+
+/** `count` short documents about one subject each, with all that they state; `rephrasings` other questions for each. */
+export async function* worldFitSubjects({
+  count,
+  seed,
+  rephrasings = 3,
+}: {
+  count: number;
+  seed: number;
+  rephrasings?: number;
+}): AsyncGenerator<Document> {
+  const random: Random = randomStream(seed, "fit-subjects");
+  const voice = trainVoice(random);
+  for (let made = 0; made < count; ) {
+    const world = createWorld({ seed: freshSeed(random), people: PEOPLE });
+    for (const { document, told } of subjectDocuments(world, { facts: 5 }, random).slice(0, count - made)) {
+      const facts = told.map((fact) => statedAs(fact, questionOf(fact, voice), rephrasings, random));
+      // A world may come twice, then in other words
+      yield { id: `world-${made++}/${document.id}`, text: document.text, facts };
+    }
+  }
 }
 
 /** `count` facts; as many worlds of 20 people as they take, `perWorld` facts of each. */
