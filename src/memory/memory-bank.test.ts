@@ -45,7 +45,7 @@ async function picture(bank: BankEntries) {
   const found: unknown[] = [];
   for await (const page of bank.pages({ size: 3 })) found.push(...page);
   const documents = [...bank.documents()];
-  const { settings, codebooks, dead, total, ...bits } = await bank.size();
+  const { settings: _settings, codebooks, dead: _dead, total: _total, ...bits } = await bank.size();
   return {
     found,
     documents,
