@@ -46,6 +46,24 @@ const keyBits = ({ width, bits }: KeyFormat): number => width * bits + (bits ===
 const bytesOf = (array: Float32Array | Uint16Array | Int8Array): Uint8Array =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
+/** A key in 8 bits a number: steps from -127 to 127 of one scale, which is float16. */
+export function keySteps(key: Float32Array): {
+  readonly half: Uint16Array;
+  readonly scale: number;
+  readonly steps: Int8Array;
+} {
+  // Plain loops: a bank adds a million keys
+  let most = 0;
+  for (let i = 0; i < key.length; i++) most = Math.max(most, Math.abs(key[i]));
+  const half = float32ToFloat16(Float32Array.of(most / 127));
+  const [scale] = float16ToFloat32(half);
+  const steps = new Int8Array(key.length);
+  for (let i = 0; scale > 0 && i < key.length; i++) {
+    steps[i] = Math.max(-127, Math.min(127, Math.round(key[i] / scale)));
+  }
+  return { half, scale, steps };
+}
+
 /** A key as bytes. */
 function packKey(key: Float32Array, { width, bits }: KeyFormat): Uint8Array {
   if (key.length !== width) {
@@ -54,12 +72,7 @@ function packKey(key: Float32Array, { width, bits }: KeyFormat): Uint8Array {
   let bytes = bytesOf(key);
   if (bits === 16) bytes = bytesOf(float32ToFloat16(key));
   if (bits === 8 && width > 0) {
-    const most = key.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
-    const half = float32ToFloat16(Float32Array.of(most / 127));
-    const [scale] = float16ToFloat32(half);
-    const steps = Int8Array.from(key, (value) =>
-      scale > 0 ? Math.max(-127, Math.min(127, Math.round(value / scale))) : 0,
-    );
+    const { half, steps } = keySteps(key);
     bytes = Buffer.concat([bytesOf(half), bytesOf(steps)]);
   }
   const bad = unpackKey(bytes, { width, bits }).findIndex((value) => !Number.isFinite(value));
@@ -73,12 +86,15 @@ function packKey(key: Float32Array, { width, bits }: KeyFormat): Uint8Array {
 }
 
 function unpackKey(bytes: Uint8Array, { width, bits }: KeyFormat): Float32Array {
-  const own = Uint8Array.from(bytes); // where the bytes lie need not suit their type
+  const own = new Uint8Array(bytes); // where the bytes lie need not suit their type
   if (width === 0) return new Float32Array();
   if (bits === 32) return new Float32Array(own.buffer);
   if (bits === 16) return float16ToFloat32(new Uint16Array(own.buffer));
   const [scale] = float16ToFloat32(new Uint16Array(own.buffer, 0, 1));
-  return Float32Array.from(new Int8Array(own.buffer, 2), (value) => value * scale);
+  const steps = new Int8Array(own.buffer, 2);
+  const key = new Float32Array(steps.length);
+  for (let i = 0; i < key.length; i++) key[i] = steps[i] * scale;
+  return key;
 }
 
 /** A key as it is read back. */

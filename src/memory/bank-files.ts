@@ -6,10 +6,11 @@ import { mkdir } from "node:fs/promises";
 import { errorCode, isFile, writeError } from "../checkpoint/files.ts";
 import { acquireLock } from "../checkpoint/lock.ts";
 import { UserError } from "../errors.ts";
-import { entryBits, type KeyFormat, readEntry, readHead } from "./bank-entry.ts";
-import { type BankIndex, createBankIndex } from "./bank-index.ts";
+import { type BankContents, type BankLimit, checkLimit, countRecord } from "./bank-entries.ts";
+import { type KeyFormat, readHead } from "./bank-entry.ts";
+import { createBankIndex } from "./bank-index.ts";
 import { loadCodebook, lockPath, logPath, type Manifest, readManifest, sweep, writeManifest } from "./bank-manifest.ts";
-import { type BankTally, createTally } from "./bank-tally.ts";
+import { createTally } from "./bank-tally.ts";
 import type { Quantizer } from "./codebook.ts";
 import { createQuantizer } from "./quantizers.ts";
 import {
@@ -27,25 +28,18 @@ export interface BankOptions {
   readonly module?: string;
   /** Of a new bank; an old one must have the same. No keys by default. */
   readonly keys?: KeyFormat;
-  /** Entries that the bank keeps at most, and which document goes first: the oldest by default. */
-  readonly limit?: { readonly entries: number; readonly evict?: Evict };
+  readonly limit?: BankLimit;
   /** What an acknowledged write survives: the loss of power, or the death of the process. */
   readonly durability?: "power" | "process";
   /** Dead bytes beyond the live ones from which on the log is written anew. */
   readonly slack?: number;
 }
 
-/** Chooses the document that goes, among those that may, in the order in which they came. */
-export type Evict = (documents: Iterable<string>) => string;
-
-export interface BankFiles {
+export interface BankFiles extends BankContents {
   readonly folder: string;
   /** As it stands in the folder. */
   manifest: Manifest;
   log: RecordLog;
-  tally: BankTally;
-  readonly index: BankIndex;
-  readonly quantizers: Map<number, Quantizer>;
   /** Closes the log and lets other processes in. */
   close: () => Promise<void>;
 }
@@ -87,9 +81,7 @@ function checkSettings(folder: string, found: Manifest, { module, keys, limit }:
       `openBank: expected keys of ${text(keys)} in ${folder}, got ${text(found.keys)}; use another folder`,
     );
   }
-  if (limit && !(Number.isInteger(limit.entries) && limit.entries >= 1)) {
-    throw new UserError(`openBank: expected a limit of 1 entry or more, got ${limit.entries}; leave it out for none`);
-  }
+  checkLimit("openBank", limit);
 }
 
 async function makeFolder(folder: string): Promise<void> {
@@ -160,29 +152,11 @@ async function openLog(
   );
 }
 
-const none = new Uint32Array();
-
-/** Counts a record's entry in or out. */
-function countRecord(
-  { manifest, tally, quantizers, log }: BankFiles,
-  { body, at, size }: LogRecord,
-  sign: 1 | -1,
-): void {
-  const head = readHead(body);
-  const quantizer = head && quantizers.get(head.version);
-  if (!head || !quantizer) {
-    throw new UserError(
-      `openBank: expected an entry of codebook ${[...quantizers.keys()].join(" or ") || "none"} at byte ${at} of ` +
-        `${log.path}, got ${head ? `codebook ${head.version}` : "something else"}; put the bank's own files back`,
-    );
-  }
-  const { indices } = quantizer.bins > 0 ? readEntry(body, head, quantizer, manifest.keys) : { indices: none };
-  tally.count(sign, head.version, indices, entryBits(head, quantizer, manifest.keys, size));
-}
-
 /** Reads the whole log into index and tally. */
 async function load(files: BankFiles): Promise<{ lost: readonly Lost[]; torn: number }> {
   const { log, index, manifest } = files;
+  const count = (one: LogRecord, sign: 1 | -1): void =>
+    countRecord(files, manifest.keys, one, sign, { who: "openBank", name: log.path });
   const dead: Place[] = [];
   const lost: Lost[] = log.headless ? [{ at: 0, size: logHeaderBytes, records: 0 }] : [];
   /** Documents of the write that is being read: more entries of these are further chunks. */
@@ -195,7 +169,7 @@ async function load(files: BankFiles): Promise<{ lost: readonly Lost[]; torn: nu
       else lost.push({ at: one.at, size: one.size, records: index.count() });
       return;
     }
-    countRecord(files, one, 1);
+    count(one, 1);
     // In again without a deletion: that was in a damaged stretch, and the newer one counts
     if (!fresh.has(head.document)) dead.push(...index.remove(head.document));
     fresh.add(head.document);
@@ -209,6 +183,6 @@ async function load(files: BankFiles): Promise<{ lost: readonly Lost[]; torn: nu
     { record, gap },
     { sealed: log.generation === manifest.sealed.generation ? manifest.sealed.bytes : 0 },
   );
-  for (const one of await log.read(dead)) countRecord(files, one, -1);
+  for (const one of await log.read(dead)) count(one, -1);
   return { lost, torn };
 }

@@ -9,7 +9,7 @@ import { z } from "zod";
 import { isFile, readChecked, sha256File, writeFileAtomic } from "../checkpoint/files.ts";
 import { openSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
-import { type Codebook, toHalf } from "./codebook.ts";
+import { type Codebook, storedCodebook } from "./codebook.ts";
 
 const whole = z.number().int().nonnegative();
 
@@ -55,6 +55,9 @@ export async function readManifest(folder: string): Promise<Manifest | undefined
   return readChecked(path, manifestSchema, { caller: "openBank", what: "the settings of a bank", wayOut });
 }
 
+/** Settings that were kept somewhere else; undefined where they are none. */
+export const manifestOf = (json: unknown): Manifest | undefined => manifestSchema.safeParse(json).data;
+
 const textOf = (manifest: Manifest): string => `${JSON.stringify(manifest)}\n`;
 
 export const writeManifest = (folder: string, manifest: Manifest): Promise<void> =>
@@ -69,7 +72,7 @@ export async function saveCodebook(
   codebook: Codebook,
   bits: 16 | 32,
 ): Promise<{ readonly line: CodebookLine; readonly codebook: Codebook }> {
-  const stored = bits === 16 ? toHalf(codebook) : { ...codebook, data: Float32Array.from(codebook.data) };
+  const stored = storedCodebook(codebook, bits);
   const { kind, tokens, width, codes, books, data } = stored;
   const line = { version, kind, tokens, width, codes, books, bits, sha256: "" };
   if (data.length === 0) return { line, codebook: stored };

@@ -62,12 +62,17 @@ async function compare(bank: Bank, model: readonly BankEntry[]): Promise<void> {
   expect(bank.count()).toBe(model.length);
   expect([...bank.documents()]).toEqual([...new Set(model.map(({ document }) => document))]);
   for (const version of bank.versions()) {
-    const { codebook, bins } = bank.quantizer(version);
+    const { codebook, bins, positions } = bank.quantizer(version);
     const counts = new Float64Array(bins);
+    const byPosition = new Float64Array(positions * codebook.codes);
     for (const entry of model.filter((one) => one.version === version)) {
-      for (const [p, index] of entry.indices.entries()) counts[(p % codebook.books) * codebook.codes + index]++;
+      for (const [p, index] of entry.indices.entries()) {
+        counts[(p % codebook.books) * codebook.codes + index]++;
+        byPosition[p * codebook.codes + index]++;
+      }
     }
     expect(bank.histogram(version)).toEqual(counts);
+    expect(bank.histogram(version, { byPosition: true })).toEqual(byPosition);
   }
   const found: BankEntry[] = [];
   for await (const page of bank.pages({ size: 4 })) {

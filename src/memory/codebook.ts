@@ -167,6 +167,10 @@ export function toHalf(codebook: Codebook): Codebook {
   return { ...codebook, data };
 }
 
+/** A copy with the numbers as a bank keeps them in so many bits. */
+export const storedCodebook = (codebook: Codebook, bits: 16 | 32): Codebook =>
+  bits === 16 ? toHalf(codebook) : { ...codebook, data: Float32Array.from(codebook.data) };
+
 /** Entries of T tokens, each as one index into the same codebook. */
 export function createTokenQuantizer(codebook: Codebook): Quantizer {
   checkCodebook("createTokenQuantizer", codebook);

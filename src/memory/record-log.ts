@@ -109,7 +109,8 @@ function frame(body: Uint8Array, first: boolean, last: boolean): Uint8Array {
 /** Bytes that a record with so many fills in the file. */
 export const recordBytes = (length: number): number => varint(length * 4).length + length + 4;
 
-const frames = (bodies: readonly Uint8Array[]): Uint8Array[] =>
+/** Records of one write as bytes. */
+export const frameRecords = (bodies: readonly Uint8Array[]): Uint8Array[] =>
   bodies.map((body, i) => frame(body, i === 0, i === bodies.length - 1));
 
 interface Frame {
@@ -120,7 +121,7 @@ interface Frame {
 }
 
 /** The frame at a place, how many bytes there must be to tell, or "bad". */
-function parse(bytes: Uint8Array, at: number): Frame | { readonly needs: number } | "bad" {
+export function parseRecord(bytes: Uint8Array, at: number): Frame | { readonly needs: number } | "bad" {
   const head = readVarint(bytes, at);
   if (head === undefined) return bytes.length - at >= 8 ? "bad" : { needs: 8 };
   const length = Math.floor(head.value / 4);
@@ -162,10 +163,10 @@ async function* pieces(handle: FileHandle, fileSize: number): AsyncGenerator<Pie
   };
   for (let at = logHeaderBytes; at < fileSize; ) {
     await reach(at, 8);
-    let found = parse(bytes, at - from);
+    let found = parseRecord(bytes, at - from);
     if (found !== "bad" && "needs" in found) {
       await reach(at, found.needs);
-      found = parse(bytes, at - from);
+      found = parseRecord(bytes, at - from);
     }
     if (found === "bad" || "needs" in found) {
       if (gap < 0) gap = at;
@@ -195,7 +196,7 @@ export async function writeRecordLog(
       let [waiting, bytes]: [Uint8Array[], number] = [[header(generation)], logHeaderBytes];
       let at = logHeaderBytes;
       for await (const group of groups) {
-        for (const one of frames(group)) {
+        for (const one of frameRecords(group)) {
           places.push({ at, size: one.length });
           at += one.length;
           bytes += one.length;
@@ -306,7 +307,7 @@ function withHandle(
       if (broken !== "") {
         throw new UserError(`bank: expected to write ${path} alone, got trouble: ${broken}; open the bank again`);
       }
-      const parts = frames(bodies);
+      const parts = frameRecords(bodies);
       let at = end;
       const places = parts.map((bytes) => ({ at: (at += bytes.length) - bytes.length, size: bytes.length }));
       const all = Buffer.concat(parts);
@@ -334,7 +335,7 @@ function withHandle(
         }
         const bytes = await readBytes(handle, at, to - at);
         for (; i < next; i++) {
-          const one = parse(bytes, sorted[i].at - at);
+          const one = parseRecord(bytes, sorted[i].at - at);
           if (one === "bad" || "needs" in one) {
             throw new UserError(
               `bank: expected a whole record at byte ${sorted[i].at} of ${path}, got damage since the bank was ` +
