@@ -118,6 +118,7 @@ export const larimar = defineMethod({
   fit: larimarFit,
   facts: {
     kept: ["names", "addressing", "ridge", "growth", "perMemory"],
+    named: ["module", "embedder"],
     store(identity) {
       const sizes = sizesSchema.safeParse(identity);
       if (sizes.success) return createLarimarStore(sizes.data);
