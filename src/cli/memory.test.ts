@@ -142,7 +142,7 @@ test("bad input is one line, before a model is loaded", minutes, async () => {
     [file("broken.jsonl", fact, "{"), /expected JSON in broken\.jsonl, line 2/],
     [file("field.jsonl", '{"prompt": "x?"}'), /in field\.jsonl, got line 1, field target/],
     [["ask", boats, "--memory", "none"], /expected a memory at .*none, got none; write a fact first/],
-    [["forget"], /forget: expected ids or --query, got neither/],
+    [["forget"], /forget: expected ids, --query or --document, got neither/],
     [["revert", "abcd", "--to", "1"], /revert: expected the id of a fact or --to, got both/],
     [["memory", "export"], /expected a file with export, got none/],
   ];

@@ -36,6 +36,8 @@ export interface BankMethodOptions {
   readonly module?: string;
   readonly base?: string;
   readonly shift?: number;
+  /** Folder of its own bank. */
+  readonly own?: string;
 }
 
 /** A method over its own bank until `use` gives it another. */
@@ -43,8 +45,8 @@ export async function bankMethod({
   module = "plain",
   base = "none",
   shift = 0,
+  own = mkdtempSync(join(tmpdir(), "mneme-bank-method-")),
 }: BankMethodOptions = {}): Promise<Method> {
-  const own = mkdtempSync(join(tmpdir(), "mneme-bank-method-"));
   const settings = { module: `module ${module}`, keys: { width: keyWidth, bits: 8 } } as const;
   const first = await openBank(own, settings);
   let bank: EntryStore = first;
