@@ -17,7 +17,7 @@ const probeSchema = z.strictObject({
   document: z.string().optional(),
 });
 
-type Figures = Omit<DocumentStats, "counts" | "ledgerBytes"> & { readonly value?: MemoryValue };
+type Figures = DocumentStats & { readonly value?: MemoryValue };
 
 /** The figures of the memory; only what it is worth needs a model. */
 export async function openWithProbes(
@@ -25,18 +25,17 @@ export async function openWithProbes(
   { memory: folder, probe }: MemoryFlags & { readonly probe?: string },
   session: Session,
 ): Promise<Figures> {
-  const told = ({ counts: _, ledgerBytes: __, ...figures }: DocumentStats & { value?: MemoryValue }): Figures => figures;
   if (probe !== undefined) {
     const probes = parseRecords("memory", await readTextFile(probe), probeSchema).map(({ value }) => value);
     const { signal } = session;
     return withMemory(command, session, {
-      documents: async (memory) => told(await memory.stats(probes, { signal })),
+      documents: (memory) => memory.stats(probes, { signal }),
     });
   }
   const store = await openDocumentStore(folder);
   try {
     for (const notice of store.notices()) session.progress.line(notice);
-    return told(await documentStats(store));
+    return await documentStats(store);
   } finally {
     await store.close();
   }
@@ -50,7 +49,10 @@ export function documentRows({ bank, codebooks, drift, value }: Figures): string
   const books = files.reduce((sum, one) => sum + one.bits, 0);
   return [
     ["bank", `${entries} entries, ${bits(total)}`],
-    ["a document", documents === 0 ? "none yet" : `${bits(Math.round((parts.indices + parts.keys) / documents))} of indices and key`],
+    [
+      "a document",
+      documents === 0 ? "none yet" : `${bits(Math.round((parts.indices + parts.keys) / documents))} of indices and key`,
+    ],
     ...Object.entries({ ...parts, codebooks: books }).map(([name, count]) => [`  ${name}`, bits(count)]),
     ...codebooks.map(({ version, codes, books, dead, perplexity, entries: users }) => [
       `codebook ${version}`,

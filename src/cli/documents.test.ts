@@ -49,7 +49,13 @@ const minutes = { timeout: 300_000 };
 
 test("a document's whole life", minutes, async () => {
   const learned = await done("learn", "notes", "more.jsonl", ...first);
-  expect(learned).toMatchObject({ command: "learn", memory: "memory", model: "base", method: "stub-bank", documents: 4 });
+  expect(learned).toMatchObject({
+    command: "learn",
+    memory: "memory",
+    model: "base",
+    method: "stub-bank",
+    documents: 4,
+  });
   expect(learned.learned).toMatchObject([
     { document: "notes/harbour.txt", outcome: "written", chunks: 2, tokens: 11 },
     { document: "notes/oven.txt", outcome: "written", chunks: 1 },
@@ -81,7 +87,11 @@ test("a document's whole life", minutes, async () => {
     done("log", "--limit", "2"),
     done("memory", "stats", "--verify"),
   ]);
-  expect(shown).toMatchObject({ prompt: "notes/harbour.txt", source: "harbour.txt", document: { chunks: 2, bytes: 62 } });
+  expect(shown).toMatchObject({
+    prompt: "notes/harbour.txt",
+    source: "harbour.txt",
+    document: { chunks: 2, bytes: 62 },
+  });
   expect(old).toMatchObject({ status: "superseded", target: "The oven is hot" });
   expect(log.events).toMatchObject([
     { kind: "write", prompt: "notes/oven.txt", target: "The oven is cold" },
@@ -89,7 +99,10 @@ test("a document's whole life", minutes, async () => {
   ]);
   expect(stats).toMatchObject({ live: 4, superseded: 1, verified: { facts: 4, equal: true }, drift: { first: 0.11 } });
   expect(stats).toMatchObject({ bank: { documents: 4, entries: 5 }, codebooks: [{ version: 1, entries: 5 }] });
-  writeFileSync(named("probes.jsonl"), lines({ question: "Who counts the boats?", answer: "as notes/harbour.txt says" }));
+  writeFileSync(
+    named("probes.jsonl"),
+    lines({ question: "Who counts the boats?", answer: "as notes/harbour.txt says" }),
+  );
   const worth = await done("memory", "stats", "--probe", "probes.jsonl", ...engine);
   expect(worth).toMatchObject({ value: { mean: 1.5, probes: 1, documents: [] } });
 
@@ -106,10 +119,15 @@ test("a document's whole life", minutes, async () => {
 
   // To another place; what it was made with is named there
   expect(await done("memory", "export", "copy.mneme")).toMatchObject({ live: 2 });
-  await refuses(["memory", "import", "copy.mneme", "--memory", "there", "--model", "other"], /expected a memory of base/);
-  expect(await done("memory", "import", "copy.mneme", "--memory", "there", "--model", "base", ...engine)).toMatchObject({
-    live: 2,
-  });
+  await refuses(
+    ["memory", "import", "copy.mneme", "--memory", "there", "--model", "other"],
+    /expected a memory of base/,
+  );
+  expect(await done("memory", "import", "copy.mneme", "--memory", "there", "--model", "base", ...engine)).toMatchObject(
+    {
+      live: 2,
+    },
+  );
   expect(await done("ask", "Who counts the boats?", "--memory", "there", ...engine)).toMatchObject({
     answer: asked.answer,
     documents: 2,
@@ -118,8 +136,12 @@ test("a document's whole life", minutes, async () => {
 
 test("for people: what was learned, read and measured, in lines", minutes, async () => {
   const learned = await run("learn", "notes", ...first, "--memory", "people");
-  expect(learned.stdout).toMatch(/^[0-9a-f]{12} {2}notes\/harbour\.txt: 11 tokens in 2 chunks\n[0-9a-f]{12} {2}notes\/oven/);
-  expect(learned.stdout).toContain("learned 2 documents, 15 tokens; 0 took the place of older texts, 0 were there already");
+  expect(learned.stdout).toMatch(
+    /^[0-9a-f]{12} {2}notes\/harbour\.txt: 11 tokens in 2 chunks\n[0-9a-f]{12} {2}notes\/oven/,
+  );
+  expect(learned.stdout).toContain(
+    "learned 2 documents, 15 tokens; 0 took the place of older texts, 0 were there already",
+  );
   expect(learned.stdout).toContain("longer than the encoder: 1 document, read in 2 chunks\n");
   const memory = ["--memory", "people"];
   const [asked, log, stats] = [
@@ -127,7 +149,9 @@ test("for people: what was learned, read and measured, in lines", minutes, async
     await run("log", ...memory),
     await run("memory", "stats", ...memory),
   ];
-  expect(asked.stdout).toMatch(/^as notes\/harbour\.txt says\nwithout the memory: unknown\nread: 0\.\d{3} {2}[0-9a-f]{12} {2}notes\/h/);
+  expect(asked.stdout).toMatch(
+    /^as notes\/harbour\.txt says\nwithout the memory: unknown\nread: 0\.\d{3} {2}[0-9a-f]{12} {2}notes\/h/,
+  );
   expect(log.stdout).toMatch(/write +[0-9a-f]{12} +harbour\.txt +notes\/harbour\.txt: Mara counts seven blue b/);
   expect(stats.stdout).toMatch(/^codebook 1 +3 entries, 1 x 1024 codes, 10\d\d dead, perplexity \d+\.\d$/m);
   expect(stats.stdout).toMatch(/^ {2}indices +180 bits \(23 B\)$/m);
@@ -180,11 +204,15 @@ test("a damaged bank is named, and mended from the ledger", minutes, async () =>
   const bytes = readFileSync(log);
   bytes[bytes.indexOf("oven.txt") + 12] ^= 1;
   writeFileSync(log, bytes);
-  const damage = /expected whole entries in .*entries\.log, got damage at byte \d+ .*"notes\/oven\.txt".*`mneme memory recover --memory hurt`/;
+  const damage =
+    /expected whole entries in .*entries\.log, got damage at byte \d+ .*"notes\/oven\.txt".*`mneme memory recover --memory hurt`/;
   await refuses(["ask", "What is cold?", ...memory, ...engine], damage);
   await refuses(["forget", "--document", "notes/oven.txt", ...memory], damage);
   const mended = await done("memory", "recover", ...memory);
   expect(mended).toMatchObject({ documents: 2, lost: [{ document: "notes/oven.txt" }], missing: ["notes/oven.txt"] });
   expect(await done("ask", "What is cold?", ...memory, ...engine)).toMatchObject({ answer: "as notes/oven.txt says" });
-  await refuses(["forget", "--document", "notes/ofen.txt", ...memory], /nearest are [0-9a-f]{12} \(notes\/oven\.txt: The oven/);
+  await refuses(
+    ["forget", "--document", "notes/ofen.txt", ...memory],
+    /nearest are [0-9a-f]{12} \(notes\/oven\.txt: The oven/,
+  );
 });

@@ -6,7 +6,7 @@ import { UserError } from "../errors.ts";
 import { keptOptions } from "../methods/fact-face.ts";
 import type { Method } from "../methods/method.ts";
 import { methods, methodNamed } from "../methods/index.ts";
-import { defaultModel } from "../models/embedded.ts";
+import { defaultModel, embeddedModels } from "../models/embedded.ts";
 import { type DocumentMemory, openDocumentMemory } from "../runs/document-memory.ts";
 import { type FactMemory, openFactMemory } from "../runs/fact-memory.ts";
 import { type Ledger, ledgerName, openLedger } from "../runs/ledger.ts";
@@ -52,9 +52,12 @@ export async function withLedger<T>({ memory }: MemoryFlags, work: (ledger: Ledg
 /** A memory that is there, as far as its ledger tells. */
 type Described = Partial<ReturnType<typeof describeMemory>>;
 
-/** What is a folder here, so that it is found from elsewhere too. */
-const lasting = async (name: unknown): Promise<unknown> =>
-  typeof name === "string" && (await isFolder(name)) ? resolve(name) : name;
+/** A name under which what is a folder here is found from elsewhere too. */
+async function lasting(name: unknown): Promise<unknown> {
+  // What comes along goes before a folder of the same name
+  if (typeof name !== "string" || (await embeddedModels()).includes(name)) return name;
+  return (await isFolder(name)) ? resolve(name) : name;
+}
 
 /**
  * Opens model and method for the time of `work`. What a memory that is there keeps of the method's options holds, and

@@ -90,6 +90,8 @@ test("a fact's whole life", minutes, async () => {
   ]);
   const answered = await done("ask", boats, ...flags);
   expect(answered).toMatchObject({ answer: asked.answer, read: [{ id: mara.id }] });
+  // It remembers model and module
+  expect(await done("ask", boats, "--threads", "1", "--threshold", "0.95", "--json")).toEqual(answered);
 
   // To another place, and the same there
   expect(await done("memory", "export", "copy.mneme", "--json")).toMatchObject({ live: 1, file: "copy.mneme" });

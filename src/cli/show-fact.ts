@@ -19,7 +19,10 @@ export function showFact(id: string, flags: MemoryFlags, { output }: Session): P
       ...(document
         ? [
             ["text", `${formatBytes(document.bytes)}, SHA-256 ${document.sha256}`],
-            ["read as", `${document.tokens} tokens in ${document.chunks} ${document.chunks === 1 ? "chunk" : "chunks"}`],
+            [
+              "read as",
+              `${document.tokens} tokens in ${document.chunks} ${document.chunks === 1 ? "chunk" : "chunks"}`,
+            ],
             ["entries", formatBytes(bytes.value)],
           ]
         : [["key and value", `${formatBytes(bytes.key)}, ${formatBytes(bytes.value)}`]]),

@@ -62,8 +62,7 @@ export interface DocumentFace {
 }
 
 /** What the memory of a method belongs to, whether it keeps facts or documents. */
-export const memoryIdentityOf = (method: Method): FactIdentity =>
-  (method.facts ?? documentFaceOf(method)).identity;
+export const memoryIdentityOf = (method: Method): FactIdentity => (method.facts ?? documentFaceOf(method)).identity;
 
 /** The face of a method that has one. */
 export function documentFaceOf({ name, documents }: Method): DocumentFace {

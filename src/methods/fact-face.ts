@@ -69,7 +69,9 @@ export const identityOf = (options: Readonly<Record<string, unknown>>): FactIden
 export function keptOptions({ facts, documents }: MethodDefinition, identity: FactIdentity): Record<string, unknown> {
   const value = (text: string): unknown => (/^(true|false|-?\d.*)$/.test(text) ? JSON.parse(text) : text);
   return Object.fromEntries(
-    ((facts ?? documents)?.kept ?? []).flatMap((name) => (Object.hasOwn(identity, name) ? [[name, value(identity[name])]] : [])),
+    ((facts ?? documents)?.kept ?? []).flatMap((name) =>
+      Object.hasOwn(identity, name) ? [[name, value(identity[name])]] : [],
+    ),
   );
 }
 

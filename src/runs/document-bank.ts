@@ -77,9 +77,7 @@ export async function putRight({ rows }: Ledger, bank: Bank, documents: readonly
   if (gone.length > 0) await bank.delete(...gone);
   const back = documents.flatMap((document) => rows.liveAbout(document) ?? []);
   for (let at = 0; at < back.length; at += together) {
-    const entries = back
-      .slice(at, at + together)
-      .flatMap(({ fact }) => unpackEntries(rows.placed(fact).value, bank));
+    const entries = back.slice(at, at + together).flatMap(({ fact }) => unpackEntries(rows.placed(fact).value, bank));
     await bank.replace(entries);
   }
 }

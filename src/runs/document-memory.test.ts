@@ -1,7 +1,7 @@
 /** Documents through a method, its ledger and its bank: learned, asked, forgotten, taken back, refused, recovered. */
 import { copyFileSync, cpSync, existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import "../../tests/support/bank-method-preload.ts";
 import { bankMethod, type BankMethodOptions } from "../../tests/support/bank-method.ts";
 import { onFullDisk } from "../../tests/support/full-disk.ts";
@@ -19,10 +19,21 @@ const bankOf = (name: string): string => named(join(name, "bank"));
 let moment = 1_000;
 const openWith = (name: string, method: Method): Promise<DocumentMemory> =>
   openDocumentMemory(named(name), method, { durability: "process", clock: () => (moment += 1) });
+const made: Method[] = [];
+async function stub(options: BankMethodOptions = {}): Promise<Method> {
+  const method = await bankMethod({ own: named(`own bank ${made.length}`), ...options });
+  made.push(method);
+  return method;
+}
 const open = async (name: string, options: BankMethodOptions = {}): Promise<DocumentMemory> =>
-  openWith(name, await bankMethod(options));
+  openWith(name, await stub(options));
+afterAll(() => Promise.all(made.map((method) => method.dispose())));
 
-const harbour: Document = { id: "harbour", text: "Mara counts seven blue boats at the harbour wall every morning", time: 7 };
+const harbour: Document = {
+  id: "harbour",
+  text: "Mara counts seven blue boats at the harbour wall every morning",
+  time: 7,
+};
 const oven: Document = { id: "oven", text: "The oven is hot" };
 const rope: Document = { id: "rope", text: "Bo ties the rope" };
 
@@ -80,11 +91,13 @@ test("documents are learned, asked, replaced, forgotten and taken back", async (
   await memory.revertTo({ event: 2 });
   expect(await memory.ask("Who counts the boats?")).toEqual(asked);
   expect(await held(memory)).toEqual(before);
-  expect(memory.ledger.log({ limit: 3 }).map(({ kind, prompt, document }) => [kind, prompt, document?.chunks])).toEqual([
-    ["restore", "oven", 1],
-    ["restore", "harbour", 2],
-    ["forget", "oven", 1],
-  ]);
+  expect(memory.ledger.log({ limit: 3 }).map(({ kind, prompt, document }) => [kind, prompt, document?.chunks])).toEqual(
+    [
+      ["restore", "oven", 1],
+      ["restore", "harbour", 2],
+      ["forget", "oven", 1],
+    ],
+  );
   expect(await memory.verify()).toMatchObject({ facts: 2, equal: true });
   expect(memory.notices()).toEqual([]);
   await memory.close();
@@ -115,13 +128,20 @@ test("what it weighs, how its codebook is used and what it is worth", async () =
       { document: "oven", mean: -1.5, probes: 1 },
     ],
   });
-  expect(stats.counts).toMatchObject({ live: 3, events: 3 });
   // Four entries of six indices of ten bits, with keys of four steps and a scale
-  expect(stats.bank).toMatchObject({ entries: 4, documents: 3, indices: 4 * 60, keys: 4 * 48, ids: 8 * (7 + 7 + 4 + 4) });
+  expect(stats.bank).toMatchObject({
+    entries: 4,
+    documents: 3,
+    indices: 4 * 60,
+    keys: 4 * 48,
+    ids: 8 * (7 + 7 + 4 + 4),
+  });
   const counts = memory.bank.histogram(1);
   const shares = [...counts].filter((count) => count > 0).map((count) => count / 24);
   const entropy = shares.reduce((sum, share) => sum - share * Math.log(share), 0);
-  expect(stats.codebooks).toMatchObject([{ version: 1, entries: 4, codes: 1024, books: 1, dead: 1024 - shares.length }]);
+  expect(stats.codebooks).toMatchObject([
+    { version: 1, entries: 4, codes: 1024, books: 1, dead: 1024 - shares.length },
+  ]);
   expect(stats.codebooks[0].perplexity).toBeCloseTo(Math.exp(entropy), 9);
   expect(stats.drift?.first).toBe(0.11);
   expect(stats.drift?.moved).toBeCloseTo(0.04 - 0.11, 12);
@@ -142,8 +162,14 @@ test("batches: what is acknowledged stays, and the same call again goes on", asy
   const outcomes = (await memory.learn(documents, { batch: 4 })).map(({ outcome }) => outcome);
   expect(outcomes).toEqual([...Array(6).fill("duplicate"), ...Array(4).fill("written")]);
   // A batch that fails leaves the ones before it
-  const more = [{ id: "a", text: "One" }, { id: "b", text: "Two" }, { id: "c", text: "..." }];
-  await expect(memory.learn(more, { batch: 2 })).rejects.toThrow(/got none in document 3; give it some; the 2 documents/);
+  const more = [
+    { id: "a", text: "One" },
+    { id: "b", text: "Two" },
+    { id: "c", text: "..." },
+  ];
+  await expect(memory.learn(more, { batch: 2 })).rejects.toThrow(
+    /got none in document 3; give it some; the 2 documents/,
+  );
   expect(memory.bank.count()).toBe(12);
   await memory.close();
 });
@@ -183,7 +209,7 @@ test("a full disk: the memory is as before", async () => {
   await memory.learn([harbour, oven]);
   const before = await held(memory);
   await memory.close();
-  const method = await bankMethod();
+  const method = await stub();
   await onFullDisk(5, async () => {
     const full = await openWith("full", method);
     await expect(full.learn([{ id: "oven", text: "The oven is cold" }, rope])).rejects.toThrow(/the disk is full/);
@@ -235,7 +261,9 @@ test("a memory of another module is refused, and one in use", async () => {
   await memory.learn([harbour]);
   await expect(open("mine")).rejects.toThrow(/expected .*bank to be free, got a lock of this process/);
   await memory.close();
-  await expect(open("mine", { module: "other" })).rejects.toThrow(/expected a memory of module [0-9a-f]{16}\.\.\., got/);
+  await expect(open("mine", { module: "other" })).rejects.toThrow(
+    /expected a memory of module [0-9a-f]{16}\.\.\., got/,
+  );
   // The ledger fits, and the bank is of another memory
   const theirs = await open("theirs", { module: "other" });
   await theirs.learn([oven]);
@@ -247,7 +275,11 @@ test("a memory of another module is refused, and one in use", async () => {
     /expected a bank of module "module plain" in .*, got one of "module other".*`mneme memory recover --memory/,
   );
   const mended = await openDocumentStore(named("mixed"), { recover: true });
-  expect(mended.recovery).toMatchObject({ missing: ["harbour"], extra: [], anew: expect.stringMatching("module other") });
+  expect(mended.recovery).toMatchObject({
+    missing: ["harbour"],
+    extra: [],
+    anew: expect.stringMatching("module other"),
+  });
   await mended.close();
   expect(existsSync(named("mixed/bank.damaged"))).toBe(true);
 });
@@ -271,7 +303,10 @@ test("a codebook of another version is refused, and a new one leaves old entries
   expect(await held(mended)).toEqual(before);
   await mended.close();
   // Its file replaced
-  copyFileSync(join(bankOf("other codebook"), "codebook-1.safetensors"), join(bankOf("codebook"), "codebook-1.safetensors"));
+  copyFileSync(
+    join(bankOf("other codebook"), "codebook-1.safetensors"),
+    join(bankOf("codebook"), "codebook-1.safetensors"),
+  );
   await expect(open("codebook")).rejects.toThrow(/expected codebook 1 with SHA-256 .*`mneme memory recover/);
   const again = await openDocumentStore(named("codebook"), { recover: true });
   expect(await held(again)).toEqual(before);
@@ -333,7 +368,7 @@ function flipped(log: string): Buffer {
 }
 
 test("to another place, and the same there: the bank is made from the ledger", async () => {
-  const method = await bankMethod();
+  const method = await stub();
   const memory = await openWith("here", method);
   await memory.learn([harbour, oven]);
   await memory.forget(memory.ledger.resolveDocument("oven").id);

@@ -65,9 +65,10 @@ export interface DocumentMemory extends Omit<DocumentStore, "put" | "same"> {
   learn(documents: readonly Document[], options?: LearnOptions): Promise<Learned[]>;
   ask(question: string, options?: AskDocumentsOptions): Promise<AskedDocuments>;
   /** What the memory weighs and how its codebook is used, and what it is worth on probes if there are some. */
-  stats(probes?: readonly Probe[], options?: Pick<AnswerOptions, "signal">): Promise<
-    DocumentStats & { readonly value?: MemoryValue }
-  >;
+  stats(
+    probes?: readonly Probe[],
+    options?: Pick<AnswerOptions, "signal">,
+  ): Promise<DocumentStats & { readonly value?: MemoryValue }>;
 }
 
 const mostIdBytes = 4096;

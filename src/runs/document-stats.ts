@@ -2,13 +2,11 @@
  * What a memory of documents weighs, to the bit and by part; how its codebooks are used; and what it is worth, V(M):
  * the mean log-likelihood of answers with the memory minus without it, on a set of probes.
  */
-import { statSync } from "node:fs";
 import type { BankSize } from "../memory/bank.ts";
 import { perplexity } from "../memory/codebook-usage.ts";
 import { documentFaceOf } from "../methods/document-face.ts";
 import type { AnswerOptions, Method } from "../methods/method.ts";
 import type { DocumentStore } from "./document-store.ts";
-import type { LedgerCounts } from "./ledger-history.ts";
 
 /** A question whose answer the memory should have made likelier. */
 export interface Probe {
@@ -48,11 +46,8 @@ export interface Drift {
 }
 
 export interface DocumentStats {
-  readonly counts: LedgerCounts;
   /** Bits of the bank, by part. */
   readonly bank: BankSize;
-  /** Bytes of the ledger, which has the history as well. */
-  readonly ledgerBytes: number;
   readonly codebooks: readonly CodebookUse[];
   /** null where the method does not say how well its codebook fits. */
   readonly drift: Drift | null;
@@ -67,7 +62,9 @@ function codebookUse({ bank }: Pick<DocumentStore, "bank">, { codebooks }: BankS
     if (bins === 0) return [];
     const { kind, codes, books } = codebook;
     const counts = bank.histogram(version);
-    const each = Array.from({ length: books }, (_, book) => perplexity(counts.subarray(book * codes, (book + 1) * codes)));
+    const each = Array.from({ length: books }, (_, book) =>
+      perplexity(counts.subarray(book * codes, (book + 1) * codes)),
+    );
     const dead = counts.reduce((sum, count) => sum + (count === 0 ? 1 : 0), 0);
     return [{ version, entries, kind, codes, books, dead, perplexity: mean(each) }];
   });
@@ -87,9 +84,7 @@ function driftOf({ ledger }: Pick<DocumentStore, "ledger">): Drift | null {
 export async function documentStats(store: Pick<DocumentStore, "ledger" | "bank">): Promise<DocumentStats> {
   const size = await store.bank.size();
   return {
-    counts: store.ledger.counts(),
     bank: size,
-    ledgerBytes: statSync(store.ledger.file).size,
     codebooks: codebookUse(store, size),
     drift: driftOf(store),
   };

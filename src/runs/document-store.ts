@@ -26,7 +26,16 @@ import { lockPath } from "../memory/bank-manifest.ts";
 import { alignCodebooks, type Difference, differenceOf, putRight, recoverCommand } from "./document-bank.ts";
 import { packEntries, unpackEntries } from "./document-pack.ts";
 import { type Fact, tidy, type WriteReceipt } from "./ledger-fact.ts";
-import { carryOut, type Changed, type Moment, type Plan, planForget, planRevert, planRevertTo, steps } from "./ledger-plans.ts";
+import {
+  carryOut,
+  type Changed,
+  type Moment,
+  type Plan,
+  planForget,
+  planRevert,
+  planRevertTo,
+  steps,
+} from "./ledger-plans.ts";
 import type { CodebookRow } from "./ledger-rows.ts";
 import { verifyHistory } from "./ledger-verify.ts";
 import { type Ledger, type LedgerOptions, openLedger } from "./ledger.ts";
@@ -98,7 +107,7 @@ const settingsSchema = z.object({
 });
 
 const openingCharacters = 120;
-export const sha256Of = (text: string): string => createHash("sha256").update(text).digest("hex");
+const sha256Of = (text: string): string => createHash("sha256").update(text).digest("hex");
 
 /** The first words of a text on one line. */
 const openingOf = (text: string): string => oneLine(tidy(text.slice(0, 4 * openingCharacters)), openingCharacters);
@@ -300,9 +309,7 @@ async function storeOf(
       });
     };
     const written =
-      fresh.length === 0
-        ? []
-        : await change(() => bank.replace(fresh.flatMap(({ entries }) => entries)), write);
+      fresh.length === 0 ? [] : await change(() => bank.replace(fresh.flatMap(({ entries }) => entries)), write);
     const places = new Map(fresh.map((document, i) => [document, written[i]]));
     return documents.map((document) => {
       const { id, fact } = rows.liveAbout(document.id) as Fact;

@@ -10,12 +10,7 @@ import type { Method, Query } from "../methods/method.ts";
 import { none } from "../methods/none.ts";
 import { queryOf } from "../methods/prompt.ts";
 import type { LoadedModel } from "../models/load.ts";
-import {
-  type EditOptions,
-  type EditStage,
-  type FactMemory,
-  openFactMemory,
-} from "./fact-memory.ts";
+import { type EditOptions, type EditStage, type FactMemory, openFactMemory } from "./fact-memory.ts";
 import { describeMemory, openStoredMemory } from "./stored-memory.ts";
 
 const { runtime, root } = workbench("fact-memory");

@@ -161,7 +161,12 @@ export function checkList(facts: readonly FactText[], nameOf: (i: number) => str
 export const quoted = (text: string): string => JSON.stringify(oneLine(text, 60));
 
 /** For errors: what a fact is called and what it says. */
-export const described = ({ id, prompt, target, document }: Pick<Fact, "id" | "prompt" | "target" | "document">): string =>
+export const described = ({
+  id,
+  prompt,
+  target,
+  document,
+}: Pick<Fact, "id" | "prompt" | "target" | "document">): string =>
   `${id} (${oneLine(prompt, 40)}${document ? ": " : " -> "}${oneLine(target, 30)})`;
 
 const hashOf = (...parts: readonly (string | Uint8Array)[]): Buffer => {

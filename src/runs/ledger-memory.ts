@@ -6,18 +6,19 @@
 import { UserError } from "../errors.ts";
 import type { MemoryStore } from "../memory/memory-store.ts";
 import { subjectOf } from "../memory/subject.ts";
-import {
-  checkFact,
-  checkList,
-  type Fact,
-  factBytes,
-  type NewFact,
-  tidy,
-  type WriteReceipt,
-} from "./ledger-fact.ts";
+import { checkFact, checkList, type Fact, factBytes, type NewFact, tidy, type WriteReceipt } from "./ledger-fact.ts";
 import type { LedgerCounts } from "./ledger-history.ts";
 import { createMirror } from "./ledger-mirror.ts";
-import { carryOut, type Changed, type Moment, type Plan, planForget, planRevert, planRevertTo, steps } from "./ledger-plans.ts";
+import {
+  carryOut,
+  type Changed,
+  type Moment,
+  type Plan,
+  planForget,
+  planRevert,
+  planRevertTo,
+  steps,
+} from "./ledger-plans.ts";
 import { latestSnapshotFile, loadSnapshot, saveSnapshot } from "./ledger-snapshots.ts";
 import { verifyHistory } from "./ledger-verify.ts";
 import { type Identity, type Ledger, type LedgerOptions, openLedger } from "./ledger.ts";

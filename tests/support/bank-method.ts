@@ -19,7 +19,7 @@ import { fakeMethod } from "./fake-method.ts";
 const [tokens, codes, keyWidth] = [6, 1024, 4];
 
 /** `shift` makes it another codebook. */
-export const bankCodebook = (shift = 0): Codebook => ({
+const bankCodebook = (shift = 0): Codebook => ({
   kind: "token",
   tokens,
   width: 2,
@@ -30,7 +30,8 @@ export const bankCodebook = (shift = 0): Codebook => ({
 
 const wordsOf = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 /** 0 is for no word. */
-const indexOf = (word: string): number => 1 + (createHash("sha256").update(word).digest().readUInt32LE(0) % (codes - 1));
+const indexOf = (word: string): number =>
+  1 + (createHash("sha256").update(word).digest().readUInt32LE(0) % (codes - 1));
 
 export interface BankMethodOptions {
   readonly module?: string;

@@ -19,7 +19,10 @@ export async function scriptDocuments(folder: string): Promise<{ memory: Documen
 const textOf = (i: number): string => `Text ${i} of ${"many ".repeat(i % 9)}words`;
 const isForget = (i: number): boolean => i % 7 === 6;
 /** Every fifth deed replaces an earlier document. */
-const namesOf = (i: number): string[] => [`document ${i % 5 === 4 ? i - 3 : i}`, ...(i % 3 === 0 ? [`second ${i}`] : [])];
+const namesOf = (i: number): string[] => [
+  `document ${i % 5 === 4 ? i - 3 : i}`,
+  ...(i % 3 === 0 ? [`second ${i}`] : []),
+];
 
 /** Each deed is one acknowledged change: one or two documents in together, or one forgotten. */
 export async function doDocumentDeed(memory: DocumentMemory, i: number): Promise<void> {

@@ -11,7 +11,13 @@ import type { LedgerCounts } from "../../runs/ledger-history.ts";
 import type { Ledger } from "../../runs/ledger.ts";
 import { describeMemory, openStoredMemory } from "../../runs/stored-memory.ts";
 import { documentRows, openWithProbes, recover } from "../document-stats.ts";
-import { addMethodMemoryFlags, type MethodMemoryFlags, shownMoment, withLedger, withMemoryMethod } from "../memory-flags.ts";
+import {
+  addMethodMemoryFlags,
+  type MethodMemoryFlags,
+  shownMoment,
+  withLedger,
+  withMemoryMethod,
+} from "../memory-flags.ts";
 import { table } from "../output.ts";
 import type { Session } from "../session.ts";
 
@@ -70,11 +76,14 @@ async function imported(
 const keepsDocuments = ({ method = "" }: Ledger["identity"]): boolean => methods[method]?.documents !== undefined;
 
 /** The rows that memories of all kinds have. */
-function ledgerRows({ counts, identity, ledgerBytes }: { counts: LedgerCounts; identity: Ledger["identity"]; ledgerBytes: number }) {
+function ledgerRows(identity: Ledger["identity"], counts: LedgerCounts, ledgerBytes: number): string[][] {
   const { live, forgotten, superseded, events, first, last } = counts;
   const span = first === null || last === null ? "" : `, ${shownMoment(first)} to ${shownMoment(last)}`;
   return [
-    [keepsDocuments(identity) ? "documents" : "facts", `${live} live, ${forgotten} forgotten, ${superseded} superseded`],
+    [
+      keepsDocuments(identity) ? "documents" : "facts",
+      `${live} live, ${forgotten} forgotten, ${superseded} superseded`,
+    ],
     ["events", `${events}${span}`],
     ["ledger", formatBytes(ledgerBytes)],
   ];
@@ -111,14 +120,24 @@ async function stats(command: Command, flags: Flags, session: Session): Promise<
     }
   }
   const rows = [
-    ...ledgerRows({ counts, identity, ledgerBytes }),
+    ...ledgerRows(identity, counts, ledgerBytes),
     ...(documents ? documentRows(documents) : factRows(counts)),
     ...Object.entries(identity),
-    ...(made ? [["made with", made.model], ...Object.entries(made.options).map(([name, value]) => ["", `${name} ${value}`])] : []),
+    ...(made
+      ? [["made with", made.model], ...Object.entries(made.options).map(([name, value]) => ["", `${name} ${value}`])]
+      : []),
   ];
   if (verified) rows.push(["verified", verified.equal ? "history and state are as written" : "the state was another"]);
   for (const line of table([["", ""], ...rows]).slice(1)) output.print(line);
-  return { ...counts, identity, origin, bytes: ledgerBytes, ...documents, ...(made && { made }), ...(verified && { verified }) };
+  return {
+    ...counts,
+    identity,
+    origin,
+    bytes: ledgerBytes,
+    ...documents,
+    ...(made && { made }),
+    ...(verified && { verified }),
+  };
 }
 
 export async function run(command: Command, session: Session): Promise<Record<string, unknown>> {
