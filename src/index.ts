@@ -162,15 +162,22 @@ export { openRunFolder, type RunFolder } from "./runs/folder.ts";
 export { loadReportRun, runStream } from "./runs/run.ts";
 export type { RunEvent } from "./runs/events.ts";
 
-// A memory of facts with its ledger: written, asked, forgotten, taken back.
+// A memory with its ledger, of facts or of documents: written, asked, forgotten, taken back.
 export {
   type Asked,
   type Edited,
   type EditOptions,
   type FactMemory,
   openFactMemory,
-  openStoredMemory,
 } from "./runs/fact-memory.ts";
+export {
+  type AskedDocuments,
+  type DocumentMemory,
+  type Learned,
+  type LearnOptions,
+  openDocumentMemory,
+} from "./runs/document-memory.ts";
+export { openStoredMemory, type StoredMemory } from "./runs/stored-memory.ts";
 export { type Memory, type MemoryOptions, openMemory } from "./runs/ledger-memory.ts";
 export { exportMemory, importMemory } from "./runs/ledger-archive.ts";
 export { type Ledger, openLedger } from "./runs/ledger.ts";

@@ -1,16 +1,18 @@
-/** Facts as people read them. */
+/** Facts and documents as people read them. */
 import { formatPercent, truncate } from "../eval/format.ts";
 import type { Fact, WriteReceipt } from "../runs/ledger-fact.ts";
-import type { Changed } from "../runs/ledger-memory.ts";
+import type { Changed } from "../runs/ledger-plans.ts";
 import type { Output } from "./output.ts";
 
 /** A text on one line of at most `width` columns, without what would command a terminal. */
 export const shown = (text: string, width = Number.POSITIVE_INFINITY): string =>
   truncate(text.replace(/\s+/gu, " "), width);
 
-/** "Who counts the boats? -> Mara" on one line. */
-export const factText = ({ prompt, target }: Pick<Fact, "prompt" | "target">, width = 100): string =>
-  `${shown(prompt, width)} -> ${shown(target, width)}`;
+type Said = Pick<Fact, "prompt" | "target" | "document">;
+
+/** "Who counts the boats? -> Mara" on one line, of a document "harbour.txt: The harbour wakes before". */
+export const factText = ({ prompt, target, document }: Said, width = 100): string =>
+  `${shown(prompt, width)}${document ? ": " : " -> "}${shown(target, width)}`;
 
 /** What a receipt says, a line each. */
 export function receiptLines({ answer, probability, probes, together }: WriteReceipt): string[] {
@@ -38,7 +40,7 @@ const became = {
 } as const;
 
 /** Says what became of facts. */
-export function printChanges({ print }: Output, changes: readonly (Changed & Pick<Fact, "prompt" | "target">)[]): void {
+export function printChanges({ print }: Output, changes: readonly (Changed & Said)[]): void {
   if (changes.length === 0) print("nothing changes");
   for (const one of changes) print(`${one.id}  ${became[one.after]}: ${factText(one)}`);
 }

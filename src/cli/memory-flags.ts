@@ -1,15 +1,17 @@
-/** Where the commands about facts find the memory, and how they open it: with a model, or by its ledger alone. */
-import { join } from "node:path";
+/** Where the commands about memories find one, and how they open it: with a model, or by its ledger alone. */
+import { join, resolve } from "node:path";
 import type { Command } from "commander";
-import { exists } from "../checkpoint/files.ts";
+import { exists, isFolder } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
 import { keptOptions } from "../methods/fact-face.ts";
-import { methodNamed } from "../methods/index.ts";
 import type { Method } from "../methods/method.ts";
-import { defaultModel } from "../models/embedded.ts";
-import { type FactMemory, memoryIdentity, openFactMemory } from "../runs/fact-memory.ts";
-import { type Identity, type Ledger, ledgerName, openLedger } from "../runs/ledger.ts";
-import { addFactMethodFlags, factMethods, methodOptions } from "./method-flags.ts";
+import { methods, methodNamed } from "../methods/index.ts";
+import { defaultModel, embeddedModels } from "../models/embedded.ts";
+import { type DocumentMemory, openDocumentMemory } from "../runs/document-memory.ts";
+import { type FactMemory, openFactMemory } from "../runs/fact-memory.ts";
+import { type Ledger, ledgerName, openLedger } from "../runs/ledger.ts";
+import { describeMemory, type MadeWith } from "../runs/stored-memory.ts";
+import { addMemoryMethodFlags, type MemoryKind, memoryMethods, methodOptions } from "./method-flags.ts";
 import { openModel } from "./open-model.ts";
 import { addEngineFlags, type EngineFlags, openRuntime, type Session } from "./session.ts";
 
@@ -20,7 +22,7 @@ export interface MemoryFlags {
   readonly memory: string;
 }
 
-export interface FactFlags extends MemoryFlags, EngineFlags {
+export interface MethodMemoryFlags extends MemoryFlags, EngineFlags {
   readonly model: string;
   readonly method?: readonly string[];
 }
@@ -29,12 +31,12 @@ export function addMemoryFlag(command: Command): void {
   command.option("--memory <folder>", "folder of the memory", defaultMemory);
 }
 
-/** --memory, --model, and the options of methods that write facts; to be added after the other flags. */
-export function addFactFlags(command: Command): void {
+/** --memory, --model, and the options of methods whose memory keeps such things; to be added after the other flags. */
+export function addMethodMemoryFlags(command: Command, kinds: readonly MemoryKind[] = ["facts", "documents"]): void {
   addMemoryFlag(command);
-  command.option("--model <name>", "embedded name, folder or hub id", defaultModel);
+  command.option("--model <name>", "embedded name, folder or hub id (default: that of the memory)", defaultModel);
   addEngineFlags(command, { seed: false });
-  addFactMethodFlags(command);
+  addMemoryMethodFlags(command, kinds);
 }
 
 /** Opens the ledger for the time of `work`: no model is needed to read it. */
@@ -47,26 +49,42 @@ export async function withLedger<T>({ memory }: MemoryFlags, work: (ledger: Ledg
   }
 }
 
+/** A memory that is there, as far as its ledger tells. */
+type Described = Partial<ReturnType<typeof describeMemory>>;
+
+/** A name under which what is a folder here is found from elsewhere too. */
+async function lasting(name: unknown): Promise<unknown> {
+  // What comes along goes before a folder of the same name
+  if (typeof name !== "string" || (await embeddedModels()).includes(name)) return name;
+  return (await isFolder(name)) ? resolve(name) : name;
+}
+
 /**
- * Opens model and method for the time of `work`. `identity` is that of a memory that is there: what it keeps of the
- * method's options holds, unless other ones are given.
+ * Opens model and method for the time of `work`. What a memory that is there keeps of the method's options holds, and
+ * so do the names that it remembers, unless other ones are given; hashes say whether those are the same.
  */
-export async function withFactMethod<T>(
+export async function withMemoryMethod<T>(
   command: Command,
   session: Session,
-  identity: Identity | undefined,
-  work: (method: Method) => Promise<T>,
+  { identity, made }: Described,
+  kinds: readonly MemoryKind[],
+  work: (method: Method, made: MadeWith) => Promise<T>,
 ): Promise<T> {
-  const flags = command.opts<FactFlags>();
-  const name = flags.method?.[0] ?? identity?.method ?? factMethods[0];
-  const kept = identity ? keptOptions(methodNamed(name), identity) : {};
-  const [{ definition, options }] = methodOptions(command, [name], { [name]: kept });
-  const model = await openModel(flags.model, session);
+  const flags = command.opts<MethodMemoryFlags>();
+  const name = flags.method?.[0] ?? identity?.method ?? memoryMethods(kinds)[0];
+  const definition = methodNamed(name);
+  const isMade = made !== undefined && identity?.method === name;
+  const presets = { ...(isMade && made.options), ...(identity && keptOptions(definition, identity)) };
+  const [{ options }] = methodOptions(command, [name], { [name]: presets });
+  const model = isMade && command.getOptionValueSource("model") !== "cli" ? made.model : flags.model;
+  const { named = [] } = definition.facts ?? definition.documents ?? {};
+  const names = await Promise.all(named.map(async (key) => [key, await lasting(options[key])] as const));
+  const base = await openModel(model, session);
   const runtime = openRuntime(flags);
   try {
-    const method = await definition.create(model, options, { runtime, seed: 0 });
+    const method = await definition.create(base, options, { runtime, seed: flags.seed ?? 0 });
     try {
-      return await work(method);
+      return await work(method, { model: (await lasting(model)) as string, options: Object.fromEntries(names) });
     } finally {
       await method.dispose();
     }
@@ -75,26 +93,43 @@ export async function withFactMethod<T>(
   }
 }
 
-export interface FactMemoryWork {
+/** What there is to do with a memory, by what it keeps. */
+export interface MemoryWork<T> {
+  readonly facts?: (memory: FactMemory, made: MadeWith) => Promise<T>;
+  readonly documents?: (memory: DocumentMemory, made: MadeWith, method: Method) => Promise<T>;
   /** Before a memory that is not there yet is made: what throws here leaves nothing behind. Without it there must be one. */
   readonly beforeMaking?: (method: Method) => Promise<unknown>;
 }
 
-/** Opens model, method and memory for the time of `work`. */
-export async function withFactMemory<T>(
+/** Opens model, method and memory for the time of the work that suits the memory. */
+export async function withMemory<T>(
   command: Command,
   session: Session,
-  work: (memory: FactMemory) => Promise<T>,
-  { beforeMaking }: FactMemoryWork = {},
+  { facts, documents, beforeMaking }: MemoryWork<T>,
 ): Promise<T> {
-  const { memory: folder } = command.opts<FactFlags>();
+  const { memory: folder } = command.opts<MethodMemoryFlags>();
   const isThere = await exists(join(folder, ledgerName));
-  const identity = isThere || beforeMaking === undefined ? memoryIdentity(folder) : undefined;
-  return withFactMethod(command, session, identity, async (method) => {
+  const described: Described = isThere || beforeMaking === undefined ? describeMemory(folder) : {};
+  const kinds = [...(facts ? ["facts" as const] : []), ...(documents ? ["documents" as const] : [])];
+  const before = methods[described.identity?.method ?? ""];
+  if (before && !kinds.some((kind) => before[kind])) {
+    throw new UserError(
+      `${command.name()}: expected a memory of ${kinds.join(" or ")}, got ${folder} of ${before.name}; name another with ` +
+        "--memory",
+    );
+  }
+  return withMemoryMethod(command, session, described, kinds, async (method, made) => {
     if (!isThere) await beforeMaking?.(method);
-    const memory = await openFactMemory(folder, method);
+    const opened =
+      method.documents && documents
+        ? { memory: await openDocumentMemory(folder, method), documents }
+        : { memory: await openFactMemory(folder, method), facts };
+    const { memory } = opened;
     try {
-      return await work(memory);
+      // Its hashes are those of the memory: what they were named finds them the next time
+      if (JSON.stringify(described.made) !== JSON.stringify(made)) memory.ledger.putNote("made", made);
+      if (opened.documents) return await opened.documents(opened.memory, made, method);
+      return await (opened.facts as NonNullable<typeof facts>)(opened.memory, made);
     } finally {
       await memory.close();
     }

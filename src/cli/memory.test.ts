@@ -90,6 +90,8 @@ test("a fact's whole life", minutes, async () => {
   ]);
   const answered = await done("ask", boats, ...flags);
   expect(answered).toMatchObject({ answer: asked.answer, read: [{ id: mara.id }] });
+  // It remembers model and module
+  expect(await done("ask", boats, "--threads", "1", "--threshold", "0.95", "--json")).toEqual(answered);
 
   // To another place, and the same there
   expect(await done("memory", "export", "copy.mneme", "--json")).toMatchObject({ live: 1, file: "copy.mneme" });
@@ -142,7 +144,7 @@ test("bad input is one line, before a model is loaded", minutes, async () => {
     [file("broken.jsonl", fact, "{"), /expected JSON in broken\.jsonl, line 2/],
     [file("field.jsonl", '{"prompt": "x?"}'), /in field\.jsonl, got line 1, field target/],
     [["ask", boats, "--memory", "none"], /expected a memory at .*none, got none; write a fact first/],
-    [["forget"], /forget: expected ids or --query, got neither/],
+    [["forget"], /forget: expected ids, --query or --document, got neither/],
     [["revert", "abcd", "--to", "1"], /revert: expected the id of a fact or --to, got both/],
     [["memory", "export"], /expected a file with export, got none/],
   ];

@@ -205,12 +205,16 @@ export function addMethodFlags(command: Command, { several }: { several: boolean
   command.addHelpText("after", "\nAn option of one method alone: --METHOD.OPTION, such as --lora.learning-rate 0.01.");
 }
 
-/** Methods that write facts one by one, the first the one taken for a new memory. */
-export const factMethods: readonly string[] = Object.keys(methods).filter((name) => methods[name].facts);
+/** What the memory of a method keeps. */
+export type MemoryKind = "facts" | "documents";
 
-/** --method and the options of the methods that write facts one by one. */
-export function addFactMethodFlags(command: Command): void {
-  const entries = Object.fromEntries(factMethods.map((name) => [name, methods[name]]));
+/** Methods that keep something of these kinds in a memory; the first is the one taken for a new memory. */
+export const memoryMethods = (kinds: readonly MemoryKind[]): string[] =>
+  Object.keys(methods).filter((name) => kinds.some((kind) => methods[name][kind]));
+
+/** --method and the options of the methods that keep something of these kinds in a memory. */
+export function addMemoryMethodFlags(command: Command, kinds: readonly MemoryKind[]): void {
+  const entries = Object.fromEntries(memoryMethods(kinds).map((name) => [name, methods[name]]));
   addCatalogueFlags(command, { kind: "method", entries }, { several: false });
 }
 

@@ -1,4 +1,4 @@
-/** One fact as `mneme show` has it: what it says, its receipt, what became of it. */
+/** One fact or document as `mneme show` has it: what it says, its receipt, what became of it. */
 import { formatBytes } from "../eval/format.ts";
 import { factText, receiptLines, shown } from "./fact-lines.ts";
 import { type MemoryFlags, shownMoment, withLedger } from "./memory-flags.ts";
@@ -9,14 +9,23 @@ export function showFact(id: string, flags: MemoryFlags, { output }: Session): P
   const { print, style } = output;
   return withLedger(flags, (ledger) => {
     const fact = ledger.show(id);
-    const { rephrasings, receipt, events, supersedes, supersededBy, bytes, source, status } = fact;
+    const { rephrasings, receipt, document, events, supersedes, supersededBy, bytes, source, status } = fact;
     print(`${style("bold", fact.id)}  ${factText(fact, Number.POSITIVE_INFINITY)}`);
     const rows = [
       ["status", supersededBy === null ? status : `${status} by ${supersededBy}`],
       ["written", `${shownMoment(fact.time)}${source === "" ? "" : ` by ${source}`}`],
       ...rephrasings.map((text) => ["also asked", shown(text)]),
       ...supersedes.map((old) => ["took the place of", `${old.id}  ${factText(old)}`]),
-      ["key and value", `${formatBytes(bytes.key)}, ${formatBytes(bytes.value)}`],
+      ...(document
+        ? [
+            ["text", `${formatBytes(document.bytes)}, SHA-256 ${document.sha256}`],
+            [
+              "read as",
+              `${document.tokens} tokens in ${document.chunks} ${document.chunks === 1 ? "chunk" : "chunks"}`,
+            ],
+            ["entries", formatBytes(bytes.value)],
+          ]
+        : [["key and value", `${formatBytes(bytes.key)}, ${formatBytes(bytes.value)}`]]),
       ...(receipt ? receiptLines(receipt).map((line) => ["receipt", line]) : [["receipt", "none"]]),
       ...events.map(({ seq, kind, time }) => [`event ${seq}`, `${kind}, ${shownMoment(time)}`]),
     ];

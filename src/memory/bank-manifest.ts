@@ -65,7 +65,14 @@ export const writeManifest = (folder: string, manifest: Manifest): Promise<void>
 
 export const manifestBytes = (manifest: Manifest): number => Buffer.byteLength(textOf(manifest));
 
-/** Writes a codebook as a version, and gives its line with the codebook as it will be read. */
+/** A codebook as it will be read again. */
+export function storedCodebook(codebook: Codebook, bits: 16 | 32): Codebook {
+  const { kind, tokens, width, codes, books } = codebook;
+  const { data } = bits === 16 ? toHalf(codebook) : codebook;
+  return { kind, tokens, width, codes, books, data: Float32Array.from(data) };
+}
+
+/** Writes a codebook as a version, and gives its line. */
 export async function saveCodebook(
   folder: string,
   version: number,
@@ -75,11 +82,11 @@ export async function saveCodebook(
   const stored = storedCodebook(codebook, bits);
   const { kind, tokens, width, codes, books, data } = stored;
   const line = { version, kind, tokens, width, codes, books, bits, sha256: "" };
-  if (data.length === 0) return { line, codebook: stored };
+  if (data.length === 0) return line;
   const path = codebookPath(folder, version);
   const tensor = { dtype: "float32", shape: [books, codes, width], data } as const;
   await writeSafetensors(path, { codebook: tensor }, { dtype: bits === 16 ? "float16" : "float32" });
-  return { line: { ...line, sha256: await sha256File(path) }, codebook: stored };
+  return { ...line, sha256: await sha256File(path) };
 }
 
 /** The codebook of a line, or an error where its file is not the one that was saved. */

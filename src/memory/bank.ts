@@ -24,6 +24,7 @@ import {
   manifestBytes,
   removeCodebook,
   saveCodebook,
+  storedCodebook,
   writeManifest,
 } from "./bank-manifest.ts";
 import { createQuantizer } from "./quantizers.ts";
@@ -145,18 +146,14 @@ function bankOf(files: BankFiles, { limit, durability, slack }: BankOptions, not
       exclusive(async () => {
         createQuantizer(codebook); // refuses what no quantiser can use
         const { codebooks, nextVersion } = files.manifest;
-        const saved = await saveCodebook(folder, nextVersion, codebook, bits);
-        const same = codebooks.find((line) => isDeepStrictEqual({ ...line, version: nextVersion }, saved.line));
-        if (same) {
-          await removeCodebook(folder, saved.line);
-          return same.version;
-        }
-        const quantizer = createQuantizer(saved.codebook);
-        await setManifest({
-          ...files.manifest,
-          nextVersion: nextVersion + 1,
-          codebooks: [...codebooks, saved.line],
-        });
+        const stored = storedCodebook(codebook, bits);
+        const same = codebooks.find(
+          (line) => line.bits === bits && isDeepStrictEqual(quantizerOf(line.version).codebook, stored),
+        );
+        if (same) return same.version;
+        const quantizer = createQuantizer(stored);
+        const line = await saveCodebook(folder, nextVersion, stored, bits);
+        await setManifest({ ...files.manifest, nextVersion: nextVersion + 1, codebooks: [...codebooks, line] });
         quantizers.set(nextVersion, quantizer);
         files.tally.open(nextVersion, quantizer);
         return nextVersion;

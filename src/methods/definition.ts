@@ -3,7 +3,7 @@ import { z } from "zod";
 import { UserError } from "../errors.ts";
 import type { LoadedModel } from "../models/load.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { FactsDefinition } from "./fact-face.ts";
+import type { FactsDefinition, MemoryOptionNames } from "./fact-face.ts";
 import type { Document, Method, MethodEvent } from "./method.ts";
 import type { TrainResult } from "./train.ts";
 
@@ -52,6 +52,8 @@ export interface MethodDefinition<S extends z.ZodObject = z.ZodObject> {
   readonly fit?: FitDefinition;
   /** For methods that write facts one by one. */
   readonly facts?: FactsDefinition;
+  /** For methods that keep whole documents in a bank. */
+  readonly documents?: MemoryOptionNames;
   /** Attach to a base model. The base's arrays are not changed. */
   create(base: LoadedModel, options: z.output<S>, deps: MethodDeps): Promise<Method>;
   /** Write what was learned as a folder that other tools load; says in one line what it wrote. */

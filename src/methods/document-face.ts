@@ -33,6 +33,8 @@ export interface EncodedDocument {
   readonly entries: readonly BankEntry[];
   /** Tokens read, over all chunks. */
   readonly tokens: number;
+  /** Mean squared error of quantising it, where there is a codebook: how it moves says whether the codebook still fits. */
+  readonly error?: number;
 }
 
 /** A document that a question read, and its part of the attention; the parts of all documents of a question sum to 1. */
@@ -58,6 +60,9 @@ export interface DocumentFace {
   /** What the method says with an empty bank. */
   readonly without: Pick<Method, "answer" | "rate">;
 }
+
+/** What the memory of a method belongs to, whether it keeps facts or documents. */
+export const memoryIdentityOf = (method: Method): FactIdentity => (method.facts ?? documentFaceOf(method)).identity;
 
 /** The face of a method that has one. */
 export function documentFaceOf({ name, documents }: Method): DocumentFace {

@@ -47,10 +47,16 @@ export interface FactFace {
   readonly without: Pick<Method, "answer" | "rate">;
 }
 
-/** What a definition says of its method's memory without a model. */
-export interface FactsDefinition {
-  /** Options that a memory keeps as it was made with, by name; they stand in its identity. */
+/** What a definition says of the options of its method's memories. */
+export interface MemoryOptionNames {
+  /** Options that a memory keeps as it was made with; they stand in its identity. */
   readonly kept: readonly string[];
+  /** Options that name what is hashed in its identity, such as a module: a memory remembers them. */
+  readonly named: readonly string[];
+}
+
+/** What a definition says of its method's memory without a model. */
+export interface FactsDefinition extends MemoryOptionNames {
   /** The empty memory of an identity: forgetting and taking back need no more. */
   store(identity: FactIdentity): MemoryStore;
 }
@@ -60,10 +66,12 @@ export const identityOf = (options: Readonly<Record<string, unknown>>): FactIden
   Object.fromEntries(Object.entries(options).map(([name, value]) => [name, String(value)]));
 
 /** The options that the memory of this identity was made with. */
-export function keptOptions({ facts }: MethodDefinition, identity: FactIdentity): Record<string, unknown> {
+export function keptOptions({ facts, documents }: MethodDefinition, identity: FactIdentity): Record<string, unknown> {
   const value = (text: string): unknown => (/^(true|false|-?\d.*)$/.test(text) ? JSON.parse(text) : text);
   return Object.fromEntries(
-    (facts?.kept ?? []).flatMap((name) => (Object.hasOwn(identity, name) ? [[name, value(identity[name])]] : [])),
+    ((facts ?? documents)?.kept ?? []).flatMap((name) =>
+      Object.hasOwn(identity, name) ? [[name, value(identity[name])]] : [],
+    ),
   );
 }
 

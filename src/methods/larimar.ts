@@ -52,7 +52,12 @@ const options = z.object({
     .lt(1)
     .default(NAMES_SHARE)
     .describe("share that rare words in common have in how near a question is to a fact"),
-  threshold: z.number().min(-1).max(1).default(0.72).describe("least cosine of a question in scope; -1 for no detector"),
+  threshold: z
+    .number()
+    .min(-1)
+    .max(1)
+    .default(0.72)
+    .describe("least cosine of a question in scope; -1 for no detector"),
   addressing: z.enum(addressings).default("gaussian").describe("how questions find their slots"),
   reading: z
     .enum(readings)
@@ -119,6 +124,7 @@ export const larimar = defineMethod({
   fit: larimarFit,
   facts: {
     kept: ["names", "addressing", "ridge", "growth", "perMemory"],
+    named: ["module", "embedder"],
     store(identity) {
       const sizes = sizesSchema.safeParse(identity);
       if (sizes.success) return createLarimarStore(sizes.data);

@@ -10,14 +10,8 @@ import type { Method, Query } from "../methods/method.ts";
 import { none } from "../methods/none.ts";
 import { queryOf } from "../methods/prompt.ts";
 import type { LoadedModel } from "../models/load.ts";
-import {
-  type EditOptions,
-  type EditStage,
-  type FactMemory,
-  memoryIdentity,
-  openFactMemory,
-  openStoredMemory,
-} from "./fact-memory.ts";
+import { type EditOptions, type EditStage, type FactMemory, openFactMemory } from "./fact-memory.ts";
+import { describeMemory, openStoredMemory } from "./stored-memory.ts";
 
 const { runtime, root } = workbench("fact-memory");
 let base: LoadedModel;
@@ -201,7 +195,7 @@ describe("is refused, and the memory is as before:", () => {
 
   test("another module than the memory was written with, both named by their hashes", async () => {
     const other = await create({ module: await writeRandomModule(runtime, base, named("other"), { seed: 6 }) });
-    const hashes = [memoryIdentity(named("refusing")).module, other.facts?.identity.module ?? ""];
+    const hashes = [describeMemory(named("refusing")).identity.module, other.facts?.identity.module ?? ""];
     const opened = expect(openFactMemory(named("refusing"), other)).rejects;
     await opened.toThrow(new RegExp(`module ${hashes[1].slice(0, 16)}.*of module ${hashes[0].slice(0, 16)}`));
   });

@@ -5,7 +5,6 @@
  */
 import { UserError } from "../errors.ts";
 import { type EncodeOptions, factFaceOf } from "../methods/fact-face.ts";
-import { methodNamed } from "../methods/index.ts";
 import type { AnswerOptions, Method, Query, StatedFact } from "../methods/method.ts";
 import { queryOf } from "../methods/prompt.ts";
 import {
@@ -18,7 +17,6 @@ import {
   type WriteReceipt,
 } from "./ledger-fact.ts";
 import { type Memory, type MemoryOptions, openMemory, type Written } from "./ledger-memory.ts";
-import { type Identity, type LedgerOptions, openLedger } from "./ledger.ts";
 import { probePrompts } from "./probe-prompts.ts";
 
 /** What an edit is doing. */
@@ -242,22 +240,4 @@ export async function openFactMemory(
 
     close: memory.close,
   };
-}
-
-/** What the memory in a folder belongs to. */
-export function memoryIdentity(folder: string): Identity {
-  const ledger = openLedger(folder);
-  try {
-    return ledger.identity;
-  } finally {
-    ledger.close();
-  }
-}
-
-/** Opens the memory in a folder for what needs no model: forgetting, taking back, checking. */
-export async function openStoredMemory(folder: string, options: Omit<LedgerOptions, "identity"> = {}): Promise<Memory> {
-  const identity = memoryIdentity(folder);
-  const { name, facts } = methodNamed(identity.method ?? "");
-  if (!facts) throw new UserError(`memory: expected a memory of a method that writes facts, got one of ${name}`);
-  return openMemory(folder, { ...options, identity, store: facts.store(identity) });
 }

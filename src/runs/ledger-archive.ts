@@ -51,6 +51,8 @@ export async function exportMemory(ledger: Ledger, path: string): Promise<Archiv
     const counts = copy.counts();
     // Snapshots stay behind
     for (const row of copy.rows.snapshots()) copy.rows.dropSnapshot(row.seq);
+    // So does how model and module are named here: elsewhere they lie elsewhere
+    copy.dropNote("made");
     copy.close();
     const header: ArchiveHeader = {
       format: 1,

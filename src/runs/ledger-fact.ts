@@ -1,5 +1,6 @@
 /**
- * What a ledger knows of a fact: its text, where it came from, what became of it, and the receipt of its write.
+ * What a ledger knows of a fact: its text, where it came from, what became of it, and the receipt of its write. A
+ * document is a fact as well: its id stands as the prompt, its first words as the target.
  * Beside it the rules that need no database: when two prompts are the same, what a fact may weigh, what it is called.
  */
 import { createHash } from "node:crypto";
@@ -32,11 +33,27 @@ export interface FactText {
   readonly source?: string;
 }
 
+/** What is known of a document beside its id and its first words. */
+export interface DocumentFact {
+  /** Of the text, hexadecimal. */
+  readonly sha256: string;
+  /** Of the text in UTF-8. */
+  readonly bytes: number;
+  readonly tokens: number;
+  /** More than one where it is longer than the encoder. */
+  readonly chunks: number;
+  /** When it is from, if it says so: milliseconds since 1970, or a step of a stream. */
+  readonly time?: number;
+}
+
 /** A fact to write, with key and value as the memory's own bytes. */
 export interface NewFact extends FactText {
   readonly key: Uint8Array;
   readonly value: Uint8Array;
   readonly receipt?: WriteReceipt;
+  readonly document?: DocumentFact;
+  /** There is one live fact of a subject at most. By default the prompt without its accidents. */
+  readonly subject?: string;
 }
 
 export interface Fact extends Required<FactText> {
@@ -52,6 +69,8 @@ export interface Fact extends Required<FactText> {
   /** Number of the memory that holds it, or held it last. */
   readonly placement: number;
   readonly receipt: WriteReceipt | null;
+  /** Of documents alone. */
+  readonly document?: DocumentFact;
 }
 
 export interface LedgerEvent {
@@ -142,8 +161,13 @@ export function checkList(facts: readonly FactText[], nameOf: (i: number) => str
 export const quoted = (text: string): string => JSON.stringify(oneLine(text, 60));
 
 /** For errors: what a fact is called and what it says. */
-export const described = ({ id, prompt, target }: Pick<Fact, "id" | "prompt" | "target">): string =>
-  `${id} (${oneLine(prompt, 40)} -> ${oneLine(target, 30)})`;
+export const described = ({
+  id,
+  prompt,
+  target,
+  document,
+}: Pick<Fact, "id" | "prompt" | "target" | "document">): string =>
+  `${id} (${oneLine(prompt, 40)}${document ? ": " : " -> "}${oneLine(target, 30)})`;
 
 const hashOf = (...parts: readonly (string | Uint8Array)[]): Buffer => {
   const hash = createHash("sha256");
@@ -156,8 +180,11 @@ const hashOf = (...parts: readonly (string | Uint8Array)[]): Buffer => {
 };
 
 /** 32 bytes over everything that never changes of a fact. */
-export const digestOf = (fact: number, time: number, { prompt, target, rephrasings, source, key, value }: NewFact) =>
-  hashOf(JSON.stringify([fact, time, prompt, target, rephrasings ?? [], source ?? ""]), key, value);
+export function digestOf(fact: number, time: number, written: NewFact): Buffer {
+  const { prompt, target, rephrasings = [], source = "", document, key, value } = written;
+  const text = [fact, time, prompt, target, rephrasings, source, ...(document ? [document] : [])];
+  return hashOf(JSON.stringify(text), key, value);
+}
 
 /** An event's link to all before it: whoever changes the past changes every link after. */
 export const linkOf = (

@@ -2,11 +2,19 @@
  * What a ledger answers about the past: its events, one fact with all that happened to it, facts by their words. No
  * memory is needed for that, and no model.
  */
+import { oneLine } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
 import type { Database, SqlValue } from "./database.ts";
 import { subjectOf } from "../memory/subject.ts";
-import { described, type EventKind, type Fact, type FactStatus, type LedgerEvent } from "./ledger-fact.ts";
-import { eventOf, type LedgerRows } from "./ledger-rows.ts";
+import {
+  described,
+  type DocumentFact,
+  type EventKind,
+  type Fact,
+  type FactStatus,
+  type LedgerEvent,
+} from "./ledger-fact.ts";
+import { documentOf, eventOf, type LedgerRows } from "./ledger-rows.ts";
 
 export interface LogOptions {
   /** Events at most; 20 by default. */
@@ -23,6 +31,7 @@ export interface LoggedEvent extends LedgerEvent {
   readonly prompt: string;
   readonly target: string;
   readonly source: string;
+  readonly document?: DocumentFact;
 }
 
 export interface FactHistory extends Fact {
@@ -70,6 +79,8 @@ export interface LedgerHistory {
   find(query: string, options?: { readonly limit?: number; readonly status?: FactStatus | "any" }): FoundFact[];
   /** A fact by its id or by the beginning of its id, four digits at least. `caller` is for the error. */
   resolve(id: string, caller?: string): Fact;
+  /** The live document of an id that it was learned with. */
+  resolveDocument(document: string, caller?: string): Fact;
   counts(): LedgerCounts;
 }
 
@@ -99,7 +110,7 @@ const shownCandidates = 3;
 
 export function ledgerHistory(db: Database, rows: LedgerRows): LedgerHistory {
   const joined = `
-    SELECT events.*, facts.id, prompt, target, source,
+    SELECT events.*, facts.id, prompt, target, source, document,
       (SELECT id FROM facts AS other WHERE other.number = events.successor) AS successor_id
     FROM events JOIN facts ON facts.number = events.number`;
   const eventsOf = db.statement(`${joined} WHERE events.number = ? ORDER BY seq`);
@@ -190,6 +201,7 @@ export function ledgerHistory(db: Database, rows: LedgerRows): LedgerHistory {
           prompt: row.prompt as string,
           target: row.target as string,
           source: row.source as string,
+          ...documentOf(row),
         }));
     },
     show: (id) =>
@@ -207,6 +219,14 @@ export function ledgerHistory(db: Database, rows: LedgerRows): LedgerHistory {
       listed.all(after, status, limit).flatMap(({ number }) => rows.byNumber(number as number) ?? []),
     find,
     resolve,
+    resolveDocument(document, caller = "ledger") {
+      const found = rows.liveAbout(document);
+      if (found?.document) return found;
+      const near = find(document, { limit: shownCandidates }).filter((fact) => fact.document);
+      const wayOut = near.length > 0 ? `nearest are ${near.map(described).join(", ")}` : "`mneme log` lists them";
+      const shown = JSON.stringify(oneLine(document, 60));
+      throw new UserError(`${caller}: expected the id of a document in the memory, got ${shown}; ${wayOut}`);
+    },
     counts: () =>
       db.atOnce(() => {
         const by = new Map(statuses.all().map(({ status, count }) => [status, count as number]));

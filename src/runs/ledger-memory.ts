@@ -6,20 +6,19 @@
 import { UserError } from "../errors.ts";
 import type { MemoryStore } from "../memory/memory-store.ts";
 import { subjectOf } from "../memory/subject.ts";
-import {
-  checkFact,
-  checkList,
-  described,
-  type Fact,
-  factBytes,
-  type FactStatus,
-  type NewFact,
-  tidy,
-  type WriteReceipt,
-} from "./ledger-fact.ts";
+import { checkFact, checkList, type Fact, factBytes, type NewFact, tidy, type WriteReceipt } from "./ledger-fact.ts";
 import type { LedgerCounts } from "./ledger-history.ts";
-import { createMirror, type MirrorChange } from "./ledger-mirror.ts";
-import type { Deed, Standing } from "./ledger-rows.ts";
+import { createMirror } from "./ledger-mirror.ts";
+import {
+  carryOut,
+  type Changed,
+  type Moment,
+  type Plan,
+  planForget,
+  planRevert,
+  planRevertTo,
+  steps,
+} from "./ledger-plans.ts";
 import { latestSnapshotFile, loadSnapshot, saveSnapshot } from "./ledger-snapshots.ts";
 import { verifyHistory } from "./ledger-verify.ts";
 import { type Identity, type Ledger, type LedgerOptions, openLedger } from "./ledger.ts";
@@ -44,14 +43,6 @@ export interface Written {
   readonly supersedes?: Fact;
 }
 
-/** What a forget or a revert did to one fact. */
-export interface Changed {
-  readonly id: string;
-  readonly fact: number;
-  readonly before: FactStatus;
-  readonly after: FactStatus;
-}
-
 export interface MemoryStats extends LedgerCounts {
   /** Events that are not in the latest snapshot. */
   readonly unsaved: number;
@@ -59,9 +50,6 @@ export interface MemoryStats extends LedgerCounts {
   /** Why a snapshot was passed over or could not be saved; the ledger has everything all the same. */
   readonly notes: readonly string[];
 }
-
-/** A moment of the past: milliseconds since 1970, or the number of an event, with all of its deed. */
-export type Moment = { readonly time: number } | { readonly event: number };
 
 export interface Memory {
   readonly ledger: Ledger;
@@ -149,30 +137,16 @@ async function withLedger(ledger: Ledger, store: MemoryStore, snapshotEvery: num
     await save().catch((error: unknown) => void notes.push(error instanceof Error ? error.message : String(error)));
   };
 
-  /** Changes standings in an order that never has two live facts of one subject. */
-  const settle = (
-    deed: Deed,
-    memory: MirrorChange,
-    wanted: ReadonlyMap<number, Pick<Standing, "status" | "successor">>,
-    kindOf: (number: number, status: FactStatus) => Parameters<Deed["append"]>[0],
-  ): Changed[] => {
-    const changes = [...wanted].map(([number, after]) => ({ number, after, before: rows.standing(number) }));
-    const isLive = (standing: Pick<Standing, "status">): boolean => standing.status === "live";
-    const gone = changes.filter(({ before, after }) => isLive(before) && !isLive(after));
-    const come = changes.filter(({ before, after }) => !isLive(before) && isLive(after));
-    memory.remove(gone.map(({ number }) => number));
-    const places = memory.apply(come.map(({ number }) => rows.placed(number)));
-    const placeOf = new Map(come.map(({ number }, i) => [number, places[i]]));
-    for (const { number, after, before } of changes.toSorted((a, b) => +isLive(a.after) - +isLive(b.after))) {
-      const placement = placeOf.get(number) ?? before.placement;
-      deed.append(kindOf(number, after.status), number, { ...after, placement });
-    }
-    return changes.map(({ number, before, after }) => ({
-      id: rows.byNumber(number)?.id ?? "",
-      fact: number,
-      before: before.status,
-      after: after.status,
-    }));
+  const carry = async (plan: () => Plan): Promise<Changed[]> => {
+    const changed = mirror.change((change) => {
+      const planned = steps(rows, plan());
+      change.remove(planned.gone.map(({ number }) => number));
+      const places = change.apply(planned.come.map(({ number }) => rows.placed(number)));
+      const placeOf = new Map(planned.come.map(({ number }, i) => [number, places[i]]));
+      return carryOut(rows, rows.deed(clock), planned, placeOf);
+    });
+    await saveIfDue();
+    return changed;
   };
 
   const writeTogether = (facts: readonly NewFact[]): Written[] =>
@@ -221,69 +195,9 @@ async function withLedger(ledger: Ledger, store: MemoryStore, snapshotEvery: num
     write: async (fact) => (await writeFacts([fact], () => "fact 1"))[0],
     writeAll: (facts, { nameOf = (i: number) => `fact ${i + 1}` } = {}) => writeFacts(facts, nameOf),
 
-    async forget(...ids) {
-      const changed = mirror.change((change) => {
-        const facts = ids.map((id) => ledger.resolve(id, "forget"));
-        for (const fact of facts) {
-          if (fact.status === "live") continue;
-          const by = fact.supersededBy === null ? "" : ` by ${fact.supersededBy}`;
-          throw new UserError(
-            `forget: expected a live fact, got ${described(fact)}, which is ${fact.status}${by}; \`mneme log\` lists ` +
-              "what happened",
-          );
-        }
-        const wanted = new Map(facts.map(({ fact }) => [fact, { status: "forgotten", successor: null } as const]));
-        return settle(rows.deed(clock), change, wanted, () => "forget");
-      });
-      await saveIfDue();
-      return changed;
-    },
-
-    async revert(id) {
-      const changed = mirror.change((change) => {
-        const fact = ledger.resolve(id, "revert");
-        const wanted = new Map<number, Pick<Standing, "status" | "successor">>();
-        if (fact.status === "live") {
-          wanted.set(fact.fact, { status: "forgotten", successor: null });
-          const [old] = rows.supersededBy(fact.fact);
-          if (old) wanted.set(old.fact, { status: "live", successor: null });
-        } else {
-          const rival = rows.liveAbout(subjectOf(fact.prompt));
-          if (rival) wanted.set(rival.fact, { status: "superseded", successor: fact.fact });
-          wanted.set(fact.fact, { status: "live", successor: null });
-        }
-        const kindOf = (_: number, status: FactStatus) =>
-          status === "live" ? "restore" : status === "superseded" ? "supersede" : "revert";
-        return settle(rows.deed(clock), change, wanted, kindOf);
-      });
-      await saveIfDue();
-      return changed;
-    },
-
-    async revertTo(moment) {
-      const bad = Object.values(moment).some((value) => !Number.isFinite(value));
-      if (bad)
-        throw new UserError("revertTo: expected a time or the number of an event, got no number; see `mneme log`");
-      const changed = mirror.change((change) => {
-        const seq = "time" in moment ? rows.lastSeqBy(moment.time) : moment.event <= 0 ? 0 : rows.actEnd(moment.event);
-        if ("event" in moment && moment.event > 0 && seq === 0) {
-          throw new UserError(
-            `revertTo: expected an event up to ${rows.head().seq}, got ${moment.event}; \`mneme log\` lists them`,
-          );
-        }
-        const then = rows.standingsAt(seq);
-        const wanted = new Map<number, Pick<Standing, "status" | "successor">>();
-        for (const [number, now] of rows.standings()) {
-          const was = then.get(number);
-          if (was ? was.status === now.status && was.successor === now.successor : now.status !== "live") continue;
-          wanted.set(number, { status: was?.status ?? "forgotten", successor: was?.successor ?? null });
-        }
-        const kindOf = (_: number, status: FactStatus) => (status === "live" ? "restore" : "revert");
-        return settle(rows.deed(clock), change, wanted, kindOf);
-      });
-      await saveIfDue();
-      return changed;
-    },
+    forget: (...ids) => carry(() => planForget(ledger, ids)),
+    revert: (id) => carry(() => planRevert(ledger, id)),
+    revertTo: (moment) => carry(() => planRevertTo(ledger, moment)),
 
     setReceipt: (id, receipt) => memory.setReceipts(new Map([[id, receipt]])),
 

@@ -59,6 +59,20 @@ const steps: readonly Migration[] = [
       ) STRICT;
     `,
   },
+  {
+    name: "002-documents",
+    // A fact with a document is one: its id stands as the prompt and the subject, its first words as the target. The
+    // codebooks that its entries point into lie here too, so that a lost bank can be made anew.
+    sql: `
+      ALTER TABLE facts ADD COLUMN document TEXT;
+      CREATE TABLE codebooks (
+        version INTEGER PRIMARY KEY,
+        shape TEXT NOT NULL,
+        bits INTEGER NOT NULL,
+        data BLOB NOT NULL
+      ) STRICT;
+    `,
+  },
 ];
 
 export const ledgerDatabase: DatabaseKind = {

@@ -8,6 +8,7 @@ import type { Database, Row } from "./database.ts";
 import { subjectOf } from "../memory/subject.ts";
 import {
   digestOf,
+  type DocumentFact,
   type EventKind,
   type Fact,
   type FactStatus,
@@ -51,11 +52,24 @@ export interface Deed {
   append(kind: EventKind, number: number, standing: Standing): void;
 }
 
+/** A codebook that entries of documents point into, as it lies in the ledger. */
+export interface CodebookRow {
+  readonly version: number;
+  /** Kind and sizes (JSON). */
+  readonly shape: string;
+  readonly bits: number;
+  readonly data: Uint8Array;
+}
+
 export type LedgerRows = ReturnType<typeof ledgerRows>;
 
 const start: Head = { seq: 0, time: 0, chain: new Uint8Array(32) };
 
 export const numbersOf = (row: Row): number => row.number as number;
+
+/** What a row of a document says of it beside the rest. */
+export const documentOf = ({ document }: Row): { document?: DocumentFact } =>
+  typeof document === "string" ? { document: JSON.parse(document) as DocumentFact } : {};
 
 const factOf = (row: Row): Fact => ({
   id: row.id as string,
@@ -69,6 +83,7 @@ const factOf = (row: Row): Fact => ({
   supersededBy: row.successor_id as string | null,
   placement: row.placement as number,
   receipt: row.receipt === null ? null : (JSON.parse(row.receipt as string) as WriteReceipt),
+  ...documentOf(row),
 });
 
 export const eventOf = (row: Row): LedgerEvent => ({
@@ -108,8 +123,8 @@ export function ledgerRows({ statement }: Database) {
     hasId: statement("SELECT 1 FROM facts WHERE id = ?"),
     addFact: statement(`
       INSERT INTO facts (number, id, time, source, prompt, target, rephrasings, subject, status, successor, placement,
-        receipt, digest)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'live', NULL, ?, ?, ?)`),
+        receipt, digest, document)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'live', NULL, ?, ?, ?, ?)`),
     addVectors: statement("INSERT INTO vectors (number, key, value) VALUES (?, ?, ?)"),
     addEvent: statement(`
       INSERT INTO events (seq, act, time, kind, number, status, successor, placement, chain)
@@ -124,6 +139,9 @@ export function ledgerRows({ statement }: Database) {
       WHERE facts.number = ?`),
     live: statement("SELECT number FROM facts WHERE status = 'live' ORDER BY number"),
     liveAbout: statement(`SELECT ${factColumns} FROM facts WHERE subject = ? AND status = 'live'`),
+    liveBeside: statement(`
+      SELECT ${factColumns} FROM facts
+      WHERE subject = (SELECT subject FROM facts WHERE number = ?) AND status = 'live'`),
     byNumber: statement(`SELECT ${factColumns} FROM facts WHERE number = ?`),
     byId: statement(`SELECT ${factColumns} FROM facts WHERE id = ?`),
     byPrefix: statement(`SELECT ${factColumns} FROM facts WHERE id >= ? AND id < ? ORDER BY id LIMIT ?`),
@@ -142,6 +160,8 @@ export function ledgerRows({ statement }: Database) {
       "INSERT OR REPLACE INTO snapshots (seq, chain, file, sha256, bytes, time) VALUES (?, ?, ?, ?, ?, ?)",
     ),
     snapshots: statement("SELECT * FROM snapshots ORDER BY seq DESC"),
+    codebooks: statement("SELECT version, shape, bits, data FROM codebooks ORDER BY version"),
+    putCodebook: statement("INSERT INTO codebooks (version, shape, bits, data) VALUES (?, ?, ?, ?)"),
     dropSnapshot: statement("DELETE FROM snapshots WHERE seq = ?"),
   };
 
@@ -162,6 +182,8 @@ export function ledgerRows({ statement }: Database) {
     live: () => sql.live.all().map(numbersOf),
     /** The live fact of a subject. */
     liveAbout: (subject: string) => one(sql.liveAbout.get(subject)),
+    /** The live fact of the same subject as this one. */
+    liveBeside: (number: number) => one(sql.liveBeside.get(number)),
     byNumber: (number: number) => one(sql.byNumber.get(number)),
     byId: (id: string) => one(sql.byId.get(id)),
     byPrefix: (prefix: string, limit: number) => sql.byPrefix.all(prefix, `${prefix}g`, limit).map(factOf),
@@ -178,6 +200,8 @@ export function ledgerRows({ statement }: Database) {
     /** The latest first. */
     snapshots: () => sql.snapshots.all() as unknown as SnapshotRow[],
     dropSnapshot: (seq: number) => sql.dropSnapshot.run(seq),
+    codebooks: () => sql.codebooks.all() as unknown as CodebookRow[],
+    putCodebook: ({ version, shape, bits, data }: CodebookRow) => sql.putCodebook.run(version, shape, bits, data),
 
     /** What is done in the present transaction. The clock may go back, the history does not. */
     deed(clock: () => number): Deed {
@@ -201,8 +225,9 @@ export function ledgerRows({ statement }: Database) {
           const digest = digestOf(number, time, fact);
           let id = idOf(digest, 0);
           for (let salt = 1; sql.hasId.get(id); salt++) id = idOf(digest, salt);
-          const { prompt, target, rephrasings = [], source = "", receipt } = fact;
-          const rest = [subjectOf(prompt), placement, receipt ? JSON.stringify(receipt) : null, digest];
+          const { prompt, target, rephrasings = [], source = "", receipt, subject = subjectOf(prompt) } = fact;
+          const [proof, document] = [receipt, fact.document].map((value) => (value ? JSON.stringify(value) : null));
+          const rest = [subject, placement, proof, digest, document];
           sql.addFact.run(number, id, time, source, prompt, target, JSON.stringify(rephrasings), ...rest);
           sql.addVectors.run(number, fact.key, fact.value);
           append("write", number, { status: "live", successor: null, placement }, digest);

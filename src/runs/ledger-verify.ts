@@ -2,7 +2,7 @@
 import { UserError } from "../errors.ts";
 import { digestOf, linkOf, quoted } from "./ledger-fact.ts";
 import type { Ledger } from "./ledger.ts";
-import { numbersOf, standingOf } from "./ledger-rows.ts";
+import { documentOf, numbersOf, standingOf } from "./ledger-rows.ts";
 
 /** Throws at the first fault. Call it within a transaction where others may write. */
 export function verifyHistory({ db, rows, folder }: Ledger, caller: string): void {
@@ -17,7 +17,7 @@ export function verifyHistory({ db, rows, folder }: Ledger, caller: string): voi
   );
   for (const row of facts.each()) {
     const { id, time, prompt, target, rephrasings, source, key, value, digest } = row as Record<string, string>;
-    const fact = { prompt, target, rephrasings: JSON.parse(rephrasings) as string[], source };
+    const fact = { prompt, target, rephrasings: JSON.parse(rephrasings) as string[], source, ...documentOf(row) };
     const vectors = { key: key as unknown as Uint8Array, value: value as unknown as Uint8Array };
     if (vectors.key === null || vectors.value === null) fault(`key and value of fact ${id}`, "none");
     const found = digestOf(numbersOf(row), time as unknown as number, { ...fact, ...vectors });

@@ -24,6 +24,9 @@ export interface LedgerOptions {
   readonly durability?: "power" | "process";
 }
 
+/** What is kept of a memory beside its facts: how the user named what it was made with, what its bank is like. */
+export type Note = "made" | "bank";
+
 export interface Ledger extends LedgerHistory {
   readonly folder: string;
   /** Path of the database. */
@@ -34,6 +37,10 @@ export interface Ledger extends LedgerHistory {
   readonly clock: () => number;
   readonly db: Database;
   readonly rows: LedgerRows;
+  /** A note as it was last put; undefined where there is none. */
+  note(name: Note): unknown;
+  putNote(name: Note, value: unknown): void;
+  dropNote(name: Note): void;
   /** Throws where the file is no longer the one that was opened: what is written now would be lost. */
   requirePresent(): void;
   close(): void;
@@ -68,7 +75,7 @@ function look(folder: string, make: boolean): boolean {
   const visible = names.filter((name) => !name.startsWith("."));
   if (visible.includes(ledgerName)) return true;
   const some = visible.slice(0, 3).join(", ");
-  if (visible.some((name) => name.startsWith("ledger.db-") || name.startsWith("snapshot-"))) {
+  if (visible.some((name) => /^(ledger\.db-|snapshot-|bank$)/.test(name))) {
     throw new UserError(
       `openLedger: expected ${ledgerName} in ${folder}, got only ${some} (half deleted?); put it back, or delete the ` +
         "folder and start again",
@@ -94,6 +101,7 @@ export function openLedger(
   try {
     const get = db.statement("SELECT value FROM ledger WHERE name = ?");
     const put = db.statement("INSERT OR IGNORE INTO ledger (name, value) VALUES (?, ?)");
+    const replace = db.statement("INSERT OR REPLACE INTO ledger (name, value) VALUES (?, ?)");
     if (identity && !get.get("identity")) {
       db.together(() => {
         put.run("origin", randomUUID());
@@ -119,6 +127,12 @@ export function openLedger(
       clock,
       db,
       rows,
+      note(name) {
+        const value = get.get(name)?.value;
+        return typeof value === "string" ? (JSON.parse(value) as unknown) : undefined;
+      },
+      dropNote: (name) => db.statement("DELETE FROM ledger WHERE name = ?").run(name),
+      putNote: (name, value) => replace.run(name, JSON.stringify(value)),
       requirePresent() {
         const present = statSync(file, { throwIfNoEntry: false });
         if (present?.ino === ino && present.dev === dev) return;

@@ -21,14 +21,19 @@ export interface CliOptions {
   kill?: NodeJS.Signals;
   /** Closes our end of its stdout after the first bytes. */
   closeStdout?: boolean;
+  /** A module to load before the program, as a URL. */
+  preload?: URL;
 }
+
+const imports = (preload?: URL): string[] =>
+  [import.meta.resolve("tsx"), ...(preload ? [preload.href] : [])].flatMap((url) => ["--import", url]);
 
 /** Runs `mneme ...args` to its end. */
 export function mneme(
   args: readonly string[],
-  { cwd, stdin = "", env = {}, interruptAt, kill = "SIGINT", closeStdout = false }: CliOptions = {},
+  { cwd, stdin = "", env = {}, interruptAt, kill = "SIGINT", closeStdout = false, preload }: CliOptions = {},
 ): Promise<CliResult> {
-  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), main, ...args], {
+  const child = spawn(process.execPath, [...imports(preload), main, ...args], {
     cwd,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, HF_HUB_OFFLINE: "1", ...env },
   });

@@ -6,14 +6,14 @@ import { readTextFile } from "../../checkpoint/text.ts";
 import { UserError } from "../../errors.ts";
 import { formatSeconds } from "../../eval/format.ts";
 import { parseRecords } from "../../eval/tasks/records.ts";
-import { type Edited, encodeFacts } from "../../runs/fact-memory.ts";
+import { type Edited, type EditStage, encodeFacts } from "../../runs/fact-memory.ts";
 import { checkList, checkText, type FactText } from "../../runs/ledger-fact.ts";
 import { factText, receiptLines } from "../fact-lines.ts";
-import { addFactFlags, type FactFlags, withFactMemory } from "../memory-flags.ts";
+import { addMethodMemoryFlags, type MethodMemoryFlags, withMemory } from "../memory-flags.ts";
 import type { Output } from "../output.ts";
-import type { Session } from "../session.ts";
+import { type Session, shownPath } from "../session.ts";
 
-interface Flags extends FactFlags {
+interface Flags extends MethodMemoryFlags {
   readonly rephrase: string[];
   readonly file?: string;
   readonly receipt: boolean;
@@ -29,7 +29,7 @@ export function define(command: Command): void {
       "one fact a line: prompt, target, and rephrase (a text or a list) where there is any",
     )
     .option("--no-receipt", "do not measure what the write changes");
-  addFactFlags(command);
+  addMethodMemoryFlags(command, ["facts"]);
 }
 
 const texts = z.union([z.string().transform((text) => [text]), z.array(z.string())]);
@@ -97,22 +97,18 @@ export async function run(command: Command, session: Session): Promise<Record<st
   if (nameOf) checkList(facts, nameOf);
   const { progress, signal, output } = session;
   const started = performance.now();
-  const edited = await withFactMemory(
-    command,
-    session,
-    (memory) =>
-      memory.edit(facts, {
-        receipt: flags.receipt,
-        source,
-        nameOf,
-        signal,
-        onProgress: (label, done, total) => progress.update({ label, done, total, brief: total < 100 }),
-      }),
-    { beforeMaking: (method) => encodeFacts(method, facts, { nameOf, signal }) },
-  );
+  const onProgress = (label: EditStage, done: number, total: number): void =>
+    progress.update({ label, done, total, brief: total < 100 });
+  const { edited, model } = await withMemory(command, session, {
+    facts: async (memory, { model }) => ({
+      edited: await memory.edit(facts, { receipt: flags.receipt, source, nameOf, signal, onProgress }),
+      model,
+    }),
+    beforeMaking: (method) => encodeFacts(method, facts, { nameOf, signal }),
+  });
   progress.clear();
   printEdited(output, edited);
   const seconds = (performance.now() - started) / 1000;
   output.print(output.style("dim", `${flags.memory}, ${formatSeconds(seconds)}`));
-  return { command: "edit", memory: flags.memory, model: flags.model, facts: edited, seconds };
+  return { command: "edit", memory: flags.memory, model: shownPath(model), facts: edited, seconds };
 }

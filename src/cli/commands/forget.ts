@@ -1,21 +1,23 @@
-/** `mneme forget`: takes facts out of the memory, by their ids or by their words. They stay in the history. */
+/** `mneme forget`: takes facts or documents out of the memory, by ids or by words. They stay in the history. */
 import type { Command } from "commander";
 import { UserError } from "../../errors.ts";
-import { openStoredMemory } from "../../runs/fact-memory.ts";
 import { described } from "../../runs/ledger-fact.ts";
 import type { Ledger } from "../../runs/ledger.ts";
+import { openStoredMemory } from "../../runs/stored-memory.ts";
 import { printChanges } from "../fact-lines.ts";
 import { addMemoryFlag, type MemoryFlags } from "../memory-flags.ts";
 import type { Session } from "../session.ts";
 
 interface Flags extends MemoryFlags {
   readonly query?: string;
+  readonly document?: string[];
 }
 
 export function define(command: Command): void {
   command
-    .argument("[id...]", "facts, by their ids or the beginnings of them")
-    .option("--query <words>", "the one fact that has these words");
+    .argument("[id...]", "facts or documents, by their ids in the log or the beginnings of them")
+    .option("--query <words>", "the one fact or document that has these words")
+    .option("--document <id...>", "documents, by the ids they were learned with");
   addMemoryFlag(command);
 }
 
@@ -34,15 +36,17 @@ function idByWords({ find }: Ledger, query: string): string {
 
 export async function run(command: Command, session: Session): Promise<Record<string, unknown>> {
   const [ids] = command.processedArgs as [string[]];
-  const { memory: folder, query } = command.opts<Flags>();
-  if (ids.length > 0 === (query !== undefined)) {
-    const got = query === undefined ? "neither" : "both";
-    throw new UserError(`forget: expected ids or --query, got ${got}; give one of them`);
+  const { memory: folder, query, document } = command.opts<Flags>();
+  const given = [ids.length > 0, query !== undefined, document !== undefined].filter(Boolean).length;
+  if (given !== 1) {
+    const got = given === 0 ? "neither" : "both";
+    throw new UserError(`forget: expected ids, --query or --document, got ${got}; give one of them`);
   }
   const memory = await openStoredMemory(folder);
   try {
     const { ledger } = memory;
-    const changes = await memory.forget(...(query === undefined ? ids : [idByWords(ledger, query)]));
+    const named = (document ?? []).map((name) => ledger.resolveDocument(name, "forget").id);
+    const changes = await memory.forget(...ids, ...named, ...(query === undefined ? [] : [idByWords(ledger, query)]));
     const facts = changes.map((one) => ({ ...ledger.resolve(one.id), ...one }));
     printChanges(session.output, facts);
     return { command: "forget", memory: folder, facts };

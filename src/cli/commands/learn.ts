@@ -1,5 +1,6 @@
 /**
- * `mneme learn`: learns texts as one observation and writes what came of it as a model or adapter folder.
+ * `mneme learn`: learns texts as one observation and writes what came of it as a model or adapter folder; methods that
+ * keep documents take them into a memory instead (learn-documents.ts).
  * While it works, everything is in a folder `learning` below --out, from which --resume goes on; it goes at the end.
  */
 import { readdir, rename, rmdir } from "node:fs/promises";
@@ -14,6 +15,8 @@ import { parseMethodOptions } from "../../methods/definition.ts";
 import { methodNamed } from "../../methods/index.ts";
 import type { Document, Receipt } from "../../methods/method.ts";
 import { openRunFolder, type RunFolder } from "../../runs/folder.ts";
+import { describeMemory } from "../../runs/stored-memory.ts";
+import { addMemoryFlag } from "../memory-flags.ts";
 import { addMethodFlags, methodOptions, refuseBesideResume } from "../method-flags.ts";
 import { defaultModel } from "../../models/embedded.ts";
 import { openModel } from "../open-model.ts";
@@ -32,6 +35,7 @@ interface Flags extends EngineFlags {
   readonly method?: string[];
   readonly out?: string;
   readonly resume?: string;
+  readonly memory: string;
 }
 
 const configSchema = z.strictObject({
@@ -51,12 +55,30 @@ const productName = "product";
 
 export function define(command: Command): void {
   command
-    .argument("[file...]", "UTF-8 text files, learned together")
+    .argument("[file...]", "UTF-8 text files, learned together; into a memory also .jsonl: id, text, time, one a line")
     .option("--model <name>", "embedded name, folder or hub id", defaultModel)
     .option("--out <folder>", "new folder for the model or adapter")
     .option("--resume <folder>", "go on with what was begun in this folder");
+  addMemoryFlag(command);
   addMethodFlags(command, { several: false });
   addEngineFlags(command);
+}
+
+/** Does it go into a memory? Then nothing may be said that is for a model folder, and else nothing that is for a memory. */
+function isForMemory(command: Command, { method, out, memory, resume }: Flags): boolean {
+  const namesMemory = command.getOptionValueSource("memory") === "cli";
+  const name = method?.[0] ?? (namesMemory ? describeMemory(memory).identity.method : undefined);
+  if (name === undefined) return false;
+  const { documents } = methodNamed(name);
+  const wrong = documents ? out !== undefined || resume !== undefined : namesMemory;
+  if (wrong) {
+    const [expected, got] = documents ? ["--memory", out === undefined ? "--resume" : "--out"] : ["--out", "--memory"];
+    throw new UserError(
+      `learn: expected ${expected} with ${name}, which ${documents ? "keeps documents in a memory" : "writes a folder"}, ` +
+        `got ${got}; leave it out`,
+    );
+  }
+  return documents !== undefined;
 }
 
 function configOf(command: Command, { model, method: chosen, out, seed }: Flags): { out: string; config: LearnConfig } {
@@ -130,6 +152,7 @@ async function deliver(work: RunFolder, out: string): Promise<void> {
 
 export async function run(command: Command, session: Session): Promise<Record<string, unknown>> {
   const flags = command.opts<Flags>();
+  if (isForMemory(command, flags)) return (await import("../learn-documents.ts")).learnDocuments(command, session);
   const resuming = flags.resume !== undefined;
   if (resuming) refuseBesideResume(command, ["device", "threads"]);
   const given = resuming ? undefined : configOf(command, flags);

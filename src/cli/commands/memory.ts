@@ -4,14 +4,25 @@ import { Argument, type Command } from "commander";
 import { exists } from "../../checkpoint/files.ts";
 import { UserError } from "../../errors.ts";
 import { formatBytes } from "../../eval/format.ts";
-import { factFaceOf } from "../../methods/fact-face.ts";
-import { openStoredMemory } from "../../runs/fact-memory.ts";
-import { exportMemory, importMemory, readArchive } from "../../runs/ledger-archive.ts";
-import { addFactFlags, type FactFlags, shownMoment, withFactMethod, withLedger } from "../memory-flags.ts";
+import { memoryIdentityOf } from "../../methods/document-face.ts";
+import { methods } from "../../methods/index.ts";
+import { type ArchiveHeader, exportMemory, importMemory, readArchive } from "../../runs/ledger-archive.ts";
+import type { LedgerCounts } from "../../runs/ledger-history.ts";
+import type { Ledger } from "../../runs/ledger.ts";
+import { describeMemory, openStoredMemory } from "../../runs/stored-memory.ts";
+import { documentRows, openWithProbes, recover } from "../document-stats.ts";
+import {
+  addMethodMemoryFlags,
+  type MethodMemoryFlags,
+  shownMoment,
+  withLedger,
+  withMemoryMethod,
+} from "../memory-flags.ts";
 import { table } from "../output.ts";
 import type { Session } from "../session.ts";
 
-interface Flags extends FactFlags {
+interface Flags extends MethodMemoryFlags {
+  readonly probe?: string;
   readonly verify?: boolean;
 }
 
@@ -20,13 +31,19 @@ export function define(command: Command): void {
     .addArgument(
       new Argument(
         "<action>",
-        "export: write all facts and their history to a file; import: take them from one into a new memory; stats: numbers",
-      ).choices(["export", "import", "stats"]),
+        "export: write all that was written and its history to a file; import: take it from one into a new memory; " +
+          "stats: numbers; recover: mend the bank of documents from the ledger",
+      ).choices(["export", "import", "stats", "recover"]),
     )
     .argument("[file]", "of export and import")
-    .option("--verify", "stats: check the history and compute the state anew");
-  addFactFlags(command);
+    .option("--verify", "stats: check the history and compute the state anew")
+    .option("--probe <probes.jsonl>", "stats of documents: what the memory is worth on questions with their answers");
+  addMethodMemoryFlags(command);
 }
+
+/** "3 facts" or "3 documents". */
+const kept = ({ identity, live }: Pick<ArchiveHeader, "identity" | "live">): string =>
+  `${live} ${keepsDocuments(identity) ? "documents" : "facts"}`;
 
 async function exported(file: string, flags: Flags, { output }: Session): Promise<Record<string, unknown>> {
   if (await exists(file)) {
@@ -34,7 +51,7 @@ async function exported(file: string, flags: Flags, { output }: Session): Promis
   }
   const header = await withLedger(flags, (ledger) => exportMemory(ledger, file));
   const { size } = await stat(file);
-  output.print(`${header.live} facts and ${header.events} events in ${file} (${formatBytes(size)})`);
+  output.print(`${kept(header)} and ${header.events} events in ${file} (${formatBytes(size)})`);
   return { file, size, ...header };
 }
 
@@ -46,57 +63,98 @@ async function imported(
 ): Promise<Record<string, unknown>> {
   const { identity: found } = await readArchive(file);
   // Only who has the model and the module can use the facts: their hashes are compared
-  const header = await withFactMethod(command, session, found, (method) =>
-    importMemory(file, memory, { identity: factFaceOf(method).identity }),
-  );
-  session.output.print(`${header.live} facts and ${header.events} events from ${file} in ${memory}`);
+  const kinds = ["facts", "documents"] as const;
+  const header = await withMemoryMethod(command, session, { identity: found }, kinds, async (method, made) => {
+    const taken = await importMemory(file, memory, { identity: memoryIdentityOf(method) });
+    await withLedger({ memory }, (ledger) => ledger.putNote("made", made));
+    return taken;
+  });
+  session.output.print(`${kept(header)} and ${header.events} events from ${file} in ${memory}`);
   return { file, ...header };
 }
 
-async function stats(flags: Flags, { output }: Session): Promise<Record<string, unknown>> {
-  const { counts, identity, origin, bytes } = await withLedger(flags, async (ledger) => {
-    const { size } = await stat(ledger.file);
-    return { counts: ledger.counts(), identity: ledger.identity, origin: ledger.origin, bytes: size };
-  });
-  const { live, forgotten, superseded, events, first, last, placements } = counts;
+const keepsDocuments = ({ method = "" }: Ledger["identity"]): boolean => methods[method]?.documents !== undefined;
+
+/** The rows that memories of all kinds have. */
+function ledgerRows(identity: Ledger["identity"], counts: LedgerCounts, ledgerBytes: number): string[][] {
+  const { live, forgotten, superseded, events, first, last } = counts;
+  const span = first === null || last === null ? "" : `, ${shownMoment(first)} to ${shownMoment(last)}`;
+  return [
+    [
+      keepsDocuments(identity) ? "documents" : "facts",
+      `${live} live, ${forgotten} forgotten, ${superseded} superseded`,
+    ],
+    ["events", `${events}${span}`],
+    ["ledger", formatBytes(ledgerBytes)],
+  ];
+}
+
+/** What a memory of facts has beside those. */
+function factRows({ placements, live, forgotten, superseded, vectorBytes }: LedgerCounts): string[][] {
   const memories = Object.keys(placements).length;
+  const all = live + forgotten + superseded;
+  return [
+    ["memories", `${memories}${memories > 0 ? ` (${Object.values(placements).join(", ")} facts)` : ""}`],
+    ["a fact", all === 0 ? "none yet" : `${formatBytes(vectorBytes / all)} of key and value`],
+  ];
+}
+
+async function stats(command: Command, flags: Flags, session: Session): Promise<Record<string, unknown>> {
+  const { output } = session;
+  const { identity, made } = describeMemory(flags.memory);
+  const documents = keepsDocuments(identity) ? await openWithProbes(command, flags, session) : undefined;
+  if (!documents && flags.probe !== undefined) {
+    throw new UserError(`memory: expected a memory of documents with --probe, got ${flags.memory}; leave it out`);
+  }
+  const { counts, origin, ledgerBytes } = await withLedger(flags, async (ledger) => {
+    const { size } = await stat(ledger.file);
+    return { counts: ledger.counts(), origin: ledger.origin, ledgerBytes: size };
+  });
   let verified: { events: number; facts: number; equal: boolean } | undefined;
   if (flags.verify) {
     const memory = await openStoredMemory(flags.memory);
     try {
-      verified = memory.verify();
+      verified = await memory.verify();
     } finally {
       await memory.close();
     }
   }
-  const all = live + forgotten + superseded;
   const rows = [
-    ["facts", `${live} live, ${forgotten} forgotten, ${superseded} superseded`],
-    ["memories", `${memories}${memories > 0 ? ` (${Object.values(placements).join(", ")} facts)` : ""}`],
-    ["events", `${events}${first === null || last === null ? "" : `, ${shownMoment(first)} to ${shownMoment(last)}`}`],
-    ["ledger", formatBytes(bytes)],
-    ["a fact", all === 0 ? "none yet" : `${formatBytes(counts.vectorBytes / all)} of key and value`],
+    ...ledgerRows(identity, counts, ledgerBytes),
+    ...(documents ? documentRows(documents) : factRows(counts)),
     ...Object.entries(identity),
+    ...(made
+      ? [["made with", made.model], ...Object.entries(made.options).map(([name, value]) => ["", `${name} ${value}`])]
+      : []),
   ];
   if (verified) rows.push(["verified", verified.equal ? "history and state are as written" : "the state was another"]);
   for (const line of table([["", ""], ...rows]).slice(1)) output.print(line);
-  return { ...counts, identity, origin, bytes, ...(verified && { verified }) };
+  return {
+    ...counts,
+    identity,
+    origin,
+    bytes: ledgerBytes,
+    ...documents,
+    ...(made && { made }),
+    ...(verified && { verified }),
+  };
 }
 
 export async function run(command: Command, session: Session): Promise<Record<string, unknown>> {
   const [action, file] = command.processedArgs as [string, string | undefined];
   const flags = command.opts<Flags>();
-  if ((action === "stats") !== (file === undefined)) {
-    const [expected, got] = action === "stats" ? ["no file", file] : ["a file", "none"];
+  const wantsFile = action === "export" || action === "import";
+  if (wantsFile === (file === undefined)) {
+    const [expected, got] = wantsFile ? ["a file", "none"] : ["no file", file];
     throw new UserError(
       `memory: expected ${expected} with ${action}, got ${got}; \`mneme memory --help\` has the form`,
     );
   }
-  const work = async (): Promise<Record<string, unknown>> => {
-    if (action === "stats") return stats(flags, session);
-    return action === "export"
-      ? exported(file as string, flags, session)
-      : imported(file as string, command, flags, session);
+  const actions: Record<string, () => Promise<Record<string, unknown>>> = {
+    export: () => exported(file as string, flags, session),
+    import: () => imported(file as string, command, flags, session),
+    stats: () => stats(command, flags, session),
+    recover: () => recover(flags, session),
   };
-  return { command: "memory", action, memory: flags.memory, ...(await work()) };
+  return { command: "memory", action, memory: flags.memory, ...(await actions[action]()) };
 }

@@ -1,8 +1,8 @@
 /** `mneme revert`: takes back what happened to a fact last, or puts the whole memory back to an earlier moment. */
 import type { Command } from "commander";
 import { UserError } from "../../errors.ts";
-import { openStoredMemory } from "../../runs/fact-memory.ts";
-import type { Changed, Memory } from "../../runs/ledger-memory.ts";
+import type { Changed } from "../../runs/ledger-plans.ts";
+import { openStoredMemory, type StoredMemory } from "../../runs/stored-memory.ts";
 import { printChanges } from "../fact-lines.ts";
 import { addMemoryFlag, type MemoryFlags, momentOf } from "../memory-flags.ts";
 import type { Session } from "../session.ts";
@@ -13,12 +13,12 @@ interface Flags extends MemoryFlags {
 
 export function define(command: Command): void {
   command
-    .argument("[id]", "a fact, by its id or the beginning of it")
+    .argument("[id]", "a fact or a document, by its id in the log or the beginning of it")
     .option("--to <moment>", "a time, or the number of an event, both as `mneme log` shows them");
   addMemoryFlag(command);
 }
 
-const revertTo = (memory: Memory, to: string): Promise<Changed[]> =>
+const revertTo = (memory: StoredMemory, to: string): Promise<Changed[]> =>
   memory.revertTo(/^\d+$/.test(to) ? { event: Number(to) } : { time: momentOf("revert", to) });
 
 export async function run(command: Command, session: Session): Promise<Record<string, unknown>> {

@@ -1,0 +1,112 @@
+/**
+ * What a memory of documents weighs, to the bit and by part; how its codebooks are used; and what it is worth, V(M):
+ * the mean log-likelihood of answers with the memory minus without it, on a set of probes.
+ */
+import type { BankSize } from "../memory/bank.ts";
+import { perplexity } from "../memory/codebook-usage.ts";
+import { documentFaceOf } from "../methods/document-face.ts";
+import type { AnswerOptions, Method } from "../methods/method.ts";
+import type { DocumentStore } from "./document-store.ts";
+
+/** A question whose answer the memory should have made likelier. */
+export interface Probe {
+  readonly question: string;
+  readonly answer: string;
+  /** Id of the document that says so. */
+  readonly document?: string;
+}
+
+/** Nats of log-likelihood of an answer, with the memory minus without. */
+export interface MemoryValue {
+  /** Mean over all probes. */
+  readonly mean: number;
+  readonly probes: number;
+  readonly documents: readonly { readonly document: string; readonly mean: number; readonly probes: number }[];
+}
+
+export interface CodebookUse {
+  readonly version: number;
+  readonly entries: number;
+  readonly kind: string;
+  /** Of each book. */
+  readonly codes: number;
+  readonly books: number;
+  /** Codes that no entry uses, in all books. */
+  readonly dead: number;
+  /** exp of the entropy of a book's use, from 1 to `codes`: the mean over the books. */
+  readonly perplexity: number;
+}
+
+export interface Drift {
+  /** Mean squared error of quantising, over the first and over the last tenth of the documents ever written. */
+  readonly first: number;
+  readonly last: number;
+  /** Their difference. */
+  readonly moved: number;
+}
+
+export interface DocumentStats {
+  /** Bits of the bank, by part. */
+  readonly bank: BankSize;
+  readonly codebooks: readonly CodebookUse[];
+  /** null where the method does not say how well its codebook fits. */
+  readonly drift: Drift | null;
+}
+
+const mean = (values: readonly number[]): number => values.reduce((sum, one) => sum + one, 0) / values.length;
+
+function codebookUse({ bank }: Pick<DocumentStore, "bank">, { codebooks }: BankSize): CodebookUse[] {
+  return codebooks.flatMap(({ version, entries }) => {
+    const { codebook, bins } = bank.quantizer(version);
+    // Full precision: nothing to count
+    if (bins === 0) return [];
+    const { kind, codes, books } = codebook;
+    const counts = bank.histogram(version);
+    const each = Array.from({ length: books }, (_, book) =>
+      perplexity(counts.subarray(book * codes, (book + 1) * codes)),
+    );
+    const dead = counts.reduce((sum, count) => sum + (count === 0 ? 1 : 0), 0);
+    return [{ version, entries, kind, codes, books, dead, perplexity: mean(each) }];
+  });
+}
+
+function driftOf({ ledger }: Pick<DocumentStore, "ledger">): Drift | null {
+  const errors = ledger.db
+    .statement("SELECT json_extract(receipt, '$.error') AS error FROM facts WHERE document IS NOT NULL ORDER BY number")
+    .all()
+    .flatMap(({ error }) => (typeof error === "number" ? [error] : []));
+  if (errors.length < 2) return null;
+  const tenth = Math.max(1, Math.floor(errors.length / 10));
+  const [first, last] = [mean(errors.slice(0, tenth)), mean(errors.slice(-tenth))];
+  return { first, last, moved: last - first };
+}
+
+export async function documentStats(store: Pick<DocumentStore, "ledger" | "bank">): Promise<DocumentStats> {
+  const size = await store.bank.size();
+  return {
+    bank: size,
+    codebooks: codebookUse(store, size),
+    drift: driftOf(store),
+  };
+}
+
+/** V(M) of the bank that the method reads now, in all and by the documents that probes name. */
+export async function memoryValue(
+  method: Method,
+  probes: readonly Probe[],
+  { signal }: Pick<AnswerOptions, "signal"> = {},
+): Promise<MemoryValue> {
+  const pairs = probes.map(({ question, answer }) => ({ query: { text: question }, answer }));
+  const rated = await method.rate(pairs, { signal });
+  const without = await documentFaceOf(method).without.rate(pairs, { signal });
+  const values = rated.map(({ nats }, i) => without[i].nats - nats);
+  const named = [...new Set(probes.flatMap(({ document }) => document ?? []))];
+  return {
+    mean: mean(values),
+    probes: probes.length,
+    documents: named.map((document) => {
+      const own = values.filter((_, i) => probes[i].document === document);
+      return { document, mean: mean(own), probes: own.length };
+    }),
+  };
+}
