@@ -9,7 +9,7 @@ import { z } from "zod";
 import { isFile, readChecked, sha256File, writeFileAtomic } from "../checkpoint/files.ts";
 import { openSafetensors, writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
-import { type Codebook, storedCodebook } from "./codebook.ts";
+import type { Codebook } from "./codebook.ts";
 
 const whole = z.number().int().nonnegative();
 
@@ -65,22 +65,14 @@ export const writeManifest = (folder: string, manifest: Manifest): Promise<void>
 
 export const manifestBytes = (manifest: Manifest): number => Buffer.byteLength(textOf(manifest));
 
-/** A codebook as it will be read again. */
-export function storedCodebook(codebook: Codebook, bits: 16 | 32): Codebook {
-  const { kind, tokens, width, codes, books } = codebook;
-  const { data } = bits === 16 ? toHalf(codebook) : codebook;
-  return { kind, tokens, width, codes, books, data: Float32Array.from(data) };
-}
-
 /** Writes a codebook as a version, and gives its line. */
 export async function saveCodebook(
   folder: string,
   version: number,
   codebook: Codebook,
   bits: 16 | 32,
-): Promise<{ readonly line: CodebookLine; readonly codebook: Codebook }> {
-  const stored = storedCodebook(codebook, bits);
-  const { kind, tokens, width, codes, books, data } = stored;
+): Promise<CodebookLine> {
+  const { kind, tokens, width, codes, books, data } = codebook;
   const line = { version, kind, tokens, width, codes, books, bits, sha256: "" };
   if (data.length === 0) return line;
   const path = codebookPath(folder, version);

@@ -24,9 +24,9 @@ import {
   manifestBytes,
   removeCodebook,
   saveCodebook,
-  storedCodebook,
   writeManifest,
 } from "./bank-manifest.ts";
+import { storedCodebook } from "./codebook.ts";
 import { createQuantizer } from "./quantizers.ts";
 import { logHeaderBytes, openRecordLog, writeRecordLog } from "./record-log.ts";
 
@@ -148,7 +148,7 @@ function bankOf(files: BankFiles, { limit, durability, slack }: BankOptions, not
         const { codebooks, nextVersion } = files.manifest;
         const stored = storedCodebook(codebook, bits);
         const same = codebooks.find(
-          (line) => line.bits === bits && isDeepStrictEqual(quantizerOf(line.version).codebook, stored),
+          (line) => line.bits === bits && isDeepStrictEqual(quantizers.get(line.version)?.codebook, stored),
         );
         if (same) return same.version;
         const quantizer = createQuantizer(stored);
