@@ -6,7 +6,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { UserError } from "../errors.ts";
 import type { Bank, BankEntry } from "../memory/bank.ts";
-import { packCodebook, unpackCodebook, unpackEntries } from "./document-pack.ts";
+import { packCodebook, packEntries, unpackCodebook, unpackEntries } from "./document-pack.ts";
 import type { CodebookRow } from "./ledger-rows.ts";
 import type { Ledger } from "./ledger.ts";
 
@@ -60,15 +60,20 @@ async function* documentsOf(bank: Bank): AsyncGenerator<readonly [string, BankEn
 
 /** How the bank differs from the ledger. Both must stay as they are while it runs. */
 export async function differenceOf({ rows }: Ledger, bank: Bank): Promise<Difference> {
-  const missing = new Map<number, string>();
-  for (const number of rows.live()) missing.set(number, rows.byNumber(number)?.prompt ?? "");
+  const missing = rows.liveDocuments();
   const extra: string[] = [];
   for await (const [document, entries] of documentsOf(bank)) {
-    const fact = rows.liveAbout(document);
-    if (!fact) extra.push(document);
-    else if (isDeepStrictEqual(unpackEntries(rows.placed(fact.fact).value, bank), entries)) missing.delete(fact.fact);
+    const bytes = missing.get(document);
+    if (!bytes) extra.push(document);
+    // A key that was packed, read and packed again need not have the same bytes, but it has the same numbers
+    else if (
+      Buffer.compare(packEntries(entries, bank), bytes) === 0 ||
+      isDeepStrictEqual(unpackEntries(bytes, bank), entries)
+    ) {
+      missing.delete(document);
+    }
   }
-  return { missing: [...missing.values()], extra };
+  return { missing: [...missing.keys()], extra };
 }
 
 /** Brings these documents of the bank to what the ledger says. */

@@ -160,6 +160,9 @@ export function ledgerRows({ statement }: Database) {
       "INSERT OR REPLACE INTO snapshots (seq, chain, file, sha256, bytes, time) VALUES (?, ?, ?, ?, ?, ?)",
     ),
     snapshots: statement("SELECT * FROM snapshots ORDER BY seq DESC"),
+    liveDocuments: statement(`
+      SELECT prompt, value FROM facts JOIN vectors ON vectors.number = facts.number
+      WHERE status = 'live' AND document IS NOT NULL ORDER BY facts.number`),
     codebooks: statement("SELECT version, shape, bits, data FROM codebooks ORDER BY version"),
     putCodebook: statement("INSERT INTO codebooks (version, shape, bits, data) VALUES (?, ?, ?, ?)"),
     dropSnapshot: statement("DELETE FROM snapshots WHERE seq = ?"),
@@ -200,6 +203,9 @@ export function ledgerRows({ statement }: Database) {
     /** The latest first. */
     snapshots: () => sql.snapshots.all() as unknown as SnapshotRow[],
     dropSnapshot: (seq: number) => sql.dropSnapshot.run(seq),
+    /** The entries of each live document by its id. */
+    liveDocuments: () =>
+      new Map([...sql.liveDocuments.each()].map(({ prompt, value }) => [prompt as string, value as Uint8Array])),
     codebooks: () => sql.codebooks.all() as unknown as CodebookRow[],
     putCodebook: ({ version, shape, bits, data }: CodebookRow) => sql.putCodebook.run(version, shape, bits, data),
 
