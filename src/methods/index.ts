@@ -3,6 +3,7 @@ import { UserError } from "../errors.ts";
 import { didYouMean } from "../models/nearest.ts";
 import type { MethodDefinition } from "./definition.ts";
 import { adapter } from "./adapter.ts";
+import { bankCompression } from "./bank-compression.ts";
 import { ewc } from "./ewc.ts";
 import { finetune } from "./finetune.ts";
 import { goldContext } from "./gold-context.ts";
@@ -26,6 +27,7 @@ export const methods: Readonly<Record<string, MethodDefinition>> = {
   ewc,
   replay,
   larimar,
+  "bank-compression": bankCompression,
 };
 
 export function methodNamed(name: string): MethodDefinition {

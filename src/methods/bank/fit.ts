@@ -42,22 +42,22 @@ const options = z.object({
   beside: z.enum(["kv", "qkv"]).default("kv").describe("adapters on keys and values, or on queries too"),
   steps: z.int().positive().default(3000).describe("updates"),
   groups: z.int().positive().default(4).describe("G: episodes per update"),
-  perGroup: z.int().min(2).default(8).describe("K: documents of an episode"),
-  questions: z.int().positive().default(16).describe("Q: questions to an episode"),
+  perGroup: z.int().min(2).default(4).describe("K: documents of an episode"),
+  questions: z.int().positive().default(8).describe("Q: questions to an episode"),
   keep: z.number().gt(0).max(1).default(1).describe("share of the documents that pass gradients"),
   accumulate: z.int().positive().default(1).describe("batches per update"),
-  learningRate: z.number().positive().default(1e-3).describe("peak learning rate"),
-  warmupSteps: z.int().nonnegative().default(50).describe("steps that rise to the peak rate"),
+  learningRate: z.number().positive().default(1.5e-4).describe("peak learning rate"),
+  warmupSteps: z.int().nonnegative().default(100).describe("steps that rise to the peak rate"),
   weightDecay: z.number().nonnegative().default(0.01).describe("decoupled weight decay"),
   clipNorm: z.number().nonnegative().default(1).describe("largest gradient norm; 0 for none"),
-  retrieved: z.number().min(0).max(1).default(0.7).describe("share of questions that see a few documents"),
-  mostRetrieved: z.int().positive().default(4).describe("most documents that those see"),
+  retrieved: z.number().min(0).max(1).default(0.75).describe("share of questions that see a few documents"),
+  mostRetrieved: z.int().positive().default(3).describe("most documents that those see"),
   bias: z.number().nonnegative().default(8).describe("largest bias that sets an unlikely document back"),
   unanswerable: z.number().min(0).max(0.5).default(0.05).describe("share of questions whose document is not there"),
-  quantizeFrom: z.number().min(0).max(1).default(0.5).describe("part of the steps after which there are codebooks"),
-  full: share(0.3).describe("share of episodes in full precision, from then on"),
-  residual: share(0.5).describe("share of episodes with residual codes"),
-  single: share(0.2).describe("share of episodes with one code for a slot"),
+  quantizeFrom: z.number().min(0).max(1).default(0.4).describe("part of the steps after which there are codebooks"),
+  full: share(0.25).describe("share of episodes in full precision, from then on"),
+  residual: share(0.65).describe("share of episodes with residual codes"),
+  single: share(0.1).describe("share of episodes with one code for a slot"),
   quantizationLoss: z.number().nonnegative().default(1).describe("lambda of the quantisation loss"),
   commitment: z.number().nonnegative().default(0.25).describe("beta: how much slots are drawn to their codes"),
   codebook: z.enum(["gradient", "average"]).default("gradient").describe("how codebooks learn"),
@@ -75,12 +75,13 @@ async function collected(documents: AsyncIterable<Document>): Promise<Document[]
 /** Documents kept from the fit, to measure it by; and those that a start and codebooks are made from. */
 const HELD_OUT = 128;
 const STARTING = 384;
-const LOOKED_AT = 64;
+const LOOKED_AT = 128;
 
 /** Codebooks of which fewer codes are in use have collapsed. */
 const COLLAPSED = 0.5;
 
 export const bankFit = defineFit("bank-compression", {
+  practises: "documents",
   options,
   async *run(base, given, { runtime, seed, documents: source, checkpoint, signal }) {
     const { slots, places, groups, perGroup, questions, steps, codes, depth } = given;
