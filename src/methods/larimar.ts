@@ -51,7 +51,12 @@ const options = z.object({
     .lt(1)
     .default(NAMES_SHARE)
     .describe("share that rare words in common have in how near a question is to a fact"),
-  threshold: z.number().min(-1).max(1).default(0.72).describe("least cosine of a question in scope; -1 for no detector"),
+  threshold: z
+    .number()
+    .min(-1)
+    .max(1)
+    .default(0.72)
+    .describe("least cosine of a question in scope; -1 for no detector"),
   addressing: z.enum(addressings).default("gaussian").describe("how questions find their slots"),
   reading: z
     .enum(readings)
@@ -132,7 +137,9 @@ export const larimar = defineMethod({
     const { width, encoderContext } = latent;
     const { tokenizer, eosIds } = base;
     const encoder = await loadEncoder((await resolveModel(given.embedder)).folder);
-    const embedder = withNames(await createTextEmbedder(runtime, encoder), encoder.tokenizer, { share: given.names });
+    // A fact or a question at a time: threads that stayed awake would be in the way of writing it
+    const texts = await createTextEmbedder(runtime, encoder, { spin: false });
+    const embedder = withNames(texts, encoder.tokenizer, { share: given.names });
     const { width: textWidth, embed } = embedder;
     const reader = createReader({ runtime, base, module });
     const bare = languageFace({ runtime, model: base, tokenizer, eosIds, frozen: fitsGraph(base) });
