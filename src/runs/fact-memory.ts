@@ -177,6 +177,7 @@ export async function openFactMemory(
     async edit(facts, editing = {}) {
       const { receipt = true, source, nameOf, signal, onProgress } = editing;
       const at = (stage: EditStage) => (done: number, total: number) => onProgress?.(stage, done, total);
+      ledger.db.requireWritable();
       const started = performance.now();
       const made = await encodeFacts(method, facts, { source, nameOf, signal, onProgress: at("encoding") });
       if (made.length === 0) return [];
