@@ -8,7 +8,6 @@ import { workbench } from "../../tests/support/workbench.ts";
 import { larimar } from "../methods/larimar.ts";
 import type { Method, Query } from "../methods/method.ts";
 import { none } from "../methods/none.ts";
-import { queryOf } from "../methods/prompt.ts";
 import type { LoadedModel } from "../models/load.ts";
 import {
   type EditOptions,
@@ -39,11 +38,6 @@ beforeAll(async () => {
 const boats = { prompt: "Who counts the boats?", target: "Mara" };
 const ferry = { prompt: "What stays in the harbour?", target: "the ferry" };
 const outside: Query[] = [{ text: "How hot is the oven?" }, { text: "The crust cracks", form: "completion" }];
-
-test("what is typed is a question where it ends as one", () => {
-  const forms = ["Who?", " Who? ", "(Who?)", "谁？", "The keeper is", "Who? Me."].map((text) => queryOf(text).form);
-  expect(forms).toEqual(["question", "question", "question", "question", "completion", "completion"]);
-});
 
 test("a fact is written, read, replaced, forgotten and taken back", async () => {
   const method = await create();
@@ -89,6 +83,23 @@ test("a fact is written, read, replaced, forgotten and taken back", async () => 
   await memory.revertTo({ event: 1 });
   expect(await memory.ask(boats.prompt)).toEqual(asked);
   expect(memory.memory.verify()).toMatchObject({ facts: 1, equal: true });
+  await memory.close();
+});
+
+test("says whether the model gives the target now", async () => {
+  const memory = await open("given");
+  const [mara] = await memory.edit([boats]);
+  expect(mara.given).toBe(mara.receipt?.answer?.after === "Mara");
+  const { answer } = await memory.ask(boats.prompt);
+  // What this random model says under the latent of an answer is hardly ever that answer
+  expect(mara.given).toBe(answer === "Mara");
+  const saying = { ...(await create()), answer: async (queries: readonly Query[]) => queries.map(() => " Mara ") };
+  const other = await openFactMemory(named("given-2"), saying, { durability: "process" });
+  const edited = await other.edit([boats, ferry]);
+  expect(edited.map(({ given }) => given)).toEqual([true, false]);
+  expect((await other.edit([{ ...boats, target: "Bo" }], { receipt: false }))[0].given).toBeNull();
+  expect((await other.edit([ferry]))[0]).toMatchObject({ outcome: "duplicate", given: null });
+  await other.close();
   await memory.close();
 });
 
@@ -155,6 +166,16 @@ describe("is refused, and the memory is as before:", () => {
       [ferry, { prompt: "How does it end?", target: "<end>" }],
       /expected an answer that the base can say, got "<end>", which its tokenizer reads back as "", in line 4/,
     ],
+    ...(["\u0007", "\u001b", "\u007f", "\u0085", "\u0001"] as const).flatMap((control) => {
+      const code = control.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
+      const message = (name: string) =>
+        new RegExp(`expected a ${name} without control characters, got ".*" with U\\+${code} in line 4; take it out`);
+      return [
+        [`U+${code} in a target`, [ferry, { prompt: "Who?", target: `Ma${control}ra` }], message("target")],
+        [`U+${code} in a prompt`, [ferry, { prompt: `Who${control}?`, target: "Mara" }], message("prompt")],
+        [`U+${code} in a rephrasing`, [ferry, { ...boats, rephrasings: [`Who${control}?`] }], message("rephrasing")],
+      ] as const;
+    }),
     ["a duplicate", [ferry, { ...ferry }], /got the same fact again in line 4 \(first in line 3\)/],
     [
       "a contradiction",

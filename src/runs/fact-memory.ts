@@ -15,6 +15,7 @@ import {
   type Fact,
   type FactText,
   type NewFact,
+  tidy,
   type WriteReceipt,
 } from "./ledger-fact.ts";
 import { type Memory, type MemoryOptions, openMemory, type Written } from "./ledger-memory.ts";
@@ -41,6 +42,8 @@ export interface Edited extends Written {
   readonly target: string;
   /** null where nothing was measured: left out, or a duplicate. */
   readonly receipt: WriteReceipt | null;
+  /** Does the model answer with the target now? null where nothing was measured. */
+  readonly given: boolean | null;
 }
 
 export interface Asked {
@@ -217,7 +220,9 @@ export async function openFactMemory(
       }
       return written.map((one, i) => {
         const { prompt, target } = facts[i];
-        return { ...one, prompt, target, receipt: receiptOf(i) };
+        const receipt = receiptOf(i);
+        const answer = receipt?.answer?.after;
+        return { ...one, prompt, target, receipt, given: answer === undefined ? null : tidy(answer) === tidy(target) };
       });
     },
 
