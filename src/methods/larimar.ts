@@ -365,12 +365,13 @@ export const larimar = defineMethod({
           );
         }
         let at = 0;
-        const all = parsed.data.facts.map(({ keyBytes, replaced: _, ...fact }, i): Written => {
+        const restored: Written[] = [];
+        const behind: Written[] = [];
+        for (const [i, { keyBytes, replaced: isReplaced, ...fact }] of saved.entries()) {
           const key = (keys.data as Uint8Array).slice(at, (at += keyBytes));
           const value = (values.data as Float32Array).slice(i * width, (i + 1) * width);
-          return { ...fact, key, value: new Uint8Array(value.buffer) };
-        });
-        const restored = all.filter((_, i) => !saved[i].replaced);
+          (isReplaced ? behind : restored).push({ ...fact, key, value: new Uint8Array(value.buffer) });
+        }
         const before = [...facts.values()];
         store.remove(before);
         try {
@@ -380,7 +381,7 @@ export const larimar = defineMethod({
           throw error;
         }
         facts = new Map(restored.map((fact) => [fact.fact, fact]));
-        replaced = all.filter((_, i) => saved[i].replaced);
+        replaced = behind;
         ({ writes, next } = parsed.data);
       },
       async dispose() {
