@@ -166,16 +166,6 @@ describe("is refused, and the memory is as before:", () => {
       [ferry, { prompt: "How does it end?", target: "<end>" }],
       /expected an answer that the base can say, got "<end>", which its tokenizer reads back as "", in line 4/,
     ],
-    ...(["\u0007", "\u001b", "\u007f", "\u0085", "\u0001"] as const).flatMap((control) => {
-      const code = control.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
-      const message = (name: string) =>
-        new RegExp(`expected a ${name} without control characters, got ".*" with U\\+${code} in line 4; take it out`);
-      return [
-        [`U+${code} in a target`, [ferry, { prompt: "Who?", target: `Ma${control}ra` }], message("target")],
-        [`U+${code} in a prompt`, [ferry, { prompt: `Who${control}?`, target: "Mara" }], message("prompt")],
-        [`U+${code} in a rephrasing`, [ferry, { ...boats, rephrasings: [`Who${control}?`] }], message("rephrasing")],
-      ] as const;
-    }),
     ["a duplicate", [ferry, { ...ferry }], /got the same fact again in line 4 \(first in line 3\)/],
     [
       "a contradiction",
@@ -187,6 +177,23 @@ describe("is refused, and the memory is as before:", () => {
     await expect(memory.edit(facts, { nameOf })).rejects.toThrow(message);
     expect(memory.memory.stats()).toEqual(before);
     expect(memory.memory.verify()).toMatchObject({ facts: 1, equal: true });
+  });
+
+  test.each(["\u0001", "\u0007", "\u001b", "\u007f", "\u0085"])("control character %j", async (control) => {
+    const code = control.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
+    const texts = {
+      target: { prompt: "Who?", target: `Ma${control}ra` },
+      prompt: { prompt: `Who${control} is it?`, target: "Mara" },
+      rephrasing: { ...boats, rephrasings: [`Who${control} is it?`] },
+    };
+    for (const [name, fact] of Object.entries(texts)) {
+      await expect(memory.edit([ferry, fact], { nameOf })).rejects.toThrow(
+        new RegExp(
+          `expected a ${name} without control characters, got ".* .*" with U\\+${code} in line 4; take it out`,
+        ),
+      );
+    }
+    expect(memory.ledger.counts().events).toBe(1);
   });
 
   test("an unknown id, with the nearest ones", async () => {
