@@ -109,7 +109,10 @@ test("for people: what was written, asked and done, in lines", minutes, async ()
   const plain = [...flags.slice(0, -1), "--memory", "plain"];
   const edited = await run("edit", boats, "Mara", ...plain);
   expect(edited.stdout).toMatch(
-    /^[0-9a-f]{12} {2}Who counts the boats\? -> Mara\n {2}answer: ".*" before, ".*" after\n/,
+    /^[0-9a-f]{12} {2}Who counts the boats\? -> Mara\n(.*does not give.*\n)? {2}answer: ".*" before, ".*" after\n/,
+  );
+  expect(edited.stdout.includes("written, but the model does not give this target")).toBe(
+    !edited.stdout.includes('"Mara" after'),
   );
   expect(edited.stdout).toContain("16 unrelated prompts: 0 answers changed, likelihoods by nothing");
   const id = edited.stdout.slice(0, 12);
@@ -137,6 +140,7 @@ test("bad input is one line, before a model is loaded", minutes, async () => {
     [["edit", boats], /edit: expected a prompt and a target, or --file, got a prompt alone/],
     [["edit", boats, "a".repeat(7000)], /expected a fact of at most 6144 bytes, got 7021 of text alone; shorten/],
     [["edit", boats, "x", "--file", "f"], /expected either a prompt with its target or --file, got both/],
+    [["edit", boats, "Ma\u001b[31mra"], /a target without control characters, got "Ma \[31mra" with U\+001B; take it/],
     [["edit", " ", "Mara"], /expected a prompt with text in it, got " "/],
     [file("double.jsonl", fact, "", fact), /the same fact again in line 3 of double\.jsonl \(first in line 1/],
     [file("contrary.jsonl", fact, contrary), /got "Bo" after "Mara" in line 2 of contrary\.jsonl/],

@@ -10,7 +10,12 @@ import type { MemoryStore, PlacedFact, StoredFact } from "./memory-store.ts";
 
 /** Float32 numbers of key and routing latent, one after another, as the ledger keeps them. */
 export const packFloats = (...parts: readonly Numbers[]): Uint8Array => {
-  const floats = Float32Array.from(parts.flatMap((part) => Array.from(part)));
+  const floats = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    floats.set(part, at);
+    at += part.length;
+  }
   return new Uint8Array(floats.buffer);
 };
 

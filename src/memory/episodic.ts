@@ -154,7 +154,7 @@ export function createEpisodicMemory({ slots, width, ridge = 1e-4 }: EpisodicOpt
   };
 
   const putIn = (w: Matrix, z: Matrix): void => {
-    inverse.solve(w.data, solution);
+    inverse.solve(w.data, solution, { once: true });
     accumulate(statistics, 1, w, z);
     count++;
     inverse.follow(1, w.data, solution);

@@ -19,8 +19,11 @@ const leastPivot = 2 ** -30;
 const mostCorrections = 8;
 
 export interface RidgeInverse {
-  /** out = (C + λI)⁻¹ w. */
-  solve(w: Float64Array, out: Float64Array): void;
+  /**
+   * out = (C + λI)⁻¹ w. `once`: for `follow(1, ...)`, with one correction and no look at what it leaves, where that can
+   * be no more than rounding leaves anyway; half the time.
+   */
+  solve(w: Float64Array, out: Float64Array, options?: { readonly once?: boolean }): void;
   /** C has become C + sign w'w; u is the solution for w before that. */
   follow(sign: 1 | -1, w: Float64Array, u: Float64Array): void;
   /** C has changed otherwise: P is made anew when next needed. */
@@ -73,7 +76,7 @@ export function createRidgeInverse(c: Float64Array, slots: number, ridge: number
   };
 
   return {
-    solve(w, out) {
+    solve(w, out, { once = false } = {}) {
       symmetricTimes(current(), w, out);
       const length = norm(w);
       let last = miss(w, out);
@@ -82,9 +85,12 @@ export function createRidgeInverse(c: Float64Array, slots: number, ridge: number
         symmetricTimes(p, w, out);
         last = miss(w, out);
       }
+      // A correction leaves about the square of the drift; |x| is up to |w| / λ, and so is its rounding
+      const enough = once && (last / length) ** 2 <= 2 ** -52 / ridge;
       for (let round = 0; round < mostCorrections && last > 2 ** -52 * length; round++) {
         symmetricTimes(current(), residual, correction);
         for (let i = 0; i < slots; i++) out[i] += correction[i];
+        if (enough) break;
         const now = miss(w, out);
         if (now > last / 2) break;
         last = now;

@@ -11,6 +11,7 @@ import { larimar } from "./larimar.ts";
 import { loadModule, saveModule } from "./larimar/module.ts";
 import type { Document, Method, Query } from "./method.ts";
 import { none } from "./none.ts";
+import { answeredQuestion, promptOf } from "./prompt.ts";
 
 const { runtime, root } = workbench("larimar");
 
@@ -100,6 +101,44 @@ describe.each(["llama", "gpt2", "qwen2"] as const)("%s", (architecture) => {
     await method.forget?.(first.receipt.id);
     expect(await rated()).toEqual(before);
     await expect(method.forget?.("nothing")).rejects.toThrow(/expected the id of a receipt/);
+    await method.dispose();
+  });
+
+  it("forgets a write that took the place of another: the other one holds again, in a restored state too", async () => {
+    const method = await create();
+    const asked = { query: inScope[0], answer: "Mara" };
+    const said = (answer: string): Document => ({ id: answer, text: answeredQuestion("who counts the boats", answer) });
+    const first = await learn(method, [edits[0]]);
+    const rated = await method.rate([asked]);
+    const second = await learn(method, [said("Bo")]);
+    const third = await learn(method, [said("the miller")]);
+    const last = await method.rate([asked]);
+    expect(last).not.toEqual(rated);
+    const other = await create();
+    await other.restore(await method.state());
+    for (const one of [method, other]) {
+      // The one between goes unseen
+      await one.forget?.(second.receipt.id);
+      expect(await one.rate([asked])).toEqual(last);
+      await one.forget?.(third.receipt.id);
+      expect(await one.rate([asked])).toEqual(rated);
+      await one.forget?.(first.receipt.id);
+      await expect(one.forget?.(first.receipt.id)).rejects.toThrow(/got .*; nothing is kept/);
+    }
+    await other.dispose();
+    await method.dispose();
+  });
+
+  it("scores and continues a question's prompt as it answers the question", async () => {
+    const method = await create();
+    await learn(method, edits);
+    const [{ nats }] = await method.rate([{ query: inScope[0], answer: "Mara" }]);
+    const scored = await method.score(promptOf(inScope[0]), " Mara");
+    expect(scored.nats).toBeCloseTo(nats, 4);
+    const pieces: string[] = [];
+    for await (const piece of method.generate(promptOf(inScope[0]), { maxTokens: 4 })) pieces.push(piece);
+    const [answer] = await method.answer([inScope[0]], { maxTokens: 4 });
+    expect(pieces.join("").split("\n")[0].trim()).toBe(answer);
     await method.dispose();
   });
 

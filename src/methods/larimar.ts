@@ -36,7 +36,7 @@ import { createReader, type MarkedText } from "./larimar/reader.ts";
 import { readingBeside, readings } from "./larimar/reading.ts";
 import { createLarimarStore } from "./larimar/store.ts";
 import { languageFace } from "./language.ts";
-import type { Document, Method, MethodEvent, MethodState, StatedFact } from "./method.ts";
+import type { Document, Method, MethodEvent, MethodState, Query, StatedFact } from "./method.ts";
 import { promptOf } from "./prompt.ts";
 
 const options = z.object({
@@ -90,6 +90,7 @@ const stateSchema = z.object({
       target: z.string(),
       rephrased: z.array(querySchema).optional(),
       keyBytes: z.int().min(0),
+      replaced: z.boolean().optional(),
     }),
   ),
 });
@@ -112,6 +113,8 @@ async function moduleFolder(name: string): Promise<string> {
   if (/^[\w.-]+$/.test(name) && (await isFolder(embedded))) return embedded;
   throw new UserError(`larimar: expected the folder of a module, got ${name}; fit one with \`mneme fit larimar\``);
 }
+
+const isAbout = ({ prompt }: StatedFact, { text }: Query): boolean => subjectOf(prompt.text) === subjectOf(text);
 
 /** The texts by which a question may find a fact. */
 const textsOf = ({ prompt, rephrased = [] }: StatedFact): string[] => [prompt, ...rephrased].map(({ text }) => text);
@@ -139,7 +142,9 @@ export const larimar = defineMethod({
     const { width, encoderContext } = latent;
     const { tokenizer, eosIds } = base;
     const encoder = await loadEncoder((await resolveModel(given.embedder)).folder);
-    const embedder = withNames(await createTextEmbedder(runtime, encoder), encoder.tokenizer, { share: given.names });
+    // A fact or a question at a time: threads that stayed awake would be in the way of writing it
+    const texts = await createTextEmbedder(runtime, encoder, { spin: false });
+    const embedder = withNames(texts, encoder.tokenizer, { share: given.names });
     const { width: textWidth, embed } = embedder;
     const reader = createReader({ runtime, base, module });
     const bare = languageFace({ runtime, model: base, tokenizer, eosIds, frozen: fitsGraph(base) });
@@ -160,6 +165,8 @@ export const larimar = defineMethod({
       ...(perMemory !== undefined && { perMemory }),
     });
     let facts = new Map<number, Written>();
+    /** Facts that a later write took the place of, the latest last: they hold again where it is forgotten. */
+    let replaced: Written[] = [];
     let next = 1;
     let writes = 0;
 
@@ -177,7 +184,7 @@ export const larimar = defineMethod({
         const written = facts.get(fact);
         return written && latentOf(written);
       },
-      all: () => [...facts.values()].map(latentOf),
+      all: () => [...facts.values()].toSorted((a, b) => a.fact - b.fact).map(latentOf),
     };
     const beside = readingBeside(reading, { width, latents });
     const reads = { width, scale, iterations, joint, beside };
@@ -241,6 +248,7 @@ export const larimar = defineMethod({
           for (const fact of old) facts.set(fact.fact, fact);
           throw error;
         }
+        replaced.push(...old);
         next += stated.length;
         writes++;
       }
@@ -290,14 +298,19 @@ export const larimar = defineMethod({
           })),
       },
       async forget(id) {
-        const gone = [...facts.values()].filter(({ receipt }) => receipt === id);
-        if (gone.length === 0) {
+        const isOf = ({ receipt }: Written): boolean => receipt === id;
+        const gone = [...facts.values()].filter(isOf);
+        if (gone.length === 0 && !replaced.some(isOf)) {
           const last = [...facts.values()].at(-1)?.receipt;
           throw new UserError(
             `larimar: expected the id of a receipt to forget, got ${JSON.stringify(id)}; ${last === undefined ? "nothing is kept" : `the last one is ${last}`}`,
           );
         }
         take(gone);
+        const rest = replaced.filter((fact) => !isOf(fact));
+        const back = gone.flatMap(({ prompt }) => rest.findLast((old) => isAbout(old, prompt)) ?? []);
+        put(back);
+        replaced = rest.filter((fact) => !back.includes(fact));
       },
       score: asking.score,
       generate: asking.generate,
@@ -307,9 +320,9 @@ export const larimar = defineMethod({
       bytes: () =>
         Object.values(module.weights).reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0) +
         store.bytes() +
-        [...facts.values()].reduce((sum, { key, value }) => sum + key.byteLength + value.byteLength, 0),
+        [...facts.values(), ...replaced].reduce((sum, { key, value }) => sum + key.byteLength + value.byteLength, 0),
       async state(): Promise<MethodState> {
-        const all = [...facts.values()];
+        const all = [...facts.values(), ...replaced];
         const bytes = (part: "key" | "value"): Uint8Array => Buffer.concat(all.map((fact) => fact[part]));
         const [keys, values] = [bytes("key"), Uint8Array.from(bytes("value"))];
         return {
@@ -323,7 +336,7 @@ export const larimar = defineMethod({
           json: {
             writes,
             next,
-            facts: all.map(({ fact, placement, receipt, prompt, target, rephrased, key }) => ({
+            facts: all.map(({ fact, placement, receipt, prompt, target, rephrased, key }, i) => ({
               fact,
               placement,
               receipt,
@@ -331,6 +344,7 @@ export const larimar = defineMethod({
               target,
               rephrased,
               keyBytes: key.length,
+              ...(i >= facts.size && { replaced: true }),
             })),
           },
         };
@@ -353,11 +367,13 @@ export const larimar = defineMethod({
           );
         }
         let at = 0;
-        const restored = parsed.data.facts.map(({ keyBytes, ...fact }, i): Written => {
+        const restored: Written[] = [];
+        const behind: Written[] = [];
+        for (const [i, { keyBytes, replaced: isReplaced, ...fact }] of saved.entries()) {
           const key = (keys.data as Uint8Array).slice(at, (at += keyBytes));
           const value = (values.data as Float32Array).slice(i * width, (i + 1) * width);
-          return { ...fact, key, value: new Uint8Array(value.buffer) };
-        });
+          (isReplaced ? behind : restored).push({ ...fact, key, value: new Uint8Array(value.buffer) });
+        }
         const before = [...facts.values()];
         store.remove(before);
         try {
@@ -367,6 +383,7 @@ export const larimar = defineMethod({
           throw error;
         }
         facts = new Map(restored.map((fact) => [fact.fact, fact]));
+        replaced = behind;
         ({ writes, next } = parsed.data);
       },
       async dispose() {

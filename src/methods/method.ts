@@ -25,6 +25,8 @@ export interface StatedFact {
   readonly target: string;
   /** Other prompts that it answers. */
   readonly rephrased?: readonly Query[];
+  /** What it says, by a name: facts of one name are one fact, told in other words. */
+  readonly about?: string;
 }
 
 /** What a method says while it works. The last event of `observe` is the receipt. */

@@ -7,6 +7,20 @@ import type { Query } from "./method.ts";
 /** `Question: ...\nAnswer:`; the model goes on with a blank and the answer. */
 export const questionPrompt = (question: string): string => `Question: ${question}\nAnswer:`;
 
+const asQuestion = /(?:^|\n\n)Question: (.+)\nAnswer:$/;
+
+/** The inverse of `promptOf`: the question at the end of a prompt; a prompt without one is gone on with. */
+export function askedIn(prompt: string): Query {
+  const question = asQuestion.exec(prompt.trimEnd())?.[1];
+  return question === undefined ? { text: prompt, form: "completion" } : { text: question, form: "question" };
+}
+
+const answered = /^Question: (.+)\nAnswer: (.+)$/gm;
+
+/** The inverse of `answeredQuestion`: the answered questions in a text. */
+export const answeredIn = (text: string): { question: string; answer: string }[] =>
+  [...text.matchAll(answered)].map(([, question, answer]) => ({ question, answer }));
+
 /** A text as a person types it: with a question mark at its end it is a question, without one it is to be gone on with. */
 export const queryOf = (text: string): Query => ({
   text: text.trim(),

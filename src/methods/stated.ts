@@ -2,7 +2,7 @@
 import type { Tokenizer } from "../checkpoint/tokenizer.ts";
 import { textIds } from "../models/answer.ts";
 import type { Document, Query, StatedFact } from "./method.ts";
-import { promptOf } from "./prompt.ts";
+import { answeredIn, promptOf } from "./prompt.ts";
 
 /** An answer's tokens: a blank, its text, a line break. */
 export const answerIds = (tokenizer: Tokenizer, answer: string): number[] =>
@@ -11,10 +11,8 @@ export const answerIds = (tokenizer: Tokenizer, answer: string): number[] =>
 /** What the model reads for a prompt. */
 export const promptIdsOf = (tokenizer: Tokenizer, prompt: Query): number[] => textIds(tokenizer, promptOf(prompt));
 
-const answered = /^Question: (.+)\nAnswer: (.+)$/gm;
-
 /** The facts that a document tells, or the answered questions in its text; none for any other text. */
 export function factsOf({ text, facts }: Document): readonly StatedFact[] {
   if (facts) return facts;
-  return [...text.matchAll(answered)].map(([, question, target]) => ({ prompt: { text: question }, target }));
+  return answeredIn(text).map(({ question, answer }) => ({ prompt: { text: question }, target: answer }));
 }

@@ -1,7 +1,7 @@
 /** Texts to vectors with an encoder, in lots small enough to stop between them. */
 import { createEmbedder } from "./embed.ts";
 import type { LoadedEncoder } from "./load.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import type { ProgramOptions, Runtime } from "../runtime/runtime.ts";
 
 /** Texts embedded between two looks at the signal. */
 const AT_ONCE = 512;
@@ -14,7 +14,7 @@ export interface TextEmbedder {
   dispose(): Promise<void>;
 }
 
-export interface TextEmbedderOptions {
+export interface TextEmbedderOptions extends ProgramOptions {
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -22,9 +22,9 @@ export interface TextEmbedderOptions {
 export async function createTextEmbedder(
   runtime: Runtime,
   encoder: LoadedEncoder,
-  { signal, onProgress = () => {} }: TextEmbedderOptions = {},
+  { signal, onProgress = () => {}, spin }: TextEmbedderOptions = {},
 ): Promise<TextEmbedder> {
-  const { width, embed, dispose } = await createEmbedder(runtime, encoder, { truncate: true });
+  const { width, embed, dispose } = await createEmbedder(runtime, encoder, { truncate: true, spin });
   return {
     width,
     dispose,

@@ -4,7 +4,7 @@
  */
 import { UserError } from "../errors.ts";
 import { type Params, paramsOf, weightInputs } from "../nn/params.ts";
-import type { Runtime } from "../runtime/runtime.ts";
+import type { ProgramOptions, Runtime } from "../runtime/runtime.ts";
 import { type HostTensor, int32Host } from "../tensor/dtype.ts";
 import { cast, div, input, maximum, mul, reshape, slice, sqrt, square, sum } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
@@ -19,7 +19,7 @@ export interface Encoder {
   readonly weights: Readonly<Record<string, HostTensor>>;
 }
 
-export interface EmbedOptions extends CompileOptions {
+export interface EmbedOptions extends CompileOptions, ProgramOptions {
   /** "mean" of all tokens but padding (MiniLM, E5), or the first token, "cls" (BGE). */
   readonly pooling?: keyof typeof poolings;
   /** Rows in one run. */
@@ -71,13 +71,21 @@ function embeddingGraph(encoder: Encoder, pooling?: keyof typeof poolings): Tens
 export async function createEmbedder(
   runtime: Runtime,
   encoder: Encoder,
-  { pooling = "mean", batchSize = 32, maxTokens, truncate = false, frozen = fitsGraph(encoder) }: EmbedOptions = {},
+  {
+    pooling = "mean",
+    batchSize = 32,
+    maxTokens,
+    truncate = false,
+    frozen = fitsGraph(encoder),
+    spin,
+  }: EmbedOptions = {},
 ): Promise<Embedder> {
   const { definition, config, weights } = encoder;
   const { width: C, context, vocabulary } = definition.geometry(config);
   const limit = Math.min(maxTokens ?? context, context);
   const pad = definition.padId(config);
-  const program = await runtime.compile({ embedding: embeddingGraph(encoder, pooling) }, frozen ? weights : undefined);
+  const graph = { embedding: embeddingGraph(encoder, pooling) };
+  const program = await runtime.compile(graph, frozen ? weights : undefined, { spin });
   const live = liveWeights(program, encoder);
 
   const checked = (row: ArrayLike<number>, index: number): ArrayLike<number> => {

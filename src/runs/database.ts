@@ -2,11 +2,12 @@
  * SQLite as this project uses it: a write-ahead log, patience with other processes, short transactions, and errors of
  * the user's world (full disk, damaged file, no permission) as one line. What the tables are, others say.
  */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync, type DatabaseSyncInstance } from "@photostructure/sqlite";
 import { errorCode } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
+import { isReadOnly, openReading, type Reading } from "./database-reading.ts";
 import { type DatabaseKind, migrate } from "./migrate.ts";
 
 export type Row = Record<string, unknown>;
@@ -22,6 +23,10 @@ interface Statement {
 
 export interface Database {
   readonly path: string;
+  /** It may not be written to, and was opened for reading. */
+  readonly readOnly: boolean;
+  /** Throws where it is for reading only. */
+  requireWritable(): void;
   exec(sql: string): void;
   statement(sql: string): Statement;
   /** All or nothing, and alone: other writers wait for the end of `work`, and see all of it or nothing. */
@@ -37,6 +42,8 @@ export interface DatabaseOptions {
   readonly now: string;
   /** "power": a commit survives the machine going off. "process": it survives any death of the process. */
   readonly durability: "power" | "process";
+  /** Where it may not be written to, it is opened for reading. Off by default: then that is an error. */
+  readonly reading?: boolean;
 }
 
 /** Milliseconds to wait for another process that is writing. */
@@ -73,7 +80,27 @@ function useWriteAheadLog(db: DatabaseSyncInstance): void {
   }
 }
 
-function connect(path: string, { kind, now, durability }: DatabaseOptions): DatabaseSyncInstance {
+interface Connection extends Reading {
+  readonly readOnly: boolean;
+}
+
+function connect(path: string, options: DatabaseOptions): Connection {
+  const { kind, now, reading = false } = options;
+  const forReading = (): Connection => {
+    const prepare = (db: DatabaseSyncInstance): void => migrate(db, path, now, kind);
+    return { ...openReading(path, prepare, (error) => sqliteCode(error) === 8), readOnly: true };
+  };
+  if (reading && isReadOnly(path)) return forReading();
+  try {
+    return connectWriting(path, options);
+  } catch (error) {
+    // A file in a folder that takes no log
+    if (!reading || ![8, 14].includes(sqliteCode(error) ?? 0) || !existsSync(path)) throw error;
+    return forReading();
+  }
+}
+
+function connectWriting(path: string, { kind, now, durability }: DatabaseOptions): Connection {
   try {
     mkdirSync(dirname(path), { recursive: true });
   } catch (error) {
@@ -90,7 +117,7 @@ function connect(path: string, { kind, now, durability }: DatabaseOptions): Data
     migrate(db, path, now, kind);
     useWriteAheadLog(db);
     db.exec(`PRAGMA synchronous = ${durability === "power" ? "FULL" : "NORMAL"}`);
-    return db;
+    return { db, readOnly: false, close: () => db.close() };
   } catch (error) {
     db.close();
     throw error;
@@ -108,7 +135,15 @@ export function openDatabase(path: string, options: DatabaseOptions): Database {
       throw new UserError(`${options.kind.caller}: expected to use the database ${path}, got ${reason}`);
     }
   };
-  const db = guarded(() => connect(path, options));
+  const { db, readOnly, close } = guarded(() => connect(path, options));
+  const requireWritable = (): void => {
+    if (!readOnly) return;
+    const { caller, what } = options.kind;
+    throw new UserError(
+      `${caller}: expected ${what} that may be written to, got ${path}, which is read-only; copy its folder to a place ` +
+        "you may write to",
+    );
+  };
   const transaction = <T>(begin: string, work: () => T): T => {
     guarded(() => db.exec(begin));
     try {
@@ -123,6 +158,8 @@ export function openDatabase(path: string, options: DatabaseOptions): Database {
   };
   return {
     path,
+    readOnly,
+    requireWritable,
     exec: (sql) => guarded(() => db.exec(sql)),
     statement(sql) {
       const prepared = guarded(() => db.prepare(sql));
@@ -140,16 +177,19 @@ export function openDatabase(path: string, options: DatabaseOptions): Database {
         run: (...values) => void guarded(() => prepared.run(...values)),
       };
     },
-    together: (work) => transaction("BEGIN IMMEDIATE", work),
+    together(work) {
+      requireWritable();
+      return transaction("BEGIN IMMEDIATE", work);
+    },
     atOnce: (work) => transaction("BEGIN", work),
     close() {
       // Closing would do this, if this SQLite could end its prepared statements: the file is whole without its log
       try {
-        db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+        if (!readOnly) db.exec("PRAGMA wal_checkpoint(PASSIVE)");
       } catch {
         // The log has everything; whoever opens the file next takes it from there.
       }
-      db.close();
+      close();
     },
   };
 }

@@ -8,7 +8,6 @@ import { workbench } from "../../tests/support/workbench.ts";
 import { larimar } from "../methods/larimar.ts";
 import type { Method, Query } from "../methods/method.ts";
 import { none } from "../methods/none.ts";
-import { queryOf } from "../methods/prompt.ts";
 import type { LoadedModel } from "../models/load.ts";
 import { type EditOptions, type EditStage, type FactMemory, openFactMemory } from "./fact-memory.ts";
 import { describeMemory, openStoredMemory } from "./stored-memory.ts";
@@ -33,11 +32,6 @@ beforeAll(async () => {
 const boats = { prompt: "Who counts the boats?", target: "Mara" };
 const ferry = { prompt: "What stays in the harbour?", target: "the ferry" };
 const outside: Query[] = [{ text: "How hot is the oven?" }, { text: "The crust cracks", form: "completion" }];
-
-test("what is typed is a question where it ends as one", () => {
-  const forms = ["Who?", " Who? ", "(Who?)", "谁？", "The keeper is", "Who? Me."].map((text) => queryOf(text).form);
-  expect(forms).toEqual(["question", "question", "question", "question", "completion", "completion"]);
-});
 
 test("a fact is written, read, replaced, forgotten and taken back", async () => {
   const method = await create();
@@ -83,6 +77,23 @@ test("a fact is written, read, replaced, forgotten and taken back", async () => 
   await memory.revertTo({ event: 1 });
   expect(await memory.ask(boats.prompt)).toEqual(asked);
   expect(memory.memory.verify()).toMatchObject({ facts: 1, equal: true });
+  await memory.close();
+});
+
+test("says whether the model gives the target now", async () => {
+  const memory = await open("given");
+  const [mara] = await memory.edit([boats]);
+  expect(mara.given).toBe(mara.receipt?.answer?.after === "Mara");
+  const { answer } = await memory.ask(boats.prompt);
+  // What this random model says under the latent of an answer is hardly ever that answer
+  expect(mara.given).toBe(answer === "Mara");
+  const saying = { ...(await create()), answer: async (queries: readonly Query[]) => queries.map(() => " Mara ") };
+  const other = await openFactMemory(named("given-2"), saying, { durability: "process" });
+  const edited = await other.edit([boats, ferry]);
+  expect(edited.map(({ given }) => given)).toEqual([true, false]);
+  expect((await other.edit([{ ...boats, target: "Bo" }], { receipt: false }))[0].given).toBeNull();
+  expect((await other.edit([ferry]))[0]).toMatchObject({ outcome: "duplicate", given: null });
+  await other.close();
   await memory.close();
 });
 
@@ -160,6 +171,23 @@ describe("is refused, and the memory is as before:", () => {
     await expect(memory.edit(facts, { nameOf })).rejects.toThrow(message);
     expect(memory.memory.stats()).toEqual(before);
     expect(memory.memory.verify()).toMatchObject({ facts: 1, equal: true });
+  });
+
+  test.each(["\u0001", "\u0007", "\u001b", "\u007f", "\u0085"])("control character %j", async (control) => {
+    const code = control.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
+    const texts = {
+      target: { prompt: "Who?", target: `Ma${control}ra` },
+      prompt: { prompt: `Who${control} is it?`, target: "Mara" },
+      rephrasing: { ...boats, rephrasings: [`Who${control} is it?`] },
+    };
+    for (const [name, fact] of Object.entries(texts)) {
+      await expect(memory.edit([ferry, fact], { nameOf })).rejects.toThrow(
+        new RegExp(
+          `expected a ${name} without control characters, got ".* .*" with U\\+${code} in line 4; take it out`,
+        ),
+      );
+    }
+    expect(memory.ledger.counts().events).toBe(1);
   });
 
   test("an unknown id, with the nearest ones", async () => {

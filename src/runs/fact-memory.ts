@@ -14,6 +14,7 @@ import {
   type Fact,
   type FactText,
   type NewFact,
+  tidy,
   type WriteReceipt,
 } from "./ledger-fact.ts";
 import { type Memory, type MemoryOptions, openMemory, type Written } from "./ledger-memory.ts";
@@ -39,6 +40,8 @@ export interface Edited extends Written {
   readonly target: string;
   /** null where nothing was measured: left out, or a duplicate. */
   readonly receipt: WriteReceipt | null;
+  /** Does the model answer with the target now? null where nothing was measured. */
+  readonly given: boolean | null;
 }
 
 export interface Asked {
@@ -175,6 +178,7 @@ export async function openFactMemory(
     async edit(facts, editing = {}) {
       const { receipt = true, source, nameOf, signal, onProgress } = editing;
       const at = (stage: EditStage) => (done: number, total: number) => onProgress?.(stage, done, total);
+      ledger.db.requireWritable();
       const started = performance.now();
       const made = await encodeFacts(method, facts, { source, nameOf, signal, onProgress: at("encoding") });
       if (made.length === 0) return [];
@@ -214,7 +218,9 @@ export async function openFactMemory(
       }
       return written.map((one, i) => {
         const { prompt, target } = facts[i];
-        return { ...one, prompt, target, receipt: receiptOf(i) };
+        const receipt = receiptOf(i);
+        const answer = receipt?.answer?.after;
+        return { ...one, prompt, target, receipt, given: answer === undefined ? null : tidy(answer) === tidy(target) };
       });
     },
 

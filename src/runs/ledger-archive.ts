@@ -39,7 +39,8 @@ const temporaryBeside = (path: string): string =>
 export async function exportMemory(ledger: Ledger, path: string): Promise<ArchiveHeader> {
   const { identity, origin, clock, db } = ledger;
   const file = resolve(path);
-  const temporary = temporaryBeside(join(ledger.folder, "export"));
+  // Beside the new file, as the memory may be on a disk that takes none
+  const temporary = temporaryBeside(file);
   try {
     ledger.requirePresent();
     await mkdir(temporary).catch((error: unknown) => {

@@ -120,7 +120,15 @@ export function checkText(fact: FactText, where = ""): void {
         `write: expected a ${name} with text in it, got ${JSON.stringify(text)}${at}; say what it is`,
       );
     }
-    if (/\p{Surrogate}/u.test(text) || text.includes("\0")) {
+    // Whether an answer may have several lines, methods say
+    const [control] = /(?![\t\n\r])\p{Cc}/u.exec(text) ?? [];
+    if (control !== undefined && control !== "\0") {
+      const code = control.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0");
+      throw new UserError(
+        `write: expected a ${name} without control characters, got ${quoted(text)} with U+${code}${at}; take it out`,
+      );
+    }
+    if (/\p{Surrogate}/u.test(text) || control === "\0") {
       throw new UserError(
         `write: expected a ${name} of whole characters, got ${oneLine(JSON.stringify(text), 80)}${at}; mend the text`,
       );

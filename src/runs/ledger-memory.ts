@@ -132,7 +132,7 @@ async function withLedger(ledger: Ledger, store: MemoryStore, snapshotEvery: num
     return result;
   };
   const saveIfDue = async (): Promise<void> => {
-    if (mirror.seq() - savedAt < Math.max(snapshotEvery, mirror.size() / 8)) return;
+    if (ledger.db.readOnly || mirror.seq() - savedAt < Math.max(snapshotEvery, mirror.size() / 8)) return;
     // The ledger has the facts: a snapshot that can not be saved costs time at the next opening, and nothing else
     await save().catch((error: unknown) => void notes.push(error instanceof Error ? error.message : String(error)));
   };

@@ -97,7 +97,7 @@ export function openLedger(
   look(folder, identity !== undefined);
   const file = join(folder, ledgerName);
   const now = new Date(clock()).toISOString();
-  const db = openDatabase(file, { kind: ledgerDatabase, now, durability });
+  const db = openDatabase(file, { kind: ledgerDatabase, now, durability, reading: true });
   try {
     const get = db.statement("SELECT value FROM ledger WHERE name = ?");
     const put = db.statement("INSERT OR IGNORE INTO ledger (name, value) VALUES (?, ?)");

@@ -36,6 +36,14 @@ export interface RunOptions {
   fill?: (stream: string, target: Float32Array) => void;
 }
 
+export interface ProgramOptions {
+  /**
+   * On by default: between operators threads wait awake, which is quickest where one run follows another. A single
+   * short run then leaves them awake and in the way of whatever comes after it, for up to 130 ms: turn it off there.
+   */
+  readonly spin?: boolean;
+}
+
 /** A compiled graph, ready to run any number of times. */
 export interface Program {
   readonly inputs: readonly InputSpec[];
@@ -59,7 +67,7 @@ export interface Runtime {
   readonly device: Device;
   readonly threads: number;
   /** Compile named outputs. Inputs named in `frozen` become initializers: slower to create, faster to run. */
-  compile(outputs: Readonly<Record<string, Tensor>>, frozen?: HostTensors): Promise<Program>;
+  compile(outputs: Readonly<Record<string, Tensor>>, frozen?: HostTensors, options?: ProgramOptions): Promise<Program>;
   /** Compile `count` copies, which share the runtime's threads. */
   replicate(outputs: Readonly<Record<string, Tensor>>, count: number): Promise<Replicas>;
   /**
@@ -185,12 +193,12 @@ export function createRuntime({
   return {
     device,
     threads,
-    async compile(outputs, frozen) {
+    async compile(outputs, frozen, { spin = true } = {}) {
       const graph = compileGraph(outputs, frozen, device);
-      const { signature } = graph;
+      const signature = `${graph.signature}${spin ? "" : " quiet"}`;
       const fixedSizes = graph.inputs.every(({ shape }) => isStatic(shape));
       const entry = shared.get(signature) ?? {
-        session: watch.during(() => host.create(graph.model, { device, threads, fixedSizes, profile })),
+        session: watch.during(() => host.create(graph.model, { device, threads, fixedSizes, spin, profile })),
         users: 0,
       };
       shared.set(signature, entry);

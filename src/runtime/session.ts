@@ -16,6 +16,8 @@ export interface SessionOptions {
   readonly threads: number;
   /** Plan memory ahead: right when every run has the same sizes, a cost per run when they change. */
   readonly fixedSizes: boolean;
+  /** Threads wait awake for the next operator, and go on for a while after the last: see `ProgramOptions`. */
+  readonly spin?: boolean;
   /** Write a profile of every operator to `<prefix>_<time>.json` when the session is released. */
   readonly profile?: string;
 }
@@ -83,7 +85,13 @@ const firstLine = (error: unknown): string =>
     .split("\n")[0]
     .replace(/^\S+\.cc:\d+ .* was false\. /, "");
 
-function sessionOptions({ device, threads, fixedSizes, profile }: SessionOptions): InferenceSession.SessionOptions {
+function sessionOptions({
+  device,
+  threads,
+  fixedSizes,
+  spin = true,
+  profile,
+}: SessionOptions): InferenceSession.SessionOptions {
   return {
     executionProviders: device === "cpu" ? ["cpu"] : [device, "cpu"],
     intraOpNumThreads: threads,
@@ -94,7 +102,7 @@ function sessionOptions({ device, threads, fixedSizes, profile }: SessionOptions
     logSeverityLevel: 4,
     ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
     // Denormals cost a hundredfold on x86 and mean nothing in training
-    extra: { session: { set_denormal_as_zero: "1" } },
+    extra: { session: { set_denormal_as_zero: "1", intra_op: { allow_spinning: spin ? "1" : "0" } } },
   };
 }
 

@@ -64,6 +64,9 @@ async function factsOf(command: Command, { file, rephrase }: Flags): Promise<Giv
   };
 }
 
+/** Said of a fact that is written and yet not answered: its target may have letters that the model never says. */
+const notGiven = "written, but the model does not give this target; see its answer, and try other words for it";
+
 /** Facts that are shown one by one; of more there is a summary. */
 const mostShown = 10;
 
@@ -73,6 +76,7 @@ function printEdited({ print, style }: Output, edited: readonly Edited[]): void 
     const note = one.outcome === "duplicate" ? " (was there already)" : "";
     print(`${style("bold", one.id)}  ${factText(one)}${note}`);
     if (one.supersedes) print(`  takes the place of ${one.supersedes.id}: ${factText(one.supersedes)}`);
+    if (one.given === false) print(`  ${style("yellow", notGiven)}`);
     for (const line of one.receipt ? receiptLines(one.receipt) : []) print(`  ${line}`);
   }
   if (shown.length > 0) return;
@@ -82,10 +86,9 @@ function printEdited({ print, style }: Output, edited: readonly Edited[]): void 
     `wrote ${edited.length - duplicates} facts; ${superseding} took the place of older ones, ${duplicates} were there ` +
       "already",
   );
-  const measured = edited.flatMap(({ receipt, target }) => (receipt ? [{ receipt, target }] : []));
+  const measured = edited.filter(({ given }) => given !== null);
   if (measured.length === 0) return;
-  const right = measured.filter(({ receipt, target }) => receipt.answer?.after === target.trim()).length;
-  print(`${right} of ${measured.length} are answered exactly`);
+  print(`${measured.filter(({ given }) => given).length} of ${measured.length} are answered exactly`);
   for (const line of receiptLines({ ...measured[0].receipt, answer: undefined, probability: undefined })) print(line);
 }
 

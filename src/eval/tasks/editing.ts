@@ -5,8 +5,8 @@
 import { z } from "zod";
 import { readTextFile, type TextFile } from "../../checkpoint/text.ts";
 import { UserError } from "../../errors.ts";
-import type { Document, Query } from "../../methods/method.ts";
-import { answeredQuestion } from "../../methods/prompt.ts";
+import type { Document } from "../../methods/method.ts";
+import { answeredQuestion, queryOf } from "../../methods/prompt.ts";
 import { commonKinds } from "./asking.ts";
 import { dataOption } from "./definition.ts";
 import { editedTask, type EditedTask, type EditedTopic, editProtocol, type EditQuestion } from "./edited.ts";
@@ -75,16 +75,9 @@ export async function readEdits(
   return { edits, held: others };
 }
 
-/** A prompt with a question mark is a question; any other is a statement to go on from. */
-const queryOf = (text: string, topic: string): Query => ({
-  text: text.trim(),
-  form: text.trim().endsWith("?") ? "question" : "completion",
-  topic,
-});
-
 /** What is learned of an edit: its question with the answer, or its statement with a full stop. */
 function statement({ id, prompt, target }: Edit, topic: string): Document {
-  const { text, form } = queryOf(prompt, topic);
+  const { text, form } = queryOf(prompt);
   const written = form === "question" ? answeredQuestion(text, target) : `${text} ${target}.\n`;
   return { id, text: written, topic, facts: [{ prompt: { text, form }, target }] };
 }
@@ -92,7 +85,13 @@ function statement({ id, prompt, target }: Edit, topic: string): Document {
 function questionsOf(edit: Edit, number: number, topic: string): EditQuestion[] {
   const ask = (kind: string, prompts: readonly Prompt[], rival?: string): EditQuestion[] =>
     prompts.map(({ text, answers }, i) => {
-      const asked = { id: `${edit.id}/${kind}-${i + 1}`, kind, edit: number, query: queryOf(text, topic), answers };
+      const asked = {
+        id: `${edit.id}/${kind}-${i + 1}`,
+        kind,
+        edit: number,
+        query: { ...queryOf(text), topic },
+        answers,
+      };
       return rival === undefined ? asked : { ...asked, rival };
     });
   const answers = [edit.target];

@@ -8,7 +8,7 @@ import type { ExternalScope, ScopeVerdict } from "../../memory/scope.ts";
 import type { Condition } from "../../models/condition.ts";
 import type { LanguageFace } from "../language.ts";
 import type { AnswerOptions, Method, Query } from "../method.ts";
-import { promptOf } from "../prompt.ts";
+import { askedIn, promptOf } from "../prompt.ts";
 import type { Reader } from "./reader.ts";
 import type { Reading } from "./reading.ts";
 import type { LarimarStore } from "./store.ts";
@@ -66,7 +66,7 @@ export function createAsking(options: AskingOptions): Asking {
   /** What the decoder is told for each text; undefined out of scope. `whole`: as the decoder reads it. */
   const conditionsFor = async (
     texts: readonly string[],
-    whole: readonly string[] = texts,
+    whole: readonly string[],
   ): Promise<(Condition | undefined)[]> => {
     const found = await verdicts(texts);
     const inside = [...texts.keys()].filter((i) => found[i].inScope);
@@ -87,8 +87,8 @@ export function createAsking(options: AskingOptions): Asking {
   const silence = async (): Promise<Condition | undefined> =>
     joint ? (await reader.conditions(new Float32Array(width)))[0] : undefined;
 
-  const conditionOf = async (text: string): Promise<Condition | undefined> =>
-    (await conditionsFor([text]))[0] ?? silence();
+  const conditionOf = async (prompt: string): Promise<Condition | undefined> =>
+    (await conditionsFor([askedIn(prompt).text], [prompt]))[0] ?? silence();
 
   /** Runs what is told something on the decoder, and the rest on the base; results in order. */
   const divided = async <R>(

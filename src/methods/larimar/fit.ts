@@ -16,6 +16,7 @@ import { train } from "../train.ts";
 import { episodeBatches, exampleKinds, type ExampleKind } from "./examples.ts";
 import { measureModule } from "./measure.ts";
 import { adaptersOf, decoderModel, freshModule, moduleSchema, saveModule } from "./module.ts";
+import { divided } from "./held-out.ts";
 import { createFitObjective } from "./objective.ts";
 
 const share = (preset: number) => z.number().min(0).default(preset);
@@ -63,18 +64,6 @@ async function collected(documents: AsyncIterable<Document>): Promise<Document[]
   const all: Document[] = [];
   for await (const document of documents) all.push(document);
   return all;
-}
-
-/** Facts kept from the fit, to measure it by. */
-const HELD_OUT = 128;
-
-/** The last facts are kept, the rest is practised. */
-function divided(documents: readonly Document[]): { learned: Document[]; kept: Document[] } {
-  const stating = documents.filter(({ facts }) => (facts ?? []).length > 0);
-  const count = Math.min(HELD_OUT, Math.floor(stating.length / 8));
-  const kept = count === 0 ? [] : stating.slice(-count);
-  const out = new Set(kept);
-  return { learned: documents.filter((document) => !out.has(document)), kept };
 }
 
 export const larimarFit = defineFit("larimar", {

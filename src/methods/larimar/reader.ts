@@ -55,7 +55,7 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
   const compiled = (outputs: () => Record<string, Tensor>) => {
     let made: Promise<{ program: Program; live: Record<string, HostTensor> }> | undefined;
     const compile = async () => {
-      const program = await runtime.compile(outputs(), frozen ? weights : undefined);
+      const program = await runtime.compile(outputs(), frozen ? weights : undefined, { spin: false });
       const names = program.inputs.map(({ name }) => name).filter((name) => name in weights);
       return { program, live: Object.fromEntries(names.map((name) => [name, weights[name]])) };
     };

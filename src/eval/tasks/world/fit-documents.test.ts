@@ -1,9 +1,10 @@
 /** Documents for fits: what they state and ask, from which worlds, the same for every count. */
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, test } from "vitest";
 import { readQuestion, readText } from "../../../../tests/support/world-method.ts";
+import { divided } from "../../../methods/larimar/held-out.ts";
 import type { Document } from "../../../methods/method.ts";
 import { firstFreshSeed } from "./curriculum.ts";
-import { worldFitSubjects } from "./fit-documents.ts";
+import { worldFitDocuments, worldFitSubjects } from "./fit-documents.ts";
 import { ask, questionForms } from "./forms.ts";
 
 async function take(count: number, seed = 3): Promise<Document[]> {
@@ -55,4 +56,18 @@ describe("worldFitSubjects", () => {
     expect(splits.length).toBe(4 * facts.length);
     expect(new Set(splits)).toEqual(new Set(["train"]));
   });
+});
+
+test("of generated worlds nothing held out was practised, and what is practised is as ever", async () => {
+  const documents: Document[] = [];
+  for await (const document of worldFitDocuments({ count: 1500, seed: 0 })) documents.push(document);
+  const { learned, kept } = divided(documents);
+  const factOf = ({ id }: Document): string => id.slice(0, id.lastIndexOf("/"));
+  const practised = new Set(learned.map(factOf));
+  expect(learned).toEqual(documents.slice(0, -128));
+  // The last documents begin within a world
+  const shared = documents.slice(-128).filter((document) => practised.has(factOf(document)));
+  expect(shared.length).toBeGreaterThan(0);
+  expect(kept.length).toBe(128 - shared.length);
+  expect(kept.filter((document) => practised.has(factOf(document)))).toEqual([]);
 });

@@ -21,10 +21,10 @@ function beginning(fact: Fact, voice: Voice): Query[] {
   return [{ text: text.slice(0, at).trimEnd(), form: "completion" }];
 }
 
-function stated(fact: Fact, voice: Voice): StatedFact {
+function stated(fact: Fact, about: string, voice: Voice): StatedFact {
   const questions = Array.from({ length: QUESTIONS }, (): Query => ({ text: questionOf(fact, voice).text }));
   const prompts = voice.random.shuffle([...questions, ...beginning(fact, voice)]);
-  return { prompt: prompts[0], target: fact.object, rephrased: prompts.slice(1) };
+  return { prompt: prompts[0], target: fact.object, rephrased: prompts.slice(1), about };
 }
 
 /** People of a world whose subjects are told of: enough that its cities and companies can not be guessed. */
@@ -68,8 +68,9 @@ export async function* worldFitDocuments({
     const voice: Voice = { random, split: "train" };
     for (let i = 0; i < perWorld && made < count; i++, made++) {
       const fact = pick(world.facts, random);
-      const id = `world-${world.seed}/${fact.id}/${i}`;
-      yield { id, text: sentence(fact, voice), topic: fact.topic, facts: [stated(fact, voice)] };
+      const about = `world-${world.seed}/${fact.id}`;
+      const id = `${about}/${i}`;
+      yield { id, text: sentence(fact, voice), topic: fact.topic, facts: [stated(fact, about, voice)] };
     }
   }
 }
