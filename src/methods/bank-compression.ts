@@ -1,14 +1,347 @@
+/**
+ * Memory bank compression (https://arxiv.org/abs/2601.00756, on MAC, https://arxiv.org/abs/2403.04317): documents become a
+ * few slots each, are kept in a bank as indices into codebooks, and a question aggregates what it reads of the bank into
+ * keys and values that the base sees before it. Without an entry the base answers as itself.
+ *
+ * We differ: entries may be found by key before they are aggregated, several codes may add up for a part of a slot, one
+ * entry holds a document (or a chunk of it) whatever is asked about it, and padding is masked. docs/bank-compression.md.
+ */
+import { join } from "node:path";
 import { z } from "zod";
-import { internal } from "../errors.ts";
+import { isFolder, writeFileAtomic } from "../checkpoint/files.ts";
+import { writeSafetensors } from "../checkpoint/safetensors.ts";
+import { UserError } from "../errors.ts";
+import type { BankEntry } from "../memory/bank.ts";
+import { createMemoryBank } from "../memory/memory-bank.ts";
+import { createTextEmbedder } from "../models/embed-texts.ts";
+import { embeddedFolder, resolveModel } from "../models/embedded.ts";
+import { fitsGraph } from "../models/instance.ts";
+import { loadEncoder } from "../models/load.ts";
+import { NAMES_SHARE, withNames } from "../models/named-texts.ts";
+import { sizeOf } from "../tensor/dtype.ts";
+import { createAsking } from "./bank/asking.ts";
+import { type Chunk, chunksOf } from "./bank/chunks.ts";
 import { bankFit } from "./bank/fit.ts";
+import { modeNames, modes } from "./bank/modes.ts";
+import { adaptedModel, loadModule } from "./bank/module.ts";
+import { createReader } from "./bank/reader.ts";
+import { controlNames, createView, type View } from "./bank/view.ts";
 import { defineMethod } from "./definition.ts";
+import type { EncodedDocument, EntryStore } from "./document-face.ts";
+import { type EncodeOptions, identityOf } from "./fact-face.ts";
+import { makeFolder } from "./folders.ts";
+import { contentsOf, hashOf, receiptId } from "./identity.ts";
+import { languageFace } from "./language.ts";
+import type { Document, Method, MethodEvent, MethodState, ObserveOptions } from "./method.ts";
+
+const options = z.object({
+  module: z
+    .string()
+    .min(1)
+    .default("mneme-bank-compression")
+    .describe("fitted module: a folder, or one that comes along"),
+  kind: z
+    .enum(modeNames)
+    .default("mbc-residual")
+    .describe("mac: full precision; mbc: one code for a slot; mbc-topk: of the nearest entries; mbc-residual: several"),
+  topK: z.int().nonnegative().optional().describe("entries that a question reads, 0 for all (default: the mode's)"),
+  depth: z.int().positive().optional().describe("residual codes for each place of a slot (default: all there are)"),
+  embedder: z.string().min(1).default("mneme-embed").describe("sentence encoder that makes the keys"),
+  names: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(NAMES_SHARE)
+    .describe("share that rare words in common have in how near a question is to a document"),
+  nameWidth: z.int().positive().default(128).describe("numbers for the rare words in a key"),
+  keyBits: z.enum(["8", "16", "32"]).default("8").describe("bits of a number in a key"),
+  sharpness: z
+    .number()
+    .nonnegative()
+    .default(40)
+    .describe("how much an entry is set back for being farther by key than the nearest"),
+  together: z
+    .int()
+    .nonnegative()
+    .default(0)
+    .describe("entries aggregated at once where all are read, more in a hierarchy; 0 for any number"),
+  mostEntries: z.int().positive().optional().describe("most entries; then the oldest document goes"),
+  control: z
+    .enum(controlNames)
+    .default("none")
+    .describe("what is read instead, as a control: adapters alone, other entries, permuted codes, fewer entries"),
+  left: z.number().gt(0).max(1).default(0.5).describe("share of the entries that controls of fewer leave"),
+});
+
+/** Documents that are encoded and written together. */
+const AT_ONCE = 64;
+
+const receiptsSchema = z.object({
+  writes: z.int().min(0),
+  receipts: z.array(z.object({ id: z.string(), documents: z.array(z.string()) })),
+  bank: z.record(z.string(), z.unknown()),
+});
+
+/** A module by its folder or by the name of one that comes along. */
+async function moduleFolder(name: string): Promise<string> {
+  const embedded = join(embeddedFolder, name);
+  if (await isFolder(name)) return name;
+  if (/^[\w.-]+$/.test(name) && (await isFolder(embedded))) return embedded;
+  throw new UserError(
+    `bank-compression: expected the folder of a module, got ${name}; fit one with \`mneme fit bank-compression\``,
+  );
+}
 
 export const bankCompression = defineMethod({
   name: "bank-compression",
-  summary: "documents as a few codes each in a bank, read back as a prefix",
+  summary: "keep documents as a few codes each in a bank, read them back as a prefix",
   paper: "https://arxiv.org/abs/2601.00756",
-  options: z.object({}),
+  options,
   fit: bankFit,
-  create: async () => internal("bank-compression: not here yet"),
-  save: async () => internal("bank-compression: not here yet"),
+  documents: { kept: ["kind", "depth", "names", "nameWidth", "keyBits"], named: ["module", "embedder"] },
+  async create(base, given, { runtime, seed }) {
+    const module = await loadModule(base, await moduleFolder(given.module));
+    const { shape, depth: deepest } = module.config;
+    const { kind, depth = deepest, control } = given;
+    if (depth > deepest) {
+      throw new UserError(
+        `bank-compression: expected a depth of at most ${deepest} (the module's codebooks), got ${depth}`,
+      );
+    }
+    const mode = modes[kind];
+    const topK = given.topK ?? mode.topK;
+    const { tokenizer, eosIds } = base;
+    const size = shape.slots * shape.width;
+    const context = Math.min(shape.context, base.geometry.context);
+    const encoder = await loadEncoder((await resolveModel(given.embedder)).folder);
+    const embedder = withNames(await createTextEmbedder(runtime, encoder), encoder.tokenizer, {
+      share: given.names,
+      width: given.nameWidth,
+    });
+    const reader = createReader({ runtime, base, module });
+    const bare = languageFace({ runtime, model: base, tokenizer, eosIds, frozen: fitsGraph(base) });
+    const adaptersOnly =
+      control === "adapters"
+        ? languageFace({ runtime, model: adaptedModel(base, module), tokenizer, eosIds, frozen: fitsGraph(base) })
+        : undefined;
+    const keys = { width: embedder.width, bits: Number(given.keyBits) as 8 | 16 | 32 };
+    const codebook = mode.codebook(module, depth);
+    const identity = identityOf({
+      method: "bank-compression",
+      base: await base.hash(),
+      module: module.sha256,
+      embedder: await encoder.hash(),
+      kind,
+      depth,
+      names: given.names,
+      nameWidth: given.nameWidth,
+      keyBits: given.keyBits,
+    });
+    const limit = given.mostEntries === undefined ? undefined : { entries: given.mostEntries };
+    const own = createMemoryBank({ module: module.sha256, keys, limit });
+
+    let bank: EntryStore = own;
+    let version = await own.addCodebook(codebook);
+    let view: View;
+    const look = (): void => {
+      view = createView({ bank, size, control, share: given.left, seed });
+    };
+    look();
+    let writes = 0;
+    let receipts: { id: string; documents: string[] }[] = [];
+    let bits = 0;
+
+    /** Reads the histogram of the whole bank: for banks whose entries all have the newest codebook. */
+    const fast = async (questions: Float32Array): Promise<Float32Array> => {
+      const counts = bank.histogram(version, { byPosition: true });
+      return reader.readCodes(questions, Float32Array.from(counts), bank.quantizer(version).codebook.data);
+    };
+    const asking = createAsking({
+      reader,
+      bare,
+      adaptersOnly,
+      view: {
+        count: () => view.count(),
+        nearest: (key, k) => view.nearest(key, k),
+        all: () => view.all(),
+      },
+      tokenizer,
+      size,
+      topK,
+      sharpness: given.sharpness,
+      together: given.together,
+      keysOf: embedder.embed,
+      ...(codebook.kind === "token" && control === "none" && given.together === 0 && { fast }),
+    });
+
+    const encode = async (documents: readonly Document[], encoding: EncodeOptions = {}): Promise<EncodedDocument[]> => {
+      const { nameOf = (i: number) => `document ${i + 1}`, signal, onProgress } = encoding;
+      const cut = documents.map(({ text }, i): Chunk[] => {
+        const chunks = chunksOf(tokenizer, text, context);
+        if (chunks.length > 0) return chunks;
+        throw new UserError(`bank-compression: expected a text, got an empty one in ${nameOf(i)}; leave it out`);
+      });
+      const chunks = cut.flat();
+      if (chunks.length === 0) return [];
+      const slots = await reader.slots(
+        chunks.map(({ ids }) => ids),
+        { signal },
+      );
+      const found = await embedder.embed(chunks.map(({ text }) => text));
+      const quantizer = bank.quantizer(version);
+      const { indices, errors } = quantizer.encode(slots);
+      const { positions } = quantizer;
+      const perChunk = errors.length / chunks.length;
+      let at = 0;
+      return documents.map(({ id, time = 0 }, i) => {
+        const entries: BankEntry[] = [];
+        let [tokens, error] = [0, 0];
+        for (const { ids } of cut[i]) {
+          entries.push({
+            document: id,
+            time,
+            key: found.slice(at * keys.width, (at + 1) * keys.width),
+            version,
+            indices: indices.slice(at * positions, (at + 1) * positions),
+          });
+          tokens += ids.length;
+          for (let k = at * perChunk; k < (at + 1) * perChunk; k++) error += errors[k];
+          at++;
+        }
+        onProgress?.(i + 1, documents.length);
+        return { document: id, entries, tokens, error: error / (size * cut[i].length) };
+      });
+    };
+
+    async function* observe(
+      documents: readonly Document[],
+      { signal }: ObserveOptions = {},
+    ): AsyncGenerator<MethodEvent> {
+      const started = performance.now();
+      const id = receiptId("bank-compression", hashOf([writes, contentsOf(documents)]));
+      const encoded: EncodedDocument[] = [];
+      for (let start = 0; start < documents.length && !signal?.aborted; start += AT_ONCE) {
+        encoded.push(...(await encode(documents.slice(start, start + AT_ONCE))));
+        if (start + AT_ONCE < documents.length)
+          yield { type: "note", message: `encoded ${encoded.length} of ${documents.length} documents` };
+      }
+      const stopped = encoded.length < documents.length ? "interrupted" : "done";
+      const tokens = encoded.reduce((sum, one) => sum + one.tokens, 0);
+      if (stopped === "done") {
+        await bank.replace(encoded.flatMap(({ entries }) => entries));
+        receipts.push({ id, documents: documents.map((document) => document.id) });
+        writes++;
+        if (bank === own) bits = (await own.size()).total;
+        const chunks = encoded.reduce((sum, { entries }) => sum + entries.length, 0);
+        if (chunks > encoded.length)
+          yield {
+            type: "note",
+            message: `${encoded.length} documents in ${chunks} chunks of at most ${context} tokens`,
+          };
+      }
+      const parameters = Object.entries(module.weights).reduce(
+        (sum, [name, { data }]) => sum + (/^bank\.(patch|read|layers|prompted)/.test(name) ? data.length : 0),
+        Object.values(base.weights).reduce((sum, { data }) => sum + data.length, 0),
+      );
+      yield {
+        type: "receipt",
+        receipt: {
+          id,
+          documents: documents.map((document) => document.id),
+          steps: 0,
+          tokens,
+          seconds: (performance.now() - started) / 1000,
+          finalLoss: 0,
+          stopped,
+          flops: 2 * parameters * tokens,
+        },
+      };
+    }
+
+    const method: Method = {
+      name: "bank-compression",
+      canForget: true,
+      needsFit: true,
+      observe,
+      documents: {
+        identity,
+        get bank() {
+          return bank;
+        },
+        async use(other) {
+          if (other.module !== module.sha256 || other.keys.width !== keys.width || other.keys.bits !== keys.bits) {
+            throw new UserError(
+              `bank-compression: expected a bank of module ${module.sha256.slice(0, 12)} with keys of ${keys.width} ` +
+                `numbers of ${keys.bits} bits, got one of ${other.module.slice(0, 12) || "no module"} with ` +
+                `${other.keys.width} of ${other.keys.bits}; open it with the module it was made with`,
+            );
+          }
+          version = await other.addCodebook(codebook);
+          bank = other;
+          look();
+        },
+        encode,
+        look: asking.look,
+        without: asking.without,
+      },
+      async forget(id) {
+        const found = receipts.find((receipt) => receipt.id === id);
+        if (!found) {
+          const last = receipts.at(-1)?.id;
+          throw new UserError(
+            `bank-compression: expected the id of a receipt to forget, got ${JSON.stringify(id)}; ` +
+              `${last === undefined ? "nothing is kept" : `the last one is ${last}`}`,
+          );
+        }
+        // What was written again since belongs to the later receipt
+        const later = new Set(receipts.slice(receipts.indexOf(found) + 1).flatMap(({ documents }) => documents));
+        await bank.delete(...found.documents.filter((document) => bank.has(document) && !later.has(document)));
+        receipts = receipts.filter((receipt) => receipt !== found);
+        if (bank === own) bits = (await own.size()).total;
+      },
+      score: asking.score,
+      generate: asking.generate,
+      answer: asking.answer,
+      rate: asking.rate,
+      inspect: bare.inspect,
+      bytes: () => Object.values(module.weights).reduce((sum, tensor) => sum + 4 * sizeOf(tensor.shape), 0) + bits / 8,
+      async state(): Promise<MethodState> {
+        if (bank !== own) {
+          throw new UserError(
+            "bank-compression: expected a bank in RAM to save, got one in a folder, which keeps itself; export the memory",
+          );
+        }
+        const { tensors, json } = await own.state();
+        return { tensors, json: { writes, receipts, bank: json } };
+      },
+      async restore({ tensors, json }) {
+        const parsed = receiptsSchema.safeParse(json);
+        if (!parsed.success || bank !== own) {
+          throw new UserError(
+            "bank-compression: expected a state with a bank and receipts, got none or another method's; restore it with " +
+              "the options it was made with",
+          );
+        }
+        await own.restore({ tensors, json: parsed.data.bank });
+        ({ writes, receipts } = parsed.data);
+        version = await own.addCodebook(codebook);
+        bits = (await own.size()).total;
+        look();
+      },
+      async dispose() {
+        await reader.dispose();
+        await bare.dispose();
+        await adaptersOnly?.dispose();
+        await embedder.dispose();
+      },
+    };
+    return method;
+  },
+  async save(method, _base, folder) {
+    const { tensors, json } = await method.state();
+    await makeFolder(folder);
+    await writeSafetensors(join(folder, "bank.safetensors"), tensors);
+    await writeFileAtomic(join(folder, "bank.json"), `${JSON.stringify(json)}\n`);
+    return `the bank with its keys and codebooks (bank-compression changes no weights): ${folder}`;
+  },
 });

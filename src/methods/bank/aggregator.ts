@@ -11,7 +11,7 @@
 import { attention, mergeHeads, splitHeads } from "../../nn/attention.ts";
 import { linearLayer } from "../../nn/linear.ts";
 import type { Params } from "../../nn/params.ts";
-import { add, broadcastTo, reshape } from "../../tensor/functions.ts";
+import { add, broadcastTo, mean, mul, reshape, sum } from "../../tensor/functions.ts";
 import type { Tensor } from "../../tensor/graph.ts";
 import { type Dim, multiplyDims } from "../../tensor/shape.ts";
 import { innerLayer, normed } from "./encoder.ts";
@@ -24,13 +24,20 @@ export interface AggregatedBank {
   readonly bias: Tensor;
 }
 
-/** Questions [G, Q, T, D] over their group's bank -> latents [G, Q, T, D]. */
+export interface Aggregated {
+  /** [G, Q, T, D]. */
+  readonly latents: Tensor;
+  /** How much each question attends to each document, [G, Q, N]: means over slots, heads and blocks; rows sum to 1. */
+  readonly weights: Tensor;
+}
+
+/** Questions [G, Q, T, D] over their group's bank. */
 export function aggregated(
   params: Params,
   shape: BankShape,
   questions: Tensor,
   { slots, bias }: AggregatedBank,
-): Tensor {
+): Aggregated {
   const { slots: T, width: D, blocks, blockHeads } = shape;
   const [G, Q] = questions.shape as readonly Dim[];
   const N = slots.shape[1];
@@ -41,15 +48,19 @@ export function aggregated(
   const p = params.at(ROOT);
   const flat = (x: Tensor, count: Dim): Tensor => splitHeads(reshape(x, [G, multiplyDims(count, T), D]), blockHeads);
   let x = questions;
+  const parts: Tensor[] = [];
   for (let block = 0; block < blocks; block++) {
     const own = p.at(`blocks.${block}`);
     const at = own.at("attention");
     const q = add(linearLayer(normed(x, at), at.at("query")), at.at("asking").get("weight"));
     const key = add(linearLayer(normed(slots, at, "context_norm"), at.at("key")), at.at("asked").get("weight"));
     const value = linearLayer(slots, at.at("value"));
-    const { output } = attention(flat(q, Q), [{ key: flat(key, N), value: flat(value, N) }], { bias: scores });
+    const { output, weights } = attention(flat(q, Q), [{ key: flat(key, N), value: flat(value, N) }], { bias: scores });
     x = add(x, linearLayer(reshape(mergeHeads(output), [G, Q, T, D]), at.at("output")));
     x = innerLayer(x, own.at("mlp"));
+    const overHeads = reshape(mean(weights, { axes: [1] }), [G, Q, T, N, T]);
+    parts.push(mean(sum(overHeads, { axes: [4] }), { axes: [2] }));
   }
-  return x;
+  const total = parts.reduce((a, b) => add(a, b));
+  return { latents: x, weights: mul(total, 1 / blocks) };
 }

@@ -52,7 +52,8 @@ export async function measureModule(options: MeasureModuleOptions): Promise<Reco
         const own = new Float32Array(seen.length * size);
         for (const [k, j] of seen.entries()) own.set(bank.subarray(j * size, (j + 1) * size), k * size);
         const bias = Float32Array.from(seen, (j) => (j === i ? 0 : BIAS));
-        latents.set(await reader.aggregate(questions.subarray(i * size, (i + 1) * size), own, bias), i * size);
+        const found = await reader.aggregate(questions.subarray(i * size, (i + 1) * size), own, bias);
+        latents.set(found.latents, i * size);
       }
       const prompts = asked.map(({ query }) => promptOf(query, [""]));
       return right(await reader.face.answer(prompts, { conditions: await reader.conditions(latents), signal }));

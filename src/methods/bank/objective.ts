@@ -126,7 +126,7 @@ function fitGraph(options: FitObjectiveOptions) {
   };
   const questions = reshape(questionSlots(p, shape, asked), [G, Q, T, D]);
   const bias = reshape(input("bias", "float32", [G * Q, K]), [G, Q, K]);
-  const latents = reshape(aggregated(p, shape, questions, { slots, bias }), [G * Q, T, D]);
+  const latents = reshape(aggregated(p, shape, questions, { slots, bias }).latents, [G * Q, T, D]);
   const { final } = definition.forward(p, config, {
     ids: input("ids", "int32", [G * Q, "U"]),
     prefix: memoryPrefix(prefixOf(p, shape, { definition, config, geometry }, latents)),

@@ -12,6 +12,7 @@ import { input } from "../../tensor/functions.ts";
 import type { Tensor } from "../../tensor/graph.ts";
 import { languageFace, type LanguageFace } from "../language.ts";
 import { aggregated } from "./aggregator.ts";
+import { fastRead, projectedCodes } from "./fast.ts";
 import { centresOf, documentSlots, questionSlots, statesOf } from "./encoder.ts";
 import { adaptedModel, adaptersOf, type BankModule } from "./module.ts";
 import { prefixOf } from "./prefix.ts";
@@ -24,8 +25,18 @@ export interface Reader {
   slots(texts: readonly Ids[], options?: { readonly signal?: AbortSignal }): Promise<Float32Array>;
   /** θ_input: N questions -> [N, T, D]; longer ones are read to the encoder's context. */
   questions(texts: readonly Ids[]): Promise<Float32Array>;
-  /** ψ: questions [Q, T, D] over a bank [N, T, D], with the bias of each document for each question [Q, N]. */
-  aggregate(questions: Float32Array, bank: Float32Array, bias: Float32Array): Promise<Float32Array>;
+  /**
+   * ψ: questions [G, Q, T, D] over banks [G, N, T, D], with the bias of each entry for each question [G, Q, N] -> latents
+   * [G, Q, T, D], and how much each question attends to each entry [G, Q, N]. G is 1 unless given.
+   */
+  aggregate(
+    questions: Float32Array,
+    bank: Float32Array,
+    bias: Float32Array,
+    groups?: number,
+  ): Promise<{ latents: Float32Array; weights: Float32Array }>;
+  /** ψ over a whole bank of one code for a slot: questions [Q, T, D], how often each code stands in each slot [T, K]. */
+  readCodes(questions: Float32Array, counts: Float32Array, codes: Float32Array): Promise<Float32Array>;
   /** Latents [Q, T, D] -> what the base is told before each question. */
   conditions(latents: Float32Array): Promise<Condition[]>;
   /** The base with its adapters, told conditions. */
@@ -86,11 +97,32 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
     return { slots: questionSlots(p, shape, texts) };
   });
   const aggregating = compiled(() => ({
-    latents: aggregated(params(false), shape, input("questions", "float32", [1, "Q", T, D]), {
-      slots: input("bank", "float32", [1, "N", T, D]),
-      bias: input("bias", "float32", [1, "Q", "N"]),
+    ...aggregated(params(false), shape, input("questions", "float32", ["G", "Q", T, D]), {
+      slots: input("bank", "float32", ["G", "N", T, D]),
+      bias: input("bias", "float32", ["G", "Q", "N"]),
     }),
   }));
+  const { blocks, blockHeads: heads } = shape;
+  const projecting = compiled(() => {
+    const made = projectedCodes(params(false), shape, input("codes", "float32", ["K", D]));
+    return Object.fromEntries(
+      made.flatMap(({ keys, values }, block) => [
+        [`keys.${block}`, keys],
+        [`values.${block}`, values],
+      ]),
+    );
+  });
+  const fastReading = compiled(() => {
+    const projected = (name: string): Tensor => input(name, "float32", [1, heads, "K", D / heads]);
+    const codes = Array.from({ length: blocks }, (_, block) => ({
+      keys: projected(`keys.${block}`),
+      values: projected(`values.${block}`),
+    }));
+    const counts = input("counts", "float32", [T, "K"]);
+    return { latents: fastRead(params(false), shape, input("questions", "float32", ["Q", T, D]), counts, codes) };
+  });
+  /** Of the codebook that was read last. */
+  let projected: { codes: Float32Array; made: Promise<Record<string, HostTensor>> } | undefined;
   const telling = compiled(() => ({
     memory: prefixOf(params(false), shape, base, input("latents", "float32", ["B", T, D])),
   }));
@@ -168,13 +200,25 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
         texts.map((text) => text.slice(-shape.context)),
         false,
       ),
-    async aggregate(questions, bank, bias) {
+    async aggregate(questions, bank, bias, G = 1) {
+      const Q = questions.length / (G * T * D);
+      const N = bank.length / (G * T * D);
+      const { latents, weights: seen } = await aggregating.run({
+        questions: float32Host([G, Q, T, D], questions),
+        bank: float32Host([G, N, T, D], bank),
+        bias: float32Host([G, Q, N], bias),
+      });
+      return { latents: latents.data as Float32Array, weights: seen.data as Float32Array };
+    },
+    async readCodes(questions, counts, codes) {
       const Q = questions.length / (T * D);
-      const N = bank.length / (T * D);
-      const { latents } = await aggregating.run({
-        questions: float32Host([1, Q, T, D], questions),
-        bank: float32Host([1, N, T, D], bank),
-        bias: float32Host([1, Q, N], bias),
+      const K = codes.length / D;
+      if (projected?.codes !== codes)
+        projected = { codes, made: projecting.run({ codes: float32Host([K, D], codes) }) };
+      const { latents } = await fastReading.run({
+        questions: float32Host([Q, T, D], questions),
+        counts: float32Host([T, K], counts),
+        ...(await projected.made),
       });
       return latents.data as Float32Array;
     },
@@ -186,7 +230,7 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
       return Array.from({ length: B }, (_, b) => ({ memory: data.slice(b * size, (b + 1) * size) }));
     },
     async dispose() {
-      for (const program of [reading, asking, aggregating, telling]) await program.release();
+      for (const program of [reading, asking, aggregating, projecting, fastReading, telling]) await program.release();
       await face.dispose();
     },
   };

@@ -1,0 +1,206 @@
+/**
+ * How questions are asked of a bank: the entries that a question reads are found, aggregated under the question, and what
+ * comes of it stands before the question as keys and values. An empty bank leaves the base as it is.
+ */
+import type { Tokenizer } from "../../checkpoint/tokenizer.ts";
+import type { Condition } from "../../models/condition.ts";
+import type { DocumentReading, ReadDocument } from "../document-face.ts";
+import type { LanguageFace } from "../language.ts";
+import type { AnswerOptions, Method, Query } from "../method.ts";
+import { askedIn, promptOf } from "../prompt.ts";
+import { promptIdsOf } from "../stated.ts";
+import type { Reader } from "./reader.ts";
+import type { View } from "./view.ts";
+
+export interface AskingOptions {
+  readonly reader: Reader;
+  readonly bare: LanguageFace;
+  /** In place of what is told: the base with its adapters and nothing before the question. */
+  readonly adaptersOnly?: LanguageFace;
+  readonly view: View;
+  readonly tokenizer: Tokenizer;
+  /** T D. */
+  readonly size: number;
+  /** Entries that a question reads; 0 for all. */
+  readonly topK: number;
+  /** How much an entry's slots are set back for each unit that its key is farther than the nearest. */
+  readonly sharpness: number;
+  /** Entries that are aggregated at once where all are read; more in a hierarchy. 0 for any number. */
+  readonly together: number;
+  /** Keys of texts, one after another. */
+  readonly keysOf: (texts: readonly string[]) => Promise<Float32Array>;
+  /** Reads the whole bank without looking at its entries, where that is exact. */
+  readonly fast?: (questions: Float32Array) => Promise<Float32Array>;
+}
+
+/** Questions that are answered together: what they are told takes memory. */
+const AT_ONCE = 64;
+/** The same where each reads the whole bank. */
+const WHOLE_AT_ONCE = 8;
+/** Entries of no weight, where questions read different numbers of them. */
+const ABSENT = -1e9;
+
+export interface Asking extends Pick<Method, "score" | "generate" | "answer" | "rate"> {
+  look(queries: readonly Query[]): Promise<DocumentReading[]>;
+  readonly without: Pick<Method, "answer" | "rate">;
+}
+
+interface Found {
+  /** [Q, T, D]. */
+  readonly latents: Float32Array;
+  /** For each question the entries it read; empty where the whole bank was read at once. */
+  readonly read: readonly (readonly ReadDocument[])[];
+}
+
+/** Parts of one document's chunks added up, largest first. */
+function byDocument(documents: readonly string[], weights: Float32Array): ReadDocument[] {
+  const parts = new Map<string, number>();
+  for (const [i, document] of documents.entries()) parts.set(document, (parts.get(document) ?? 0) + weights[i]);
+  return [...parts].map(([document, weight]) => ({ document, weight })).sort((a, b) => b.weight - a.weight);
+}
+
+export function createAsking(options: AskingOptions): Asking {
+  const { reader, bare, adaptersOnly, view, tokenizer, size, topK, sharpness, together, keysOf, fast } = options;
+
+  /** Each question over the few entries that are nearest to it. */
+  const overNearest = async (queries: readonly Query[], questions: Float32Array): Promise<Found> => {
+    const keys = await keysOf(queries.map(({ text }) => text));
+    const width = keys.length / queries.length;
+    const found = [];
+    for (const i of queries.keys()) found.push(await view.nearest(keys.subarray(i * width, (i + 1) * width), topK));
+    const N = Math.max(...found.map(({ documents }) => documents.length));
+    const bank = new Float32Array(queries.length * N * size);
+    const bias = new Float32Array(queries.length * N).fill(ABSENT);
+    for (const [i, { slots, scores }] of found.entries()) {
+      bank.set(slots, i * N * size);
+      for (const [k, score] of scores.entries()) bias[i * N + k] = sharpness * (score - scores[0]);
+    }
+    const { latents, weights } = await reader.aggregate(questions, bank, bias, queries.length);
+    return { latents, read: found.map(({ documents }, i) => byDocument(documents, weights.subarray(i * N))) };
+  };
+
+  /** Each question over all entries; beyond `together` of them chunk by chunk, and over what comes of the chunks. */
+  const overAll = async (questions: Float32Array): Promise<Found> => {
+    const { documents, slots } = await view.all();
+    const N = documents.length;
+    const Q = questions.length / size;
+    if (together === 0 || N <= together) {
+      const { latents, weights } = await reader.aggregate(questions, slots, new Float32Array(Q * N));
+      return { latents, read: Array.from({ length: Q }, (_, i) => byDocument(documents, weights.subarray(i * N))) };
+    }
+    const latents = new Float32Array(questions.length);
+    for (let i = 0; i < Q; i++) {
+      const own = questions.subarray(i * size, (i + 1) * size);
+      let bank = slots;
+      while (bank.length > together * size) {
+        const parts: Float32Array[] = [];
+        for (let at = 0; at < bank.length; at += together * size) {
+          const chunk = bank.subarray(at, at + together * size);
+          parts.push((await reader.aggregate(own, chunk, new Float32Array(chunk.length / size))).latents);
+        }
+        bank = new Float32Array(parts.length * size);
+        for (const [k, part] of parts.entries()) bank.set(part, k * size);
+      }
+      latents.set((await reader.aggregate(own, bank, new Float32Array(bank.length / size))).latents, i * size);
+    }
+    return { latents, read: [] };
+  };
+
+  const find = async (queries: readonly Query[], { entries = false } = {}): Promise<Found> => {
+    const questions = await reader.questions(queries.map((query) => promptIdsOf(tokenizer, query)));
+    if (topK > 0) return overNearest(queries, questions);
+    if (fast && !entries) return { latents: await fast(questions), read: [] };
+    return overAll(questions);
+  };
+
+  const told = async (queries: readonly Query[]): Promise<Condition[]> =>
+    reader.conditions((await find(queries)).latents);
+
+  /** Lots of queries on the base under what they are told; all on another model where there is nothing to tell. */
+  const inLots = async <I, R>(
+    items: readonly I[],
+    asking: AnswerOptions,
+    queryOf: (item: I) => Query,
+    run: (
+      face: LanguageFace,
+      items: readonly I[],
+      conditions: readonly Condition[] | undefined,
+      asking: AnswerOptions,
+    ) => Promise<R[]>,
+  ): Promise<R[]> => {
+    if (view.count() === 0) return run(bare, items, undefined, asking);
+    if (adaptersOnly) return run(adaptersOnly, items, undefined, asking);
+    const lot = topK > 0 || fast ? AT_ONCE : WHOLE_AT_ONCE;
+    const results: R[] = [];
+    for (let start = 0; start < items.length; start += lot) {
+      asking.signal?.throwIfAborted();
+      const some = items.slice(start, start + lot);
+      const onProgress = (done: number): void => asking.onProgress?.(start + done, items.length);
+      results.push(...(await run(reader.face, some, await told(some.map(queryOf)), { ...asking, onProgress })));
+    }
+    return results;
+  };
+
+  /** The prompt behind what is told, or alone. */
+  const promptFor = (query: Query, isTold: boolean): string => promptOf(query, isTold ? [""] : []);
+
+  const answers =
+    (on: typeof inLots): Method["answer"] =>
+    (queries, asking = {}) =>
+      on(
+        queries,
+        asking,
+        (query) => query,
+        (face, some, conditions, rest) =>
+          face.answer(
+            some.map((query) => promptFor(query, conditions !== undefined)),
+            { ...rest, conditions },
+          ),
+      );
+  const ratings =
+    (on: typeof inLots): Method["rate"] =>
+    (pairs, asking = {}) =>
+      on(
+        pairs,
+        asking,
+        ({ query }) => query,
+        (face, some, conditions, rest) =>
+          face.rate(
+            some.map(({ query, answer }, k) => ({
+              prompt: promptFor(query, conditions !== undefined),
+              answer,
+              condition: conditions?.[k],
+            })),
+            rest,
+          ),
+      );
+  const onBare: typeof inLots = (items, asking, _queryOf, run) => run(bare, items, undefined, asking);
+
+  return {
+    answer: answers(inLots),
+    rate: ratings(inLots),
+    without: { answer: answers(onBare), rate: ratings(onBare) },
+    async look(queries) {
+      if (view.count() === 0) return queries.map(() => ({ read: [] }));
+      const readings: DocumentReading[] = [];
+      const lot = topK > 0 ? AT_ONCE : WHOLE_AT_ONCE;
+      for (let start = 0; start < queries.length; start += lot) {
+        const some = queries.slice(start, start + lot);
+        const { read } = await find(some, { entries: true });
+        readings.push(...some.map((_, i) => ({ read: read[i] ?? [] })));
+      }
+      return readings;
+    },
+    async score(prompt, continuation) {
+      if (view.count() === 0) return bare.score(prompt, continuation);
+      if (adaptersOnly) return adaptersOnly.score(prompt, continuation);
+      const [condition] = await told([askedIn(prompt)]);
+      return reader.face.score(prompt, continuation, condition);
+    },
+    async *generate(prompt, sampling = {}) {
+      if (view.count() === 0) yield* bare.generate(prompt, sampling);
+      else if (adaptersOnly) yield* adaptersOnly.generate(prompt, sampling);
+      else yield* reader.face.generate(prompt, { ...sampling, conditions: await told([askedIn(prompt)]) });
+    },
+  };
+}

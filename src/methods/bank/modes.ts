@@ -1,0 +1,43 @@
+/** The modes of bank compression: what a document is kept as, and how many a question reads. */
+import type { Codebook } from "../../memory/codebook.ts";
+import { fullPrecision } from "../../memory/full-precision.ts";
+import { type BankModule, codebookNames } from "./module.ts";
+
+export const modeNames = ["mac", "mbc", "mbc-topk", "mbc-residual"] as const;
+export type ModeName = (typeof modeNames)[number];
+
+export interface Mode {
+  /** What an entry's numbers become; `depth`: of the residual codes. */
+  codebook(module: BankModule, depth: number): Codebook;
+  /** Entries that a question reads: the nearest by key; 0 for all. */
+  readonly topK: number;
+}
+
+const dataOf = ({ weights }: BankModule, name: string): Float32Array => weights[name].data as Float32Array;
+
+const single = (module: BankModule): Codebook => {
+  const { shape, codes } = module.config;
+  const data = dataOf(module, codebookNames.single);
+  return { kind: "token", tokens: shape.slots, width: shape.width, codes, books: 1, data };
+};
+
+export const modes: Readonly<Record<ModeName, Mode>> = {
+  /** MAC (https://arxiv.org/abs/2403.04317): full precision. */
+  mac: {
+    codebook: ({ config: { shape } }) => fullPrecision(shape.slots, shape.width),
+    topK: 0,
+  },
+  /** As published: one code for a slot, the whole bank read. */
+  mbc: { codebook: single, topK: 0 },
+  "mbc-topk": { codebook: single, topK: 4 },
+  /** Several codes that add up, for each place of a slot. */
+  "mbc-residual": {
+    codebook(module, depth) {
+      const { shape, codes } = module.config;
+      const width = shape.width / shape.places;
+      const data = dataOf(module, codebookNames.residual).subarray(0, depth * codes * width);
+      return { kind: "residual", tokens: shape.slots * shape.places, width, codes, books: depth, data };
+    },
+    topK: 4,
+  },
+};
