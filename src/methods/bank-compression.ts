@@ -55,6 +55,12 @@ const options = z.object({
     .describe("share that rare words in common have in how near a question is to a document"),
   nameWidth: z.int().positive().default(128).describe("numbers for the rare words in a key"),
   keyBits: z.enum(["8", "16", "32"]).default("8").describe("bits of a number in a key"),
+  threshold: z
+    .number()
+    .min(-1)
+    .max(1)
+    .optional()
+    .describe("least cosine, by key, of a question that the bank is read for; -1 for every one (default: the mode's)"),
   sharpness: z
     .number()
     .nonnegative()
@@ -168,6 +174,7 @@ export const bankCompression = defineMethod({
       tokenizer,
       size,
       topK,
+      threshold: given.threshold ?? mode.threshold,
       sharpness: given.sharpness,
       together: given.together,
       keysOf: embedder.embed,

@@ -11,7 +11,12 @@ export interface Mode {
   codebook(module: BankModule, depth: number): Codebook;
   /** Entries that a question reads: the nearest by key; 0 for all. */
   readonly topK: number;
+  /** Least cosine, by key, of a question that the bank is read for; -1 for every one, as published. */
+  readonly threshold: number;
 }
+
+/** Between questions about what is in a bank of a world (95% above) and about another world (85% below). */
+const SCOPE = 0.4;
 
 const dataOf = ({ weights }: BankModule, name: string): Float32Array => weights[name].data as Float32Array;
 
@@ -26,10 +31,11 @@ export const modes: Readonly<Record<ModeName, Mode>> = {
   mac: {
     codebook: ({ config: { shape } }) => fullPrecision(shape.slots, shape.width),
     topK: 0,
+    threshold: -1,
   },
   /** As published: one code for a slot, the whole bank read. */
-  mbc: { codebook: single, topK: 0 },
-  "mbc-topk": { codebook: single, topK: 4 },
+  mbc: { codebook: single, topK: 0, threshold: -1 },
+  "mbc-topk": { codebook: single, topK: 4, threshold: SCOPE },
   /** Several codes that add up, for each place of a slot. */
   "mbc-residual": {
     codebook(module, depth) {
@@ -39,5 +45,6 @@ export const modes: Readonly<Record<ModeName, Mode>> = {
       return { kind: "residual", tokens: shape.slots * shape.places, width, codes, books: depth, data };
     },
     topK: 4,
+    threshold: SCOPE,
   },
 };
