@@ -17,27 +17,35 @@ import { measureModule } from "./measure.ts";
 import { adaptedModel, adaptersOf, codebookNames, emptyModule, moduleSchema, saveModule } from "./module.ts";
 import { createFitObjective } from "./objective.ts";
 import { createReader } from "./reader.ts";
-import { placesOf } from "./shape.ts";
+import { placesOf, usual } from "./shape.ts";
 import { straighten } from "./start.ts";
 
 const share = (preset: number) => z.number().min(0).default(preset);
 
 const options = z.object({
-  slots: z.int().positive().default(32).describe("T: slots that a document becomes"),
+  slots: z.int().positive().default(usual.slots).describe("T: slots that a document becomes"),
   width: z.int().positive().optional().describe("D: numbers in a slot (default: the width of the base)"),
-  places: z.int().positive().default(4).describe("V: places before the text that a slot becomes in every layer"),
-  encoderWidth: z.int().positive().default(256).describe("width of the encoders"),
-  encoderLayers: z.int().nonnegative().default(2).describe("layers of the encoders that read both ways"),
-  encoderHeads: z.int().positive().default(8).describe("attention heads of the encoders"),
-  inner: z.int().positive().default(512).describe("width of the feed-forward layers of encoders and slots"),
-  blocks: z.int().positive().default(4).describe("cross-attention blocks of the aggregator"),
-  blockHeads: z.int().positive().default(8).describe("heads of the aggregator"),
-  blockInner: z.int().positive().default(256).describe("width of the aggregator's feed-forward layers"),
+  places: z
+    .int()
+    .positive()
+    .default(usual.places)
+    .describe("V: places before the text that a slot becomes in every layer"),
+  encoderWidth: z.int().positive().default(usual.encoderWidth).describe("width of the encoders"),
+  encoderLayers: z
+    .int()
+    .nonnegative()
+    .default(usual.encoderLayers)
+    .describe("layers of the encoders that read both ways"),
+  encoderHeads: z.int().positive().default(usual.encoderHeads).describe("attention heads of the encoders"),
+  inner: z.int().positive().default(usual.inner).describe("width of the feed-forward layers of encoders and slots"),
+  blocks: z.int().positive().default(usual.blocks).describe("cross-attention blocks of the aggregator"),
+  blockHeads: z.int().positive().default(usual.blockHeads).describe("heads of the aggregator"),
+  blockInner: z.int().positive().default(usual.blockInner).describe("width of the aggregator's feed-forward layers"),
   context: z.int().min(8).optional().describe("most tokens of a document (default: one for each place)"),
-  codes: z.int().min(2).max(65536).default(512).describe("codes of each codebook"),
-  depth: z.int().positive().default(6).describe("R: residual codes for each place of a slot"),
-  rank: z.int().nonnegative().default(16).describe("r, the width of the adapters; 0 for none"),
-  alpha: z.number().positive().default(32).describe("adapters are scaled by alpha / rank"),
+  codes: z.int().min(2).max(65536).default(usual.codes).describe("codes of each codebook"),
+  depth: z.int().positive().default(usual.depth).describe("R: residual codes for each place of a slot"),
+  rank: z.int().nonnegative().default(usual.rank).describe("r, the width of the adapters; 0 for none"),
+  alpha: z.number().positive().default(usual.alpha).describe("adapters are scaled by alpha / rank"),
   adaptedLayers: z.int().nonnegative().optional().describe("last layers of the base with adapters (default: all)"),
   beside: z.enum(["kv", "qkv"]).default("kv").describe("adapters on keys and values, or on queries too"),
   steps: z.int().positive().default(3000).describe("updates"),
