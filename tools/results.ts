@@ -1,6 +1,7 @@
 /**
  * Writes the measured numbers into the pages: `npm run results`. Reads what the scripts in results/ have left there and
- * rewrites the tables of README.md, README.zh-CN.md, docs/results.md and docs/larimar.md between their marker lines; prose stays.
+ * rewrites the tables of README.md, README.zh-CN.md, docs/results.md and docs/larimar.md between their marker lines;
+ * prose stays.
  * With `--check` nothing is written, and a page that says anything else than the files is an error.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -10,7 +11,7 @@ import { parseArgs } from "node:util";
 import { writeFileAtomic } from "../src/checkpoint/files.ts";
 import { parseCsv } from "../src/eval/csv.ts";
 import { methods } from "../src/methods/index.ts";
-import type { NamedResults } from "./larimar-tables.ts";
+import { benchSchema, type LarimarBench, type NamedResults } from "./larimar-tables.ts";
 import type { EvalResult } from "./markdown-tables.ts";
 import { type CsvRow, fillPage, type Language, type Measured } from "./results-tables.ts";
 
@@ -52,6 +53,11 @@ function resultsIn(folder: string): EvalResult[] {
   );
 }
 
+function benchOf(path: string): LarimarBench | undefined {
+  if (!existsSync(join(root, path))) return undefined;
+  return benchSchema.parse(JSON.parse(readFileSync(join(root, path), "utf8")));
+}
+
 const measured: Measured = {
   methods: rowsOf("results/world-topics/methods.csv"),
   shares: { methods: rowsOf("results/replay-share/methods.csv"), runs: rowsOf("results/replay-share/runs.csv") },
@@ -59,6 +65,7 @@ const measured: Measured = {
   equalLearning: rowsOf("results/sweeps/equal-learning.csv"),
   tasks: resultsIn("results/public"),
   larimar: namedResults("results/larimar"),
+  larimarBench: benchOf("results/larimar/bench.json"),
 };
 for (const [path, language] of pages) {
   const before = readFileSync(join(root, path), "utf8");
