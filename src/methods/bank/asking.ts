@@ -7,7 +7,7 @@ import type { Condition } from "../../models/condition.ts";
 import type { DocumentReading, ReadDocument } from "../document-face.ts";
 import type { LanguageFace } from "../language.ts";
 import type { AnswerOptions, Method, Query } from "../method.ts";
-import { askedIn, promptOf } from "../prompt.ts";
+import { askedIn, documentBreak, promptOf } from "../prompt.ts";
 import { promptIdsOf } from "../stated.ts";
 import type { Reader } from "./reader.ts";
 import type { View } from "./view.ts";
@@ -29,8 +29,8 @@ export interface AskingOptions {
   readonly together: number;
   /** Keys of texts, one after another. */
   readonly keysOf: (texts: readonly string[]) => Promise<Float32Array>;
-  /** Reads the whole bank without looking at its entries, where that is exact. */
-  readonly fast?: (questions: Float32Array) => Promise<Float32Array>;
+  /** Reads the whole bank without looking at its entries; undefined where that would not be exact. */
+  readonly fast?: (questions: Float32Array) => Promise<Float32Array> | undefined;
 }
 
 /** Questions that are answered together: what they are told takes memory. */
@@ -109,8 +109,8 @@ export function createAsking(options: AskingOptions): Asking {
   const find = async (queries: readonly Query[], { entries = false } = {}): Promise<Found> => {
     const questions = await reader.questions(queries.map((query) => promptIdsOf(tokenizer, query)));
     if (topK > 0) return overNearest(queries, questions);
-    if (fast && !entries) return { latents: await fast(questions), read: [] };
-    return overAll(questions);
+    const latents = entries ? undefined : await fast?.(questions);
+    return latents ? { latents, read: [] } : overAll(questions);
   };
 
   const told = async (queries: readonly Query[]): Promise<Condition[]> =>
@@ -143,6 +143,9 @@ export function createAsking(options: AskingOptions): Asking {
 
   /** The prompt behind what is told, or alone. */
   const promptFor = (query: Query, isTold: boolean): string => promptOf(query, isTold ? [""] : []);
+
+  /** A whole prompt as `promptFor` has it. */
+  const behind = (prompt: string): string => `${documentBreak}${prompt}`;
 
   const answers =
     (on: typeof inLots): Method["answer"] =>
@@ -195,12 +198,12 @@ export function createAsking(options: AskingOptions): Asking {
       if (view.count() === 0) return bare.score(prompt, continuation);
       if (adaptersOnly) return adaptersOnly.score(prompt, continuation);
       const [condition] = await told([askedIn(prompt)]);
-      return reader.face.score(prompt, continuation, condition);
+      return reader.face.score(behind(prompt), continuation, condition);
     },
     async *generate(prompt, sampling = {}) {
       if (view.count() === 0) yield* bare.generate(prompt, sampling);
       else if (adaptersOnly) yield* adaptersOnly.generate(prompt, sampling);
-      else yield* reader.face.generate(prompt, { ...sampling, conditions: await told([askedIn(prompt)]) });
+      else yield* reader.face.generate(behind(prompt), { ...sampling, conditions: await told([askedIn(prompt)]) });
     },
   };
 }

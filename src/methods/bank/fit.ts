@@ -145,7 +145,7 @@ export const bankFit = defineFit("bank-compression", {
     const parameters = Object.values(weights).reduce((sum, { data }) => sum + data.length, 0);
     yield { type: "note", message: `${episodes.count} documents, ${parameters} parameters` };
     const isStraight = await straighten(runtime, base, weights, shape, episodes.texts(STARTING, -1), seed);
-    if (!isStraight) yield { type: "note", message: "the base is too large for a start by regression: random numbers" };
+    if (!isStraight) yield { type: "note", message: "no start by regression for a base of this size and these slots: random numbers" };
     const model = adaptedModel(base, module);
     const objective = await createFitObjective({
       runtime,
