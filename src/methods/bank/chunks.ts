@@ -49,7 +49,12 @@ export function chunksOf(tokenizer: Tokenizer, text: string, context: number): C
       const characters = [...open.text];
       const piece = beginning(characters);
       chunks.push(piece);
-      open = chunkOf(characters.slice([...piece.text].length).join("").trim());
+      open = chunkOf(
+        characters
+          .slice([...piece.text].length)
+          .join("")
+          .trim(),
+      );
     }
   }
   if (open) chunks.push(open);
