@@ -186,10 +186,12 @@ export const bankCompression = defineMethod({
       });
     };
 
-    /** Reads the histogram of the whole bank: for banks whose entries all have the newest codebook. */
-    const fast = async (questions: Float32Array): Promise<Float32Array> => {
+    /** Reads the histogram of the whole bank, unless some of its entries are of another codebook. */
+    const fast = (questions: Float32Array): Promise<Float32Array> | undefined => {
+      const { codebook, positions } = bank.quantizer(version);
       const counts = bank.histogram(version, { byPosition: true });
-      return reader.readCodes(questions, Float32Array.from(counts), bank.quantizer(version).codebook.data);
+      if (counts.reduce((sum, count) => sum + count, 0) !== bank.count() * positions) return undefined;
+      return reader.readCodes(questions, Float32Array.from(counts), codebook.data);
     };
     const asking = createAsking({
       reader,

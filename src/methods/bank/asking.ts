@@ -31,8 +31,8 @@ export interface AskingOptions {
   readonly together: number;
   /** Keys of texts, one after another. */
   readonly keysOf: (texts: readonly string[]) => Promise<Float32Array>;
-  /** Reads the whole bank without looking at its entries, where that is exact. */
-  readonly fast?: (questions: Float32Array) => Promise<Float32Array>;
+  /** Reads the whole bank without looking at its entries; undefined where that would not be exact. */
+  readonly fast?: (questions: Float32Array) => Promise<Float32Array> | undefined;
 }
 
 /** Questions that are answered together: what they are told takes memory. */
@@ -112,8 +112,8 @@ export function createAsking(options: AskingOptions): Asking {
   const find = async (queries: readonly Query[], { entries = false } = {}): Promise<Found> => {
     const questions = await reader.questions(queries.map((query) => promptIdsOf(tokenizer, query)));
     if (topK > 0) return overNearest(queries, questions);
-    if (fast && !entries) return { latents: await fast(questions), read: [] };
-    return overAll(questions);
+    const latents = entries ? undefined : await fast?.(questions);
+    return latents ? { latents, read: [] } : overAll(questions);
   };
 
   /** Is each question about something in the bank? */
@@ -173,6 +173,8 @@ export function createAsking(options: AskingOptions): Asking {
 
   /** The prompt behind what is told, or alone. */
   const promptFor = (query: Query, isTold: boolean): string => promptOf(query, isTold ? [""] : []);
+
+  /** A whole prompt as `promptFor` has it. */
 
   const answers =
     (on: typeof inLots): Method["answer"] =>

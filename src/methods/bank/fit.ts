@@ -93,6 +93,11 @@ export const bankFit = defineFit("bank-compression", {
   options,
   async *run(base, given, { runtime, seed, documents: source, checkpoint, signal }) {
     const { slots, places, groups, perGroup, questions, steps, codes, depth } = given;
+    if (given.full + given.residual + given.single === 0) {
+      throw new UserError(
+        "fit: expected a precision with a share above 0, got none; give full, residual or single one",
+      );
+    }
     const documents = await collected(source);
     const count = Math.min(HELD_OUT, Math.floor(documents.length / 8));
     const kept = count === 0 ? [] : documents.slice(-count);
@@ -153,7 +158,8 @@ export const bankFit = defineFit("bank-compression", {
     const parameters = Object.values(weights).reduce((sum, { data }) => sum + data.length, 0);
     yield { type: "note", message: `${episodes.count} documents, ${parameters} parameters` };
     const isStraight = await straighten(runtime, base, weights, shape, episodes.texts(STARTING, -1), seed);
-    if (!isStraight) yield { type: "note", message: "the base is too large for a start by regression: random numbers" };
+    if (!isStraight)
+      yield { type: "note", message: "no start by regression for a base of this size and these slots: random numbers" };
     const model = adaptedModel(base, module);
     const objective = await createFitObjective({
       runtime,
