@@ -8,7 +8,9 @@ import { equalLearningAt } from "../src/eval/comparison.ts";
 import { formatCount, formatScore } from "../src/eval/format.ts";
 import { interval95 } from "../src/eval/interval.ts";
 import type { Cell } from "../src/eval/metrics.ts";
-import { larimarTables, type NamedResults } from "./larimar-tables.ts";
+import { bankTables, type MeasuredBank } from "./bank-tables.ts";
+import type { NamedResults } from "./group-tables.ts";
+import { larimarTables } from "./larimar-tables.ts";
 import { type EvalResult, markdown, type Show, spread } from "./markdown-tables.ts";
 
 export type Language = "en" | "zh";
@@ -28,6 +30,7 @@ export interface Measured {
   /** Public data: task by task, in the order in which the methods shall stand. */
   readonly tasks: readonly EvalResult[];
   readonly larimar: NamedResults;
+  readonly bank: MeasuredBank;
 }
 
 interface Column {
@@ -300,6 +303,7 @@ export const tables: Readonly<Record<string, (measured: Measured, language: Lang
   ...Object.fromEntries(
     Object.entries(larimarTables).map(([name, table]) => [name, ({ larimar }: Measured) => table(larimar)]),
   ),
+  ...Object.fromEntries(Object.entries(bankTables).map(([name, table]) => [name, ({ bank }: Measured) => table(bank)])),
 };
 
 const empty: Words = { en: "*Not measured yet.*", zh: "*尚未测量。*" };
