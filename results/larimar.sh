@@ -9,16 +9,8 @@ data=${DATA:-../shared/data}
 seeds=${SEEDS:-3}
 larimar="--method larimar${MODULE:+ --module $MODULE}"
 mkdir -p results/larimar
+of=larimar
 wanted="$*"
-# Does the part run?
-part() { [ -z "$wanted" ] || case " $wanted " in *" $1 "*) true ;; *) false ;; esac; }
-# one NAME ARGUMENTS...
-one() {
-  name=$1
-  shift
-  case " ${ONLY:-$name} " in *" $name "*) ;; *) return 0 ;; esac
-  measure "results/larimar/$name.json" "larimar/$name" --threads 1 "$@"
-}
 
 # World edits, one at a time, 256 others held; the row before learning is the single write into an empty memory
 edits="--task world-edits --single --edits 500 --held 256"
@@ -89,11 +81,6 @@ text() {
   wikitext="--task memory-text --data $data/wikitext-2/valid.txt --no-baseline"
   one text-larimar $wikitext $larimar
   one text-no-scope $wikitext $larimar --threshold -1
-}
-bench() {
-  npx mneme bench larimar --json ${MODULE:+--data module=$MODULE} > results/larimar/bench.part
-  tail -n 1 results/larimar/bench.part > results/larimar/bench.json
-  rm results/larimar/bench.part
 }
 
 {

@@ -34,7 +34,7 @@ const blocks = pages
 
 /** Embedded models that a block uses and that are not there. */
 const missing = (source: string): string[] =>
-  [...source.matchAll(/"(mneme-\w+)"/g)]
+  [...source.matchAll(/"(mneme-[\w-]+)"/g)]
     .map(([, name]) => name)
     .filter((name) => !existsSync(join(root, "models", name, "model.safetensors")));
 const waits = (source: string): boolean => missing(source).length > 0;

@@ -12,6 +12,7 @@ const nothing: Measured = {
   equalLearning: [],
   tasks: [],
   larimar: {},
+  bank: { results: {} },
 };
 
 /** Two seeds of fine-tuning, and replay of two shares. */
@@ -107,6 +108,54 @@ describe("tables", () => {
       "| 25 steps of LoRA over it | ×271 | ×20 at least |",
     ]);
     expect(tables["larimar-latency"](nothing, "en")).toBeNull();
+  });
+
+  test("bank compression: what is kept of the first documents, what the memory gains, bits without the module", () => {
+    const result = (f1: number, more: Partial<EvalResult> = {}): EvalResult => ({
+      task: "world-documents",
+      method: "bank-compression",
+      protocol: "",
+      seeds: [0],
+      metrics: { f1 },
+      intervals: {},
+      cost: { seconds: 1, bytes: 5000, bytesPerDocument: 50 },
+      ...more,
+    });
+    const matrix = {
+      R: [
+        [0.6, null],
+        [0.55, 0.7],
+      ],
+      baseline: [0.1, 0.1],
+    };
+    const results = {
+      "control-none": result(0.1),
+      "control-adapters": result(0.3),
+      "mode-residual": result(0.9),
+      "retention-mac": result(0.6, { matrix }),
+      "depth-2": result(0.5),
+      "mode-mac": result(1),
+      "depth-1": result(0.25, { method: "rag" }),
+    };
+    const bank = { results, bench: { bytes: { value: 0.1, moduleBytes: 1000 } } };
+    const made = (table: string) => lines(tables[table]({ ...nothing, bank }, "en"));
+    // 100 documents in 4,000 bytes beside the module's 1,000
+    expect(made("bank-depths")).toEqual([
+      "|  | seeds | f1 | bits per document | of mac's f1 |",
+      "|---|---:|---:|---:|---:|",
+      "| 1 | 1 | 0.250 | – | 25.0 % |",
+      "| 2 | 1 | 0.500 | 320 | 50.0 % |",
+    ]);
+    // (0.55 - 0.1) / (0.6 - 0.1)
+    expect(made("bank-retention")[2]).toBe("| mac | 0.100 | 0.600 | 0.550 | 90.0 % |");
+    expect(made("bank-verdict").slice(2)).toEqual([
+      "| the base alone | 1 | 0.100 | – |",
+      "| with the adapters, no memory | 1 | 0.300 | 25 % |",
+      "| the memory, `mbc-residual` | 1 | 0.900 | 100 % |",
+      "| the memory in full precision, `mac`, 4 entries | 1 | 1.000 | 113 % |",
+    ]);
+    expect(tables["bank-bytes"]({ ...nothing, bank }, "en")).toBeNull();
+    expect(tables["bank-verdict"](nothing, "en")).toBeNull();
   });
 
   test("replay: the cut of forgetting in each seed's own world, by growing share", () => {

@@ -1,21 +1,8 @@
 /** The tables of docs/larimar.md, from the results and latencies that `sh results/larimar.sh` left in results/larimar/. */
 import { z } from "zod";
 import { formatCount, formatScore } from "../src/eval/format.ts";
-import { type EvalResult, markdown, spread } from "./markdown-tables.ts";
-
-/** Results by the names of their files. */
-export type NamedResults = Readonly<Record<string, EvalResult>>;
-
-interface Group {
-  /** What its files begin with; the rest says which row it is. */
-  readonly prefix: string;
-  /** Names of scores. */
-  readonly scores: readonly string[];
-  /** Digits after the point. */
-  readonly digits?: number;
-  /** Rows that are shown, where others would repeat them. */
-  readonly only?: readonly string[];
-}
+import { type Group, groupTable, type NamedResults, type Naming } from "./group-tables.ts";
+import { markdown } from "./markdown-tables.ts";
 
 /** Rows as people read them, in the order in which they stand; others are called as their files. */
 const rowNames: Readonly<Record<string, string>> = {
@@ -57,6 +44,8 @@ function inOrder(a: string, b: string): number {
     a.localeCompare(b, "en", { numeric: true })
   );
 }
+
+const naming: Naming = { titleOf, compare: inOrder };
 
 const groups: Readonly<Record<string, Group>> = {
   "larimar-single": {
@@ -105,36 +94,6 @@ const groups: Readonly<Record<string, Group>> = {
   },
 };
 
-/** Perplexities of nonsense are large. */
-const shown = (value: number, digits: number): string =>
-  Math.abs(value) >= 1000 ? formatCount(Math.round(value)) : formatScore(value, digits);
-
-/** A row for each file of a group; null where there is none. */
-function tableOf({ prefix, scores, digits = 3, only }: Group, results: NamedResults): string | null {
-  const names = Object.keys(results)
-    .filter((name) => name.startsWith(prefix))
-    .map((name) => name.slice(prefix.length))
-    .filter((name) => only?.includes(name) ?? true)
-    .toSorted(inOrder);
-  const found = scores.filter((score) =>
-    names.some((name) => (results[prefix + name].metrics[score] ?? null) !== null),
-  );
-  if (found.length === 0) return null;
-  return markdown(
-    ["", "seeds", ...found],
-    names.map((name) => {
-      const { metrics, intervals, seeds } = results[prefix + name];
-      return [
-        titleOf(name),
-        String(seeds.length),
-        ...found.map((score) =>
-          spread(metrics[score] ?? null, intervals[score] ?? null, (value) => shown(value, digits)),
-        ),
-      ];
-    }),
-  );
-}
-
 const median = z.object({ median: z.number() });
 const ratio = z.object({ value: z.number() });
 /** The last line of `mneme bench larimar --json`, as far as its table needs it. */
@@ -178,5 +137,8 @@ export function latencyTable(bench: LarimarBench | undefined): string | null {
 
 /** By the names of their markers. */
 export const larimarTables: Readonly<Record<string, (results: NamedResults) => string | null>> = Object.fromEntries(
-  Object.entries(groups).map(([name, group]) => [name, (results: NamedResults) => tableOf(group, results)]),
+  Object.entries(groups).map(([name, group]) => [
+    name,
+    (results: NamedResults) => groupTable(group, results, { naming }),
+  ]),
 );

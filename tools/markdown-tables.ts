@@ -10,6 +10,8 @@ export interface EvalResult {
   readonly metrics: Readonly<Record<string, Cell>>;
   readonly intervals: Readonly<Record<string, Cell>>;
   readonly cost: Readonly<Record<string, Cell>>;
+  /** R[i][j], and its row before learning. */
+  readonly matrix?: { readonly R: readonly (readonly Cell[])[]; readonly baseline: readonly Cell[] | null };
 }
 
 export type Show = (value: number) => string;

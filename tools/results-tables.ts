@@ -8,7 +8,9 @@ import { equalLearningAt } from "../src/eval/comparison.ts";
 import { formatCount, formatScore } from "../src/eval/format.ts";
 import { interval95 } from "../src/eval/interval.ts";
 import type { Cell } from "../src/eval/metrics.ts";
-import { type LarimarBench, larimarTables, latencyTable, type NamedResults } from "./larimar-tables.ts";
+import { bankTables, type MeasuredBank } from "./bank-tables.ts";
+import type { NamedResults } from "./group-tables.ts";
+import { type LarimarBench, larimarTables, latencyTable } from "./larimar-tables.ts";
 import { type EvalResult, markdown, type Show, spread } from "./markdown-tables.ts";
 
 export type Language = "en" | "zh";
@@ -29,6 +31,7 @@ export interface Measured {
   readonly tasks: readonly EvalResult[];
   readonly larimar: NamedResults;
   readonly larimarBench?: LarimarBench;
+  readonly bank: MeasuredBank;
 }
 
 interface Column {
@@ -302,6 +305,7 @@ export const tables: Readonly<Record<string, (measured: Measured, language: Lang
     Object.entries(larimarTables).map(([name, table]) => [name, ({ larimar }: Measured) => table(larimar)]),
   ),
   "larimar-latency": ({ larimarBench }) => latencyTable(larimarBench),
+  ...Object.fromEntries(Object.entries(bankTables).map(([name, table]) => [name, ({ bank }: Measured) => table(bank)])),
 };
 
 const empty: Words = { en: "*Not measured yet.*", zh: "*尚未测量。*" };

@@ -1,8 +1,7 @@
 /**
  * Writes the measured numbers into the pages: `npm run results`. Reads what the scripts in results/ have left there and
- * rewrites the tables of README.md, README.zh-CN.md, docs/results.md and docs/larimar.md between their marker lines;
- * prose stays.
- * With `--check` nothing is written, and a page that says anything else than the files is an error.
+ * rewrites the tables of the READMEs, docs/results.md, docs/larimar.md and docs/bank-compression.md between their marker
+ * lines; prose stays. With `--check` nothing is written, and a page that says anything else than the files is an error.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -11,7 +10,9 @@ import { parseArgs } from "node:util";
 import { writeFileAtomic } from "../src/checkpoint/files.ts";
 import { parseCsv } from "../src/eval/csv.ts";
 import { methods } from "../src/methods/index.ts";
-import { benchSchema, type LarimarBench, type NamedResults } from "./larimar-tables.ts";
+import type { BankBench } from "./bank-tables.ts";
+import type { NamedResults } from "./group-tables.ts";
+import { benchSchema, type LarimarBench } from "./larimar-tables.ts";
 import type { EvalResult } from "./markdown-tables.ts";
 import { type CsvRow, fillPage, type Language, type Measured } from "./results-tables.ts";
 
@@ -22,6 +23,7 @@ const pages: readonly (readonly [path: string, language: Language])[] = [
   ["README.zh-CN.md", "zh"],
   ["docs/results.md", "en"],
   ["docs/larimar.md", "en"],
+  ["docs/bank-compression.md", "en"],
 ];
 const order = Object.keys(methods);
 const placeOf = (label: string): number => order.indexOf(label.split(", ")[0]);
@@ -46,6 +48,12 @@ function namedResults(folder: string): NamedResults {
   );
 }
 
+/** What `mneme bench bank` said, if it is there. */
+function bankBench(): BankBench | undefined {
+  const path = join(root, "results/bank/bench.json");
+  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as BankBench) : undefined;
+}
+
 /** The same by task and method. */
 function resultsIn(folder: string): EvalResult[] {
   return Object.values(namedResults(folder)).toSorted(
@@ -66,6 +74,7 @@ const measured: Measured = {
   tasks: resultsIn("results/public"),
   larimar: namedResults("results/larimar"),
   larimarBench: benchOf("results/larimar/bench.json"),
+  bank: { results: namedResults("results/bank"), bench: bankBench() },
 };
 for (const [path, language] of pages) {
   const before = readFileSync(join(root, path), "utf8");

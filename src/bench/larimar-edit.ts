@@ -7,7 +7,6 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { isFolder } from "../checkpoint/files.ts";
 import { exactMatch } from "../eval/questions.ts";
 import { answerRoom } from "../eval/tasks/world/stream.ts";
 import { type WrittenFact, writtenFacts } from "../eval/tasks/world/written.ts";
@@ -17,7 +16,6 @@ import { latentRule, latentShapes } from "../methods/larimar/nets.ts";
 import { larimar } from "../methods/larimar.ts";
 import { freshAdapters, lora, targetPaths } from "../methods/lora.ts";
 import type { Method } from "../methods/method.ts";
-import { embeddedFolder } from "../models/embedded.ts";
 import { gpt2 } from "../models/gpt2.ts";
 import { type LoadedModel, loadModel } from "../models/load.ts";
 import { gpt2Rule, initialize } from "../nn/init.ts";
@@ -25,7 +23,7 @@ import { type FactMemory, openFactMemory } from "../runs/fact-memory.ts";
 import type { FactText } from "../runs/ledger-fact.ts";
 import { createRuntime } from "../runtime/runtime.ts";
 import { smallConfig } from "./gpt.ts";
-import { absent, type Measure, memoryShort, settle, timed } from "./measure.ts";
+import { absent, type Measure, memoryShort, ofModule, settle, timed } from "./measure.ts";
 import { median, spread } from "./stats.ts";
 
 /** A world for nothing else. */
@@ -95,9 +93,7 @@ async function trainingOf(
 }
 
 /** `value`: how many times faster an edit is than fine-tuning until the answer is as right. */
-export const editSpeedup: Measure = async ({ quick, model, data, log, signal }) => {
-  const folder = data.module ?? join(embeddedFolder, "mneme-larimar");
-  if (!(await isFolder(folder))) return absent(`no module at ${folder}: name one with --data module=FOLDER`);
+export const editSpeedup: Measure = ofModule("mneme-larimar", async (folder, { quick, model, log, signal }) => {
   const base = await loadModel(model);
   const runtime = createRuntime();
   const count = quick ? 2 : 9;
@@ -151,7 +147,7 @@ export const editSpeedup: Measure = async ({ quick, model, data, log, signal }) 
     await runtime.dispose();
     await rm(place, { recursive: true, force: true });
   }
-};
+});
 
 /** GPT-2 small's shape with random weights; it reads with the embedded base's tokenizer. */
 async function randomSmall(model: string): Promise<LoadedModel> {

@@ -1,6 +1,9 @@
 /** What every measure takes and gives, and how it times: the same clock and the same pauses for all of them. */
 import { freemem } from "node:os";
+import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
+import { isFolder } from "../checkpoint/files.ts";
+import { embeddedFolder } from "../models/embedded.ts";
 
 export interface MeasureOptions {
   /** Fewer repeats: shows that it runs, not what is true. */
@@ -22,6 +25,15 @@ export interface Measurement {
 export type Measure = (options: MeasureOptions) => Promise<Measurement>;
 
 export const absent = (reason: string): Measurement => ({ value: null, reason });
+
+/** A measure of a fitted module: the folder named by --data module=FOLDER, or the embedded one of this name. */
+export const ofModule =
+  (name: string, measure: (folder: string, options: MeasureOptions) => Promise<Measurement>): Measure =>
+  async (options) => {
+    const folder = options.data.module ?? join(embeddedFolder, name);
+    if (await isFolder(folder)) return measure(folder, options);
+    return absent(`no module at ${folder}: name one with --data module=FOLDER`);
+  };
 
 /** Milliseconds of one call. */
 export async function timed(run: () => unknown): Promise<number> {

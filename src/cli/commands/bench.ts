@@ -3,8 +3,10 @@
  * `mneme bench lab`: measures what runs of all methods cost, and the answering of many questions together.
  * `mneme bench scope`: measures how well scope detectors know which questions are about written facts.
  * `mneme bench larimar`: measures what writing, forgetting and editing cost, beside training.
+ * `mneme bench bank`: measures what reading, encoding, asking and keeping cost a memory of documents.
  */
 import { Argument, type Command } from "commander";
+import { bankBench } from "../../bench/bank.ts";
 import { engineBench } from "../../bench/engine.ts";
 import { labBench } from "../../bench/lab.ts";
 import { larimarBench } from "../../bench/larimar.ts";
@@ -15,10 +17,13 @@ import { modelFolder } from "../open-model.ts";
 import { table } from "../output.ts";
 import type { Session } from "../session.ts";
 
-const suites = { engine: engineBench, lab: labBench, scope: scopeBench, larimar: larimarBench } satisfies Record<
-  string,
-  Suite
->;
+const suites = {
+  engine: engineBench,
+  lab: labBench,
+  scope: scopeBench,
+  larimar: larimarBench,
+  bank: bankBench,
+} satisfies Record<string, Suite>;
 
 const dataLists = Object.entries(suites).flatMap(([name, { data }]) =>
   data.length > 0 ? [`${name}: ${data.join(", ")}`] : [],

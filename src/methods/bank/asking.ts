@@ -174,8 +174,6 @@ export function createAsking(options: AskingOptions): Asking {
   /** The prompt behind what is told, or alone. */
   const promptFor = (query: Query, isTold: boolean): string => promptOf(query, isTold ? [""] : []);
 
-  /** A whole prompt as `promptFor` has it. */
-
   const answers =
     (on: typeof inLots): Method["answer"] =>
     (queries, asking = {}) =>
