@@ -63,7 +63,7 @@ export function groupTable(
   return markdown(
     ["", "seeds", ...found, ...more.map(([title]) => title)],
     rows.map(({ row, result }) => [
-      row.replaceAll("-", " "),
+      naming.titleOf(row),
       String(result.seeds.length),
       ...found.map((score) => scoreOf(result, score, digits)),
       ...more.map(([, of]) => of(result, row)),
