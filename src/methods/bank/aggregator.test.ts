@@ -76,7 +76,7 @@ function byHand(question: Float32Array, bank: Float32Array, bias: Float32Array) 
   const gelu = (x: number): number => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
   const N = bias.length;
   const H = D / blockHeads;
-  const seen = new Array<number>(N).fill(0);
+  const seen = Array.from({ length: N }, () => 0);
   let x = Array.from({ length: T }, (_, t) => row(question, t));
   for (let block = 0; block < blocks; block++) {
     const at = (name: string): number[] => own(`blocks.${block}.${name}`);
@@ -91,7 +91,7 @@ function byHand(question: Float32Array, bank: Float32Array, bias: Float32Array) 
     x = x.map((state, t) => {
       const q = times(norm(state, at("attention.norm.weight")), at("attention.query.weight"));
       const asking = plus(q, row(at("attention.asking.weight"), t));
-      const output = new Array<number>(D).fill(0);
+      const output = Array.from({ length: D }, () => 0);
       for (let head = 0; head < blockHeads; head++) {
         const numbers = Array.from({ length: H }, (_, h) => head * H + h);
         const scores = keys.map(
