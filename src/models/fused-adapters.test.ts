@@ -5,9 +5,9 @@ import { createRuntime } from "../runtime/runtime.ts";
 import { float32Host } from "../tensor/dtype.ts";
 import { input } from "../tensor/functions.ts";
 import { randomStream } from "../tensor/random.ts";
-import { linearLayer } from "./linear.ts";
-import { lowRankAdapters } from "./lora.ts";
-import { paramsOf } from "./params.ts";
+import { linearLayer } from "../nn/linear.ts";
+import { lowRankAdapters } from "../nn/lora.ts";
+import { paramsOf } from "../nn/params.ts";
 
 const runtime = createRuntime({ threads: 1 });
 afterAll(() => runtime.dispose());
