@@ -27,7 +27,11 @@ describe.each([
     expect(base.weights).toEqual(before);
     expect(notesOf(whole.events)).toMatch(/^28 documents, \d+ parameters$/m);
     expect(Object.keys(whole.result.measured)).toEqual([
-      ...["full precision", "residual codes", "one code for a slot", "least codes used", "least perplexity"],
+      "full precision",
+      "residual codes",
+      "one code for a slot",
+      "least codes used",
+      "least perplexity",
     ]);
     const losses = [];
     for (const stopAt of [stop, undefined]) {
@@ -74,7 +78,7 @@ describe("a fit", () => {
     const { events, result } = await fitSmall(runtime, base, { options });
     const losses = lossesOf(events).map(([, loss]) => loss);
     const mean = (some: readonly number[]): number => some.reduce((a, b) => a + b) / some.length;
-    expect(mean(losses.slice(-10))).toBeLessThan(mean(losses.slice(0, 5)) - 1);
+    expect(mean(losses.slice(-10))).toBeLessThan(mean(losses.slice(0, 5)) - 0.7);
     expect(result.measured).not.toHaveProperty("least codes used");
   });
 
