@@ -13,6 +13,7 @@ import { adaptedModel, loadModule } from "./bank/module.ts";
 import { createReader } from "./bank/reader.ts";
 import { bankCompression } from "./bank-compression.ts";
 import { documentFaceOf } from "./document-face.ts";
+import { keptOptions } from "./fact-face.ts";
 import type { Document, Method, Query } from "./method.ts";
 import { none } from "./none.ts";
 import { promptOf } from "./prompt.ts";
@@ -164,6 +165,14 @@ describe("the bank", () => {
     await use({ mostEntries: 2 }, async (method) => {
       for (const document of documents) await learn(method, [document]);
       expect([...documentFaceOf(method).bank.documents()]).toEqual(["d2", "d3"]);
+    });
+  });
+
+  it("remembers the options it was made with", async () => {
+    const made = { kind: "mbc", depth: 1, names: 0.25, nameWidth: 64, keyBits: "16" };
+    await use(made, async (method) => {
+      const { identity } = documentFaceOf(method);
+      expect(keptOptions(bankCompression, identity)).toEqual(made);
     });
   });
 
