@@ -247,7 +247,9 @@ export const bankCompression = defineMethod({
           at++;
         }
         onProgress?.(i + 1, documents.length);
-        return { document: id, entries, tokens, error: error / (size * cut[i].length) };
+        // In full precision there is nothing that a codebook could fit
+        const kept = { document: id, entries, tokens };
+        return quantizer.bins === 0 ? kept : { ...kept, error: error / (size * cut[i].length) };
       });
     };
 

@@ -19,8 +19,17 @@ export const smallDocuments: readonly Document[] = people.flatMap((name, i) =>
 );
 
 const shape = {
-  ...{ slots: 4, width: 16, places: 2, encoderWidth: 16, encoderLayers: 1, encoderHeads: 2 },
-  ...{ inner: 16, blocks: 2, blockHeads: 2, blockInner: 16, context: 40 },
+  slots: 4,
+  width: 16,
+  places: 2,
+  encoderWidth: 16,
+  encoderLayers: 1,
+  encoderHeads: 2,
+  inner: 16,
+  blocks: 2,
+  blockHeads: 2,
+  blockInner: 16,
+  context: 40,
 };
 const books = { codes: 8, depth: 2 };
 
@@ -35,8 +44,17 @@ export const smallConfig = (name: string, sha256: string): ModuleConfig => ({
 });
 
 const smallSizes = {
-  ...{ ...shape, ...books, rank: 2, alpha: 4 },
-  ...{ groups: 2, perGroup: 3, questions: 3, steps: 8, learningRate: 3e-3, warmupSteps: 1, careSteps: 2 },
+  ...shape,
+  ...books,
+  rank: 2,
+  alpha: 4,
+  groups: 2,
+  perGroup: 3,
+  questions: 3,
+  steps: 8,
+  learningRate: 3e-3,
+  warmupSteps: 1,
+  careSteps: 2,
 };
 
 export interface SmallFit {

@@ -15,7 +15,7 @@ import { centresOf } from "./encoder.ts";
 import type { EpisodeBatch } from "./objective.ts";
 
 /** How the slots of an episode reach its questions. */
-export type Precision = "full" | "residual" | "single";
+type Precision = "full" | "residual" | "single";
 
 export interface EpisodeOptions {
   readonly tokenizer: Tokenizer;
@@ -89,7 +89,7 @@ export function createEpisodes(options: EpisodeOptions): Episodes {
   const padId = tokenizer.eosId ?? 0;
 
   const biasOf = (random: Random, right: number, answerable: boolean): number[] => {
-    const bias = new Array<number>(K).fill(0);
+    const bias = Array.from({ length: K }, () => 0);
     if (random.uniform() >= options.retrieved) {
       if (!answerable) bias[right] = UNSEEN;
       return bias;

@@ -15,10 +15,11 @@ const notesOf = (events: readonly MethodEvent[]): string =>
   events.flatMap((event) => (event.type === "note" ? [event.message] : [])).join("\n");
 
 describe.each([
-  ["llama", [2, 5]],
-  ["gpt2", [5]],
-] as const)("on %s", (architecture, stops) => {
-  it(`is fitted; stopped after steps ${stops.join(" and ")} it goes on to the same numbers`, async () => {
+  // After the step that makes codebooks, and before it
+  ["llama", 5],
+  ["gpt2", 2],
+] as const)("on %s", (architecture, stop) => {
+  it(`is fitted; stopped after step ${stop} it goes on to the same numbers`, async () => {
     const base = await textModel(join(root, architecture), { architecture, context: 96 });
     const place = (name: string): string => join(root, `${architecture}-${name}`);
     const before = structuredClone(base.weights);
@@ -26,11 +27,14 @@ describe.each([
     expect(base.weights).toEqual(before);
     expect(notesOf(whole.events)).toMatch(/^28 documents, \d+ parameters$/m);
     expect(Object.keys(whole.result.measured)).toEqual([
-      ...["full precision", "residual codes", "one code for a slot", "least codes used", "least perplexity"],
+      "full precision",
+      "residual codes",
+      "one code for a slot",
+      "least codes used",
+      "least perplexity",
     ]);
     const losses = [];
-    // Before and after the step that makes codebooks
-    for (const stopAt of [...stops, undefined]) {
+    for (const stopAt of [stop, undefined]) {
       const controller = new AbortController();
       const part = await fitSmall(runtime, base, {
         checkpoint: place("parts"),
@@ -70,11 +74,11 @@ describe("a fit", () => {
   let refused: LoadedModel | undefined;
   it("learns what it practises", async () => {
     const base = await textModel(join(root, "learn"), { context: 96 });
-    const options = { steps: 40, learningRate: 1e-2, unanswerable: 0, quantizeFrom: 1 };
+    const options = { steps: 30, learningRate: 1e-2, unanswerable: 0, quantizeFrom: 1 };
     const { events, result } = await fitSmall(runtime, base, { options });
     const losses = lossesOf(events).map(([, loss]) => loss);
     const mean = (some: readonly number[]): number => some.reduce((a, b) => a + b) / some.length;
-    expect(mean(losses.slice(-10))).toBeLessThan(mean(losses.slice(0, 5)) - 1);
+    expect(mean(losses.slice(-10))).toBeLessThan(mean(losses.slice(0, 5)) - 0.7);
     expect(result.measured).not.toHaveProperty("least codes used");
   });
 

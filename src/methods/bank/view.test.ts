@@ -14,7 +14,11 @@ const { root } = workbench("view");
 /** One slot of two numbers; code c stands for (c, c²). */
 const codes = 8;
 const codebook: Codebook = {
-  ...{ kind: "token", tokens: 1, width: 2, codes, books: 1 },
+  kind: "token",
+  tokens: 1,
+  width: 2,
+  codes,
+  books: 1,
   data: Float32Array.from({ length: 2 * codes }, (_, i) => (i % 2 === 0 ? i / 2 : ((i - 1) / 2) ** 2)),
 };
 const size = 2;
@@ -22,7 +26,10 @@ const size = 2;
 const keys = { width: codes, bits: 32 } as const;
 const keyOf = (i: number): Float32Array => Float32Array.from({ length: codes }, (_, k) => (k === i ? 1 : 0));
 const entry = (i: number, version: number, code = i) => ({
-  ...{ document: `d${i}`, time: i, key: keyOf(i), version },
+  document: `d${i}`,
+  time: i,
+  key: keyOf(i),
+  version,
   indices: Uint32Array.of(code),
 });
 const viewOf = (bank: EntryStore, control: Control = "none", share = 0.5, seed = 1) =>
@@ -116,7 +123,7 @@ describe("controls", () => {
     await bank.append([{ ...entry(3, 1), document: "again" }]);
     const own = codesOf(await viewOf(bank, "permuted").all());
     // A permutation: what it does can be undone, and nothing gets lost
-    expect([...own.slice(0, codes)].sort()).toEqual([...Array(codes).keys()]);
+    expect(own.slice(0, codes).toSorted()).toEqual([...Array(codes).keys()]);
     expect(own).not.toEqual([...Array(codes).keys(), 3]);
     expect(own[codes]).toBe(own[3]);
     expect(codesOf(await viewOf(bank, "permuted").all())).toEqual(own);
@@ -138,7 +145,7 @@ describe("controls", () => {
     const view = viewOf(await filled(count), "wrong-bank");
     const read = codesOf(await view.all());
     expect(read.filter((code, i) => code === i)).toEqual([]);
-    expect([...read].sort()).toEqual([...Array(count).keys()]);
+    expect(read.toSorted()).toEqual([...Array(count).keys()]);
     for (let i = 0; i < count; i++) expect(codesOf(await view.nearest(keyOf(i), 1))).toEqual([read[i]]);
   });
 
