@@ -23,7 +23,7 @@ export const someDocuments = (count: number): SubjectDocument[] =>
     count,
   );
 
-export interface Opened {
+interface Opened {
   readonly method: Method;
   readonly face: DocumentFace;
 }
