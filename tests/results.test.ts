@@ -71,14 +71,43 @@ describe("tables", () => {
       intervals: { exactMatch: half },
       cost: {},
     });
-    const larimar = { "context-512": result(0.5), "context-64-rag": result(0.25, 0.125), other: result(1) };
+    const larimar = {
+      "context-512-larimar": result(0.5),
+      "context-64-rag": result(0.25, 0.125),
+      "context-64-recursive": result(2048.4),
+      "context-several-10": result(1),
+      other: result(1),
+    };
     expect(lines(tables["larimar-context"]({ ...nothing, larimar }, "en"))).toEqual([
       "|  | seeds | exactMatch |",
       "|---|---:|---:|",
-      "| 64 rag | 3 | 0.250 ± 0.125 |",
-      "| 512 | 1 | 0.500 |",
+      "| 64 recursive reading | 1 | 2,048 |",
+      "| 64 retrieval | 3 | 0.250 ± 0.125 |",
+      "| 512 Larimar | 1 | 0.500 |",
+      "| several 10 | 1 | 1.000 |",
     ]);
     expect(tables["larimar-batch"]({ ...nothing, larimar }, "en")).toBeNull();
+  });
+
+  test("larimar: latencies beside their aims", () => {
+    const ms = (median: number) => ({ median });
+    const larimarBench = {
+      writeForgetMs: { writeMs: ms(4.16), forgetMs: ms(3.7) },
+      writeGrowth: { value: 0.984 },
+      editSpeedup: { value: 6.95, editMs: ms(17.8), receiptMs: ms(628), finetuneMs: ms(124), finetuneSteps: ms(2) },
+      smallEditSpeedup: { value: 1318.1, lora: 270.5, editMs: ms(21), finetuneMs: ms(27676), loraMs: ms(5680) },
+    };
+    const shown = lines(tables["larimar-latency"]({ ...nothing, larimarBench }, "en")) as string[];
+    expect(shown[2]).toBe("| one write into a memory (K = 512, C = 768) | 4.2 ms | 10 ms at most |");
+    expect(shown[4]).toContain("| ×0.98 | ×1.3 at most |");
+    expect(shown[7]).toBe("| fine-tuning until the question is answered (2 steps) | 124.0 ms |  |");
+    expect(shown.slice(8)).toEqual([
+      "| fine-tuning over `edit` | ×7.0 | ×10 at least |",
+      "| `edit`, shape of GPT-2 small, random weights | 21.0 ms |  |",
+      "| 25 steps of full fine-tuning over it | ×1,318 | ×50 at least |",
+      "| 25 steps of LoRA over it | ×271 | ×20 at least |",
+    ]);
+    expect(tables["larimar-latency"](nothing, "en")).toBeNull();
   });
 
   test("bank compression: what is kept of the first documents, what the memory gains, bits without the module", () => {

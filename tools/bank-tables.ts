@@ -179,23 +179,31 @@ function costs({ bench }: MeasuredBank): string | null {
 export const bankTables: Readonly<Record<string, (measured: MeasuredBank) => string | null>> = {
   "bank-modes": (all) =>
     groupTable({ prefix: "mode-", scores: [...answered, "baseRetention"] }, all.results, {
-      ...bitsOf(all),
-      ...shareOf("of gold context", all.results["control-gold-context"]),
+      extra: {
+        ...bitsOf(all),
+        ...shareOf("of gold context", all.results["control-gold-context"]),
+      },
     }),
   "bank-depths": (all) =>
     groupTable({ prefix: "depth-", scores: answered }, all.results, {
-      ...bitsOf(all),
-      ...shareOf("of mac's f1", all.results["mode-mac"]),
+      extra: {
+        ...bitsOf(all),
+        ...shareOf("of mac's f1", all.results["mode-mac"]),
+      },
     }),
   "bank-controls": ({ results }) =>
     groupTable({ prefix: "control-", scores: answered }, results, {
-      "seconds of learning": ({ cost: { seconds } }) => (seconds === null ? absent : formatScore(seconds, 1)),
+      extra: {
+        "seconds of learning": ({ cost: { seconds } }) => (seconds === null ? absent : formatScore(seconds, 1)),
+      },
     }),
-  "bank-reduced": (all) => groupTable({ prefix: "reduced-", scores: answered }, all.results, bitsOf(all)),
+  "bank-reduced": (all) => groupTable({ prefix: "reduced-", scores: answered }, all.results, { extra: bitsOf(all) }),
   "bank-many": (all) =>
     groupTable({ prefix: "many-", scores: answered }, all.results, {
-      ...bitsOf(all),
-      ...shareOf("of mac's f1", all.results["many-mac"]),
+      extra: {
+        ...bitsOf(all),
+        ...shareOf("of mac's f1", all.results["many-mac"]),
+      },
     }),
   "bank-squad": ({ results }) => groupTable({ prefix: "squad-", scores: answered }, results),
   "bank-retention": retention,

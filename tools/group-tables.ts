@@ -1,5 +1,5 @@
 /** Tables of results whose files have names: `mode-mac.json` is the row "mac" of the group `mode-`. */
-import { formatScore } from "../src/eval/format.ts";
+import { formatCount, formatScore } from "../src/eval/format.ts";
 import { type EvalResult, markdown, spread } from "./markdown-tables.ts";
 
 /** Results by the names of their files. */
@@ -12,6 +12,14 @@ export interface Group {
   readonly scores: readonly string[];
   /** Digits after the point. */
   readonly digits?: number;
+  /** Rows that are shown, where others would repeat them. */
+  readonly only?: readonly string[];
+}
+
+/** How rows are called, and in which order they stand; by default as their files. */
+export interface Naming {
+  titleOf(row: string): string;
+  compare(a: string, b: string): number;
 }
 
 /** More columns of a group, as text; one that says nothing in any row is left out. */
@@ -19,28 +27,45 @@ export type Extra = Readonly<Record<string, (result: EvalResult, row: string) =>
 
 export const absent = "–";
 
+const plain: Naming = {
+  titleOf: (row) => row.replaceAll("-", " "),
+  compare: (a, b) => a.localeCompare(b, "en", { numeric: true }),
+};
+
 /** Rows of a group with their names, in order of names and the numbers in them. */
-export const rowsOf = (prefix: string, results: NamedResults): { row: string; result: EvalResult }[] =>
+export const rowsOf = (
+  prefix: string,
+  results: NamedResults,
+  { compare }: Naming = plain,
+): { row: string; result: EvalResult }[] =>
   Object.keys(results)
     .filter((name) => name.startsWith(prefix))
-    .toSorted((a, b) => a.localeCompare(b, "en", { numeric: true }))
-    .map((name) => ({ row: name.slice(prefix.length), result: results[name] }));
+    .map((name) => ({ row: name.slice(prefix.length), result: results[name] }))
+    .toSorted((a, b) => compare(a.row, b.row));
+
+/** Perplexities of nonsense are large. */
+const shown = (value: number, digits: number): string =>
+  Math.abs(value) >= 1000 ? formatCount(Math.round(value)) : formatScore(value, digits);
 
 export const scoreOf = ({ metrics, intervals }: EvalResult, score: string, digits = 3): string =>
-  spread(metrics[score] ?? null, intervals[score] ?? null, (value) => formatScore(value, digits));
+  spread(metrics[score] ?? null, intervals[score] ?? null, (value) => shown(value, digits));
 
 /** A row for each file of a group; null where there is none. */
-export function groupTable({ prefix, scores, digits }: Group, results: NamedResults, extra: Extra = {}): string | null {
-  const rows = rowsOf(prefix, results);
-  const shown = scores.filter((score) => rows.some(({ result }) => (result.metrics[score] ?? null) !== null));
-  if (shown.length === 0) return null;
+export function groupTable(
+  { prefix, scores, digits, only }: Group,
+  results: NamedResults,
+  { extra = {}, naming = plain }: { extra?: Extra; naming?: Naming } = {},
+): string | null {
+  const rows = rowsOf(prefix, results, naming).filter(({ row }) => only?.includes(row) ?? true);
+  const found = scores.filter((score) => rows.some(({ result }) => (result.metrics[score] ?? null) !== null));
+  if (found.length === 0) return null;
   const more = Object.entries(extra).filter(([, of]) => rows.some(({ row, result }) => of(result, row) !== absent));
   return markdown(
-    ["", "seeds", ...shown, ...more.map(([title]) => title)],
+    ["", "seeds", ...found, ...more.map(([title]) => title)],
     rows.map(({ row, result }) => [
-      row.replaceAll("-", " "),
+      naming.titleOf(row),
       String(result.seeds.length),
-      ...shown.map((score) => scoreOf(result, score, digits)),
+      ...found.map((score) => scoreOf(result, score, digits)),
       ...more.map(([, of]) => of(result, row)),
     ]),
   );

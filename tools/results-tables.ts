@@ -10,7 +10,7 @@ import { interval95 } from "../src/eval/interval.ts";
 import type { Cell } from "../src/eval/metrics.ts";
 import { bankTables, type MeasuredBank } from "./bank-tables.ts";
 import type { NamedResults } from "./group-tables.ts";
-import { larimarTables } from "./larimar-tables.ts";
+import { type LarimarBench, larimarTables, latencyTable } from "./larimar-tables.ts";
 import { type EvalResult, markdown, type Show, spread } from "./markdown-tables.ts";
 
 export type Language = "en" | "zh";
@@ -30,6 +30,7 @@ export interface Measured {
   /** Public data: task by task, in the order in which the methods shall stand. */
   readonly tasks: readonly EvalResult[];
   readonly larimar: NamedResults;
+  readonly larimarBench?: LarimarBench;
   readonly bank: MeasuredBank;
 }
 
@@ -303,6 +304,7 @@ export const tables: Readonly<Record<string, (measured: Measured, language: Lang
   ...Object.fromEntries(
     Object.entries(larimarTables).map(([name, table]) => [name, ({ larimar }: Measured) => table(larimar)]),
   ),
+  "larimar-latency": ({ larimarBench }) => latencyTable(larimarBench),
   ...Object.fromEntries(Object.entries(bankTables).map(([name, table]) => [name, ({ bank }: Measured) => table(bank)])),
 };
 

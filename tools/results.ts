@@ -12,6 +12,7 @@ import { parseCsv } from "../src/eval/csv.ts";
 import { methods } from "../src/methods/index.ts";
 import type { BankBench } from "./bank-tables.ts";
 import type { NamedResults } from "./group-tables.ts";
+import { benchSchema, type LarimarBench } from "./larimar-tables.ts";
 import type { EvalResult } from "./markdown-tables.ts";
 import { type CsvRow, fillPage, type Language, type Measured } from "./results-tables.ts";
 
@@ -60,6 +61,11 @@ function resultsIn(folder: string): EvalResult[] {
   );
 }
 
+function benchOf(path: string): LarimarBench | undefined {
+  if (!existsSync(join(root, path))) return undefined;
+  return benchSchema.parse(JSON.parse(readFileSync(join(root, path), "utf8")));
+}
+
 const measured: Measured = {
   methods: rowsOf("results/world-topics/methods.csv"),
   shares: { methods: rowsOf("results/replay-share/methods.csv"), runs: rowsOf("results/replay-share/runs.csv") },
@@ -67,6 +73,7 @@ const measured: Measured = {
   equalLearning: rowsOf("results/sweeps/equal-learning.csv"),
   tasks: resultsIn("results/public"),
   larimar: namedResults("results/larimar"),
+  larimarBench: benchOf("results/larimar/bench.json"),
   bank: { results: namedResults("results/bank"), bench: bankBench() },
 };
 for (const [path, language] of pages) {

@@ -1,5 +1,14 @@
 /** Documents on the command line, with a stub of a method: learned, asked, forgotten, moved, mended; and what is refused. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -167,6 +176,11 @@ test("a memory remembers what it was made with; another is refused by its hashes
   expect(await done("memory", "stats", ...memory)).toMatchObject({
     made: { model: named("base"), options: { module: "special" } },
   });
+  // Moved since
+  renameSync(named("base"), named("moved"));
+  await refuses(["ask", "x?", ...memory], /got .*base".*made with it; if it has moved, name it with --model\)$/m);
+  expect(await done("ask", "What is cold?", ...memory, "--model", "moved", ...engine)).toMatchObject({ documents: 1 });
+  renameSync(named("moved"), named("base"));
 });
 
 test("bad input is one line, and leaves nothing behind", minutes, async () => {

@@ -10,7 +10,7 @@ import { defaultModel, embeddedModels } from "../models/embedded.ts";
 import { type DocumentMemory, openDocumentMemory } from "../runs/document-memory.ts";
 import { type FactMemory, openFactMemory } from "../runs/fact-memory.ts";
 import { type Ledger, ledgerName, openLedger } from "../runs/ledger.ts";
-import { describeMemory, type MadeWith } from "../runs/stored-memory.ts";
+import { describeMemory, type MadeWith, noteMade } from "../runs/stored-memory.ts";
 import { addMemoryMethodFlags, type MemoryKind, memoryMethods, methodOptions } from "./method-flags.ts";
 import { openModel } from "./open-model.ts";
 import { addEngineFlags, type EngineFlags, openRuntime, type Session } from "./session.ts";
@@ -76,10 +76,14 @@ export async function withMemoryMethod<T>(
   const isMade = made !== undefined && identity?.method === name;
   const presets = { ...(isMade && made.options), ...(identity && keptOptions(definition, identity)) };
   const [{ options }] = methodOptions(command, [name], { [name]: presets });
-  const model = isMade && command.getOptionValueSource("model") !== "cli" ? made.model : flags.model;
+  const isRemembered = isMade && command.getOptionValueSource("model") !== "cli";
+  const model = isRemembered ? made.model : flags.model;
   const { named = [] } = definition.facts ?? definition.documents ?? {};
   const names = await Promise.all(named.map(async (key) => [key, await lasting(options[key])] as const));
-  const base = await openModel(model, session);
+  const base = await openModel(model, session).catch((error: unknown) => {
+    if (!isRemembered || !(error instanceof UserError)) throw error;
+    throw new UserError(`${error.message} (the memory was made with it; if it has moved, name it with --model)`);
+  });
   const runtime = openRuntime(flags);
   try {
     const method = await definition.create(base, options, { runtime, seed: flags.seed ?? 0 });
@@ -127,7 +131,7 @@ export async function withMemory<T>(
     const { memory } = opened;
     try {
       // Its hashes are those of the memory: what they were named finds them the next time
-      if (JSON.stringify(described.made) !== JSON.stringify(made)) memory.ledger.putNote("made", made);
+      noteMade(memory.ledger, made);
       if (opened.documents) return await opened.documents(opened.memory, made, method);
       return await (opened.facts as NonNullable<typeof facts>)(opened.memory, made);
     } finally {

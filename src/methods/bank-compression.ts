@@ -23,7 +23,8 @@ import { createAsking } from "./bank/asking.ts";
 import { type Chunk, chunksOf } from "./bank/chunks.ts";
 import { bankFit } from "./bank/fit.ts";
 import { modeNames, modes } from "./bank/modes.ts";
-import { adaptedModel, loadModule } from "./bank/module.ts";
+import { adaptedModel, emptyModule, loadModule, usualConfig } from "./bank/module.ts";
+import { createOnline } from "./bank/online.ts";
 import { createReader } from "./bank/reader.ts";
 import { controlNames, createView, type View } from "./bank/view.ts";
 import { defineMethod } from "./definition.ts";
@@ -55,6 +56,12 @@ const options = z.object({
     .describe("share that rare words in common have in how near a question is to a document"),
   nameWidth: z.int().positive().default(128).describe("numbers for the rare words in a key"),
   keyBits: z.enum(["8", "16", "32"]).default("8").describe("bits of a number in a key"),
+  threshold: z
+    .number()
+    .min(-1)
+    .max(1)
+    .optional()
+    .describe("least cosine, by key, of a question that the bank is read for; -1 for every one (default: the mode's)"),
   sharpness: z
     .number()
     .nonnegative()
@@ -65,6 +72,11 @@ const options = z.object({
     .nonnegative()
     .default(0)
     .describe("entries aggregated at once where all are read, more in a hierarchy; 0 for any number"),
+  alpha: z.number().min(0).lt(1).default(0.9).describe("mbc-online: weight of the past at each update"),
+  learningRate: z.number().positive().default(1e-3).describe("mbc-online: rate of adapters and codebooks"),
+  updates: z.int().positive().default(4).describe("mbc-online: updates at each step of the stream"),
+  reset: z.boolean().default(true).describe("mbc-online: put codes that nothing chooses where the data is"),
+  versions: z.int().positive().default(4).describe("mbc-online: most codebooks kept; older entries are coded anew"),
   mostEntries: z.int().positive().optional().describe("most entries; then the oldest document goes"),
   control: z
     .enum(controlNames)
@@ -80,6 +92,7 @@ const receiptsSchema = z.object({
   writes: z.int().min(0),
   receipts: z.array(z.object({ id: z.string(), documents: z.array(z.string()) })),
   bank: z.record(z.string(), z.unknown()),
+  online: z.object({ steps: z.int().min(0), updates: z.int().min(0) }).optional(),
 });
 
 /** A module by its folder or by the name of one that comes along. */
@@ -100,15 +113,18 @@ export const bankCompression = defineMethod({
   fit: bankFit,
   documents: { kept: ["kind", "depth", "names", "nameWidth", "keyBits"], named: ["module", "embedder"] },
   async create(base, given, { runtime, seed }) {
-    const module = await loadModule(base, await moduleFolder(given.module));
+    const { kind, control } = given;
+    const mode = modes[kind];
+    const module = mode.online
+      ? { ...emptyModule(base, await usualConfig(base), seed), sha256: "online" }
+      : await loadModule(base, await moduleFolder(given.module));
     const { shape, depth: deepest } = module.config;
-    const { kind, depth = deepest, control } = given;
+    const { depth = deepest } = given;
     if (depth > deepest) {
       throw new UserError(
         `bank-compression: expected a depth of at most ${deepest} (the module's codebooks), got ${depth}`,
       );
     }
-    const mode = modes[kind];
     const topK = given.topK ?? mode.topK;
     const { tokenizer, eosIds } = base;
     const size = shape.slots * shape.width;
@@ -118,13 +134,18 @@ export const bankCompression = defineMethod({
       share: given.names,
       width: given.nameWidth,
     });
-    const reader = createReader({ runtime, base, module });
+    const frozen = !mode.online && fitsGraph(base);
+    const reader = createReader({ runtime, base, module, frozen });
     const bare = languageFace({ runtime, model: base, tokenizer, eosIds, frozen: fitsGraph(base) });
     const adaptersOnly =
       control === "adapters"
-        ? languageFace({ runtime, model: adaptedModel(base, module), tokenizer, eosIds, frozen: fitsGraph(base) })
+        ? languageFace({ runtime, model: adaptedModel(base, module), tokenizer, eosIds, frozen })
         : undefined;
     const keys = { width: embedder.width, bits: Number(given.keyBits) as 8 | 16 | 32 };
+    const { alpha, learningRate, updates, reset } = given;
+    const online = mode.online
+      ? await createOnline({ runtime, base, module, reader, alpha, learningRate, updates, reset, seed })
+      : undefined;
     const codebook = mode.codebook(module, depth);
     const identity = identityOf({
       method: "bank-compression",
@@ -151,10 +172,26 @@ export const bankCompression = defineMethod({
     let receipts: { id: string; documents: string[] }[] = [];
     let bits = 0;
 
-    /** Reads the histogram of the whole bank: for banks whose entries all have the newest codebook. */
-    const fast = async (questions: Float32Array): Promise<Float32Array> => {
+    /** The codebook as it stands is a version of its own; entries of old versions are coded anew where there are many. */
+    const renew = async (): Promise<void> => {
+      version = await own.addCodebook(codebook);
+      const kept = own.versions().slice(-given.versions);
+      if (own.versions().length <= kept.length) return;
+      const newest = own.quantizer(version);
+      await own.compact({
+        recode: (entry) =>
+          kept.includes(entry.version)
+            ? entry
+            : { version, indices: newest.encode(own.quantizer(entry.version).decode(entry.indices)).indices },
+      });
+    };
+
+    /** Reads the histogram of the whole bank, unless some of its entries are of another codebook. */
+    const fast = (questions: Float32Array): Promise<Float32Array> | undefined => {
+      const { codebook, positions } = bank.quantizer(version);
       const counts = bank.histogram(version, { byPosition: true });
-      return reader.readCodes(questions, Float32Array.from(counts), bank.quantizer(version).codebook.data);
+      if (counts.reduce((sum, count) => sum + count, 0) !== bank.count() * positions) return undefined;
+      return reader.readCodes(questions, Float32Array.from(counts), codebook.data);
     };
     const asking = createAsking({
       reader,
@@ -168,6 +205,7 @@ export const bankCompression = defineMethod({
       tokenizer,
       size,
       topK,
+      threshold: given.threshold ?? mode.threshold,
       sharpness: given.sharpness,
       together: given.together,
       keysOf: embedder.embed,
@@ -219,6 +257,8 @@ export const bankCompression = defineMethod({
     ): AsyncGenerator<MethodEvent> {
       const started = performance.now();
       const id = receiptId("bank-compression", hashOf([writes, contentsOf(documents)]));
+      await online?.begin(documents);
+      if (online) await renew();
       const encoded: EncodedDocument[] = [];
       for (let start = 0; start < documents.length && !signal?.aborted; start += AT_ONCE) {
         encoded.push(...(await encode(documents.slice(start, start + AT_ONCE))));
@@ -227,8 +267,11 @@ export const bankCompression = defineMethod({
       }
       const stopped = encoded.length < documents.length ? "interrupted" : "done";
       const tokens = encoded.reduce((sum, one) => sum + one.tokens, 0);
+      let loss = 0;
       if (stopped === "done") {
         await bank.replace(encoded.flatMap(({ entries }) => entries));
+        const learned = await online?.learn(documents);
+        loss = learned?.loss ?? 0;
         receipts.push({ id, documents: documents.map((document) => document.id) });
         writes++;
         if (bank === own) bits = (await own.size()).total;
@@ -248,10 +291,10 @@ export const bankCompression = defineMethod({
         receipt: {
           id,
           documents: documents.map((document) => document.id),
-          steps: 0,
+          steps: online ? updates : 0,
           tokens,
           seconds: (performance.now() - started) / 1000,
-          finalLoss: 0,
+          finalLoss: loss,
           stopped,
           flops: 2 * parameters * tokens,
         },
@@ -269,6 +312,12 @@ export const bankCompression = defineMethod({
           return bank;
         },
         async use(other) {
+          if (online) {
+            throw new UserError(
+              "bank-compression: expected a kind with a fitted module for a bank in a folder, got mbc-online, whose codes " +
+                "move; name another --kind",
+            );
+          }
           if (other.module !== module.sha256 || other.keys.width !== keys.width || other.keys.bits !== keys.bits) {
             throw new UserError(
               `bank-compression: expected a bank of module ${module.sha256.slice(0, 12)} with keys of ${keys.width} ` +
@@ -312,7 +361,11 @@ export const bankCompression = defineMethod({
           );
         }
         const { tensors, json } = await own.state();
-        return { tensors, json: { writes, receipts, bank: json } };
+        const moved = online?.state();
+        return {
+          tensors: { ...tensors, ...moved?.tensors },
+          json: { writes, receipts, bank: json, ...(moved && { online: moved.json }) },
+        };
       },
       async restore({ tensors, json }) {
         const parsed = receiptsSchema.safeParse(json);
@@ -322,13 +375,16 @@ export const bankCompression = defineMethod({
               "the options it was made with",
           );
         }
-        await own.restore({ tensors, json: parsed.data.bank });
+        if (online && parsed.data.online) online.restore(tensors, parsed.data.online);
+        const ofBank = Object.entries(tensors).filter(([name]) => !/^(module|moment|usage)\//.test(name));
+        await own.restore({ tensors: Object.fromEntries(ofBank), json: parsed.data.bank });
         ({ writes, receipts } = parsed.data);
         version = await own.addCodebook(codebook);
         bits = (await own.size()).total;
         look();
       },
       async dispose() {
+        await online?.dispose();
         await reader.dispose();
         await bare.dispose();
         await adaptersOnly?.dispose();

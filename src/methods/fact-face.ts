@@ -66,11 +66,16 @@ export const identityOf = (options: Readonly<Record<string, unknown>>): FactIden
   Object.fromEntries(Object.entries(options).map(([name, value]) => [name, String(value)]));
 
 /** The options that the memory of this identity was made with. */
-export function keptOptions({ facts, documents }: MethodDefinition, identity: FactIdentity): Record<string, unknown> {
-  const value = (text: string): unknown => (/^(true|false|-?\d.*)$/.test(text) ? JSON.parse(text) : text);
+export function keptOptions(
+  { facts, documents, options }: MethodDefinition,
+  identity: FactIdentity,
+): Record<string, unknown> {
+  // An option may be a text that looks like a number
+  const value = (name: string, text: string): unknown =>
+    options.shape[name]?.safeParse(text).success || !/^(true|false|-?\d.*)$/.test(text) ? text : JSON.parse(text);
   return Object.fromEntries(
     ((facts ?? documents)?.kept ?? []).flatMap((name) =>
-      Object.hasOwn(identity, name) ? [[name, value(identity[name])]] : [],
+      Object.hasOwn(identity, name) ? [[name, value(name, identity[name])]] : [],
     ),
   );
 }

@@ -9,6 +9,7 @@ import { UserError } from "../errors.ts";
 import { type DatabaseOptions, openDatabase } from "./database.ts";
 import { exportMemory, readArchive } from "./ledger-archive.ts";
 import { type Memory, openMemory } from "./ledger-memory.ts";
+import { noteMade } from "./stored-memory.ts";
 import type { DatabaseKind } from "./migrate.ts";
 
 let root = "";
@@ -84,6 +85,9 @@ test.each(Object.keys(left))("read with %s beside it; writing is refused and lea
       await expect(work()).rejects.toThrow(refusal);
     }
     expect(memory.verify()).toMatchObject({ facts: 4, equal: true });
+    // Asking under another name of the same model is reading
+    noteMade(memory.ledger, { model: "elsewhere", options: {} });
+    expect(memory.ledger.note("made")).toBeUndefined();
     await memory.close();
   });
   expect(contents(folder)).toEqual(before);

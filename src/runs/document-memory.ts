@@ -83,12 +83,13 @@ export function checkDocuments(documents: readonly Document[], nameOf = (i: numb
     if (text.trim() === "") refuse(`a text in document ${quoted(id)}`, "an empty one", "leave it out or give it text");
     const bytes = Buffer.byteLength(id);
     if (id.trim() === "" || bytes > mostIdBytes) {
-      refuse(`a document id of 1 to ${mostIdBytes} bytes`, bytes === 0 ? "none" : `${bytes}`, "give it a short name");
+      const got = bytes > mostIdBytes ? `${bytes}` : "none";
+      refuse(`a document id of 1 to ${mostIdBytes} bytes`, got, "give it a short name");
     }
     if (/\p{Surrogate}|\0/u.test(id) || /\p{Surrogate}|\0/u.test(text)) {
       refuse(`whole characters in document ${quoted(id)}`, "half of one", "mend the text");
     }
-    if (time !== undefined && !Number.isSafeInteger(2 * time)) {
+    if (time !== undefined && !(Number.isInteger(time) && Number.isSafeInteger(2 * time))) {
       refuse(`a whole number as the time of document ${quoted(id)}`, `${time}`, "count steps or milliseconds");
     }
     const first = seen.get(id);

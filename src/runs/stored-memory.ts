@@ -2,11 +2,12 @@
  * The memory in a folder for what needs no model: what it belongs to, forgetting, taking back, checking. Whether facts
  * or documents are in it is the method's to say, by what its definition declares.
  */
+import { isDeepStrictEqual } from "node:util";
 import { UserError } from "../errors.ts";
 import { methodNamed } from "../methods/index.ts";
 import { openDocumentStore, type DocumentStore } from "./document-store.ts";
 import { type Memory, openMemory } from "./ledger-memory.ts";
-import { type Identity, type LedgerOptions, openLedger } from "./ledger.ts";
+import { type Identity, type Ledger, type LedgerOptions, openLedger } from "./ledger.ts";
 
 /** What memories of all kinds have. */
 export interface StoredMemory extends Pick<Memory, "ledger" | "forget" | "revert" | "revertTo" | "close"> {
@@ -29,6 +30,11 @@ export function describeMemory(folder: string): { readonly identity: Identity; r
   } finally {
     ledger.close();
   }
+}
+
+/** Remembers what a memory was made with, where that is new; a memory that may only be read stays as it is. */
+export function noteMade({ db, note, putNote }: Pick<Ledger, "db" | "note" | "putNote">, made: MadeWith): void {
+  if (!db.readOnly && !isDeepStrictEqual(note("made"), made)) putNote("made", made);
 }
 
 /** Opens the memory in a folder without a model. */

@@ -9,7 +9,7 @@ import { methods } from "../../methods/index.ts";
 import { type ArchiveHeader, exportMemory, importMemory, readArchive } from "../../runs/ledger-archive.ts";
 import type { LedgerCounts } from "../../runs/ledger-history.ts";
 import type { Ledger } from "../../runs/ledger.ts";
-import { describeMemory, openStoredMemory } from "../../runs/stored-memory.ts";
+import { describeMemory, noteMade, openStoredMemory } from "../../runs/stored-memory.ts";
 import { documentRows, openWithProbes, recover } from "../document-stats.ts";
 import {
   addMethodMemoryFlags,
@@ -66,7 +66,7 @@ async function imported(
   const kinds = ["facts", "documents"] as const;
   const header = await withMemoryMethod(command, session, { identity: found }, kinds, async (method, made) => {
     const taken = await importMemory(file, memory, { identity: memoryIdentityOf(method) });
-    await withLedger({ memory }, (ledger) => ledger.putNote("made", made));
+    await withLedger({ memory }, (ledger) => noteMade(ledger, made));
     return taken;
   });
   session.output.print(`${kept(header)} and ${header.events} events from ${file} in ${memory}`);

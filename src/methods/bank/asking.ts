@@ -7,7 +7,7 @@ import type { Condition } from "../../models/condition.ts";
 import type { DocumentReading, ReadDocument } from "../document-face.ts";
 import type { LanguageFace } from "../language.ts";
 import type { AnswerOptions, Method, Query } from "../method.ts";
-import { askedIn, promptOf } from "../prompt.ts";
+import { askedIn, documentBreak, promptOf } from "../prompt.ts";
 import { promptIdsOf } from "../stated.ts";
 import type { Reader } from "./reader.ts";
 import type { View } from "./view.ts";
@@ -23,14 +23,16 @@ export interface AskingOptions {
   readonly size: number;
   /** Entries that a question reads; 0 for all. */
   readonly topK: number;
+  /** Cosine of a question's key and the nearest entry's from which on the bank is read; below it the base answers. */
+  readonly threshold: number;
   /** How much an entry's slots are set back for each unit that its key is farther than the nearest. */
   readonly sharpness: number;
   /** Entries that are aggregated at once where all are read; more in a hierarchy. 0 for any number. */
   readonly together: number;
   /** Keys of texts, one after another. */
   readonly keysOf: (texts: readonly string[]) => Promise<Float32Array>;
-  /** Reads the whole bank without looking at its entries, where that is exact. */
-  readonly fast?: (questions: Float32Array) => Promise<Float32Array>;
+  /** Reads the whole bank without looking at its entries; undefined where that would not be exact. */
+  readonly fast?: (questions: Float32Array) => Promise<Float32Array> | undefined;
 }
 
 /** Questions that are answered together: what they are told takes memory. */
@@ -60,7 +62,8 @@ function byDocument(documents: readonly string[], weights: Float32Array): ReadDo
 }
 
 export function createAsking(options: AskingOptions): Asking {
-  const { reader, bare, adaptersOnly, view, tokenizer, size, topK, sharpness, together, keysOf, fast } = options;
+  const { reader, bare, adaptersOnly, view, tokenizer, size, topK, threshold, sharpness, together, keysOf, fast } =
+    options;
 
   /** Each question over the few entries that are nearest to it. */
   const overNearest = async (queries: readonly Query[], questions: Float32Array): Promise<Found> => {
@@ -109,8 +112,22 @@ export function createAsking(options: AskingOptions): Asking {
   const find = async (queries: readonly Query[], { entries = false } = {}): Promise<Found> => {
     const questions = await reader.questions(queries.map((query) => promptIdsOf(tokenizer, query)));
     if (topK > 0) return overNearest(queries, questions);
-    if (fast && !entries) return { latents: await fast(questions), read: [] };
-    return overAll(questions);
+    const latents = entries ? undefined : await fast?.(questions);
+    return latents ? { latents, read: [] } : overAll(questions);
+  };
+
+  /** Is each question about something in the bank? */
+  const inScope = async (queries: readonly Query[]): Promise<boolean[]> => {
+    if (view.count() === 0) return queries.map(() => false);
+    if (threshold <= -1) return queries.map(() => true);
+    const keys = await keysOf(queries.map(({ text }) => text));
+    const width = keys.length / queries.length;
+    const found: boolean[] = [];
+    for (const i of queries.keys()) {
+      const { scores } = await view.nearest(keys.subarray(i * width, (i + 1) * width), 1);
+      found.push(scores[0] >= threshold);
+    }
+    return found;
   };
 
   const told = async (queries: readonly Query[]): Promise<Condition[]> =>
@@ -128,15 +145,28 @@ export function createAsking(options: AskingOptions): Asking {
       asking: AnswerOptions,
     ) => Promise<R[]>,
   ): Promise<R[]> => {
-    if (view.count() === 0) return run(bare, items, undefined, asking);
-    if (adaptersOnly) return run(adaptersOnly, items, undefined, asking);
-    const lot = topK > 0 || fast ? AT_ONCE : WHOLE_AT_ONCE;
     const results: R[] = [];
-    for (let start = 0; start < items.length; start += lot) {
+    let done = 0;
+    const onLot = async (
+      face: LanguageFace,
+      members: readonly number[],
+      conditions?: readonly Condition[],
+    ): Promise<void> => {
+      const onProgress = (part: number): void => asking.onProgress?.(done + part, items.length);
+      const some = members.map((i) => items[i]);
+      const found = await run(face, some, conditions, { ...asking, onProgress });
+      for (const [k, i] of members.entries()) results[i] = found[k];
+      done += members.length;
+    };
+    const scope = await inScope(items.map(queryOf));
+    const [inside, outside] = [true, false].map((is) => [...items.keys()].filter((i) => scope[i] === is));
+    if (outside.length > 0) await onLot(bare, outside);
+    if (adaptersOnly && inside.length > 0) await onLot(adaptersOnly, inside);
+    const lot = topK > 0 || fast ? AT_ONCE : WHOLE_AT_ONCE;
+    for (let start = 0; start < inside.length && !adaptersOnly; start += lot) {
       asking.signal?.throwIfAborted();
-      const some = items.slice(start, start + lot);
-      const onProgress = (done: number): void => asking.onProgress?.(start + done, items.length);
-      results.push(...(await run(reader.face, some, await told(some.map(queryOf)), { ...asking, onProgress })));
+      const members = inside.slice(start, start + lot);
+      await onLot(reader.face, members, await told(members.map((i) => queryOf(items[i]))));
     }
     return results;
   };
@@ -174,6 +204,15 @@ export function createAsking(options: AskingOptions): Asking {
             rest,
           ),
       );
+  /** Who goes on from a prompt, and under what. */
+  const facing = async (prompt: string): Promise<{ face: LanguageFace; condition?: Condition }> => {
+    const query = askedIn(prompt);
+    const [isInside] = query.text.trim() === "" ? [false] : await inScope([query]);
+    if (!isInside) return { face: bare };
+    if (adaptersOnly) return { face: adaptersOnly };
+    const [condition] = await told([query]);
+    return { face: reader.face, condition };
+  };
   const onBare: typeof inLots = (items, asking, _queryOf, run) => run(bare, items, undefined, asking);
 
   return {
@@ -181,26 +220,30 @@ export function createAsking(options: AskingOptions): Asking {
     rate: ratings(inLots),
     without: { answer: answers(onBare), rate: ratings(onBare) },
     async look(queries) {
-      if (view.count() === 0) return queries.map(() => ({ read: [] }));
-      const readings: DocumentReading[] = [];
+      const scope = await inScope(queries);
+      const inside = [...queries.keys()].filter((i) => scope[i]);
+      const readings: DocumentReading[] = queries.map(() => ({ read: [] }));
       const lot = topK > 0 ? AT_ONCE : WHOLE_AT_ONCE;
-      for (let start = 0; start < queries.length; start += lot) {
-        const some = queries.slice(start, start + lot);
-        const { read } = await find(some, { entries: true });
-        readings.push(...some.map((_, i) => ({ read: read[i] ?? [] })));
+      for (let start = 0; start < inside.length; start += lot) {
+        const members = inside.slice(start, start + lot);
+        const { read } = await find(
+          members.map((i) => queries[i]),
+          { entries: true },
+        );
+        for (const [k, i] of members.entries()) readings[i] = { read: read[k] ?? [] };
       }
       return readings;
     },
     async score(prompt, continuation) {
-      if (view.count() === 0) return bare.score(prompt, continuation);
-      if (adaptersOnly) return adaptersOnly.score(prompt, continuation);
-      const [condition] = await told([askedIn(prompt)]);
-      return reader.face.score(prompt, continuation, condition);
+      const { face, condition } = await facing(prompt);
+      return face.score(condition ? documentBreak + prompt : prompt, continuation, condition);
     },
     async *generate(prompt, sampling = {}) {
-      if (view.count() === 0) yield* bare.generate(prompt, sampling);
-      else if (adaptersOnly) yield* adaptersOnly.generate(prompt, sampling);
-      else yield* reader.face.generate(prompt, { ...sampling, conditions: await told([askedIn(prompt)]) });
+      const { face, condition } = await facing(prompt);
+      yield* face.generate(
+        condition ? documentBreak + prompt : prompt,
+        condition ? { ...sampling, conditions: [condition] } : sampling,
+      );
     },
   };
 }

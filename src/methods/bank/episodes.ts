@@ -5,10 +5,11 @@
  */
 import type { Tokenizer } from "../../checkpoint/tokenizer.ts";
 import { UserError } from "../../errors.ts";
+import { textIds } from "../../models/answer.ts";
 import { pick, type Random, randomStream } from "../../tensor/random.ts";
 import { requireStep } from "../batches.ts";
 import type { Document, Query, StatedFact } from "../method.ts";
-import { documentBreak, unknownAnswer } from "../prompt.ts";
+import { promptOf, unknownAnswer } from "../prompt.ts";
 import { answerIds, factsOf, promptIdsOf } from "../stated.ts";
 import { centresOf } from "./encoder.ts";
 import type { EpisodeBatch } from "./objective.ts";
@@ -52,11 +53,8 @@ interface Practised {
   readonly facts: readonly StatedFact[];
 }
 
-/** A question with its prompt as the decoder reads it behind documents. */
-export const promptAfter = (tokenizer: Tokenizer, query: Query): number[] => [
-  ...tokenizer.encode(documentBreak, { addSpecialTokens: false }),
-  ...promptIdsOf(tokenizer, query),
-];
+/** A prompt as the decoder reads it behind documents: one text, encoded as a whole, as when it is asked. */
+export const promptAfter = (tokenizer: Tokenizer, query: Query): number[] => textIds(tokenizer, promptOf(query, [""]));
 
 interface Question {
   readonly asked: readonly number[];
@@ -116,7 +114,7 @@ export function createEpisodes(options: EpisodeOptions): Episodes {
     const query = pick([fact.prompt, ...(fact.rephrased ?? [])], random);
     const answerable = random.uniform() >= options.unanswerable;
     return {
-      asked: promptIdsOf(tokenizer, query).slice(0, context),
+      asked: promptIdsOf(tokenizer, query).slice(-context),
       prompt: promptAfter(tokenizer, query),
       answer: answerIds(tokenizer, answerable ? fact.target : unknownAnswer),
       bias: biasOf(random, right, answerable),

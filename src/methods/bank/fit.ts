@@ -17,27 +17,35 @@ import { measureModule } from "./measure.ts";
 import { adaptedModel, adaptersOf, codebookNames, emptyModule, moduleSchema, saveModule } from "./module.ts";
 import { createFitObjective } from "./objective.ts";
 import { createReader } from "./reader.ts";
-import { placesOf } from "./shape.ts";
+import { placesOf, usual } from "./shape.ts";
 import { straighten } from "./start.ts";
 
 const share = (preset: number) => z.number().min(0).default(preset);
 
 const options = z.object({
-  slots: z.int().positive().default(32).describe("T: slots that a document becomes"),
+  slots: z.int().positive().default(usual.slots).describe("T: slots that a document becomes"),
   width: z.int().positive().optional().describe("D: numbers in a slot (default: the width of the base)"),
-  places: z.int().positive().default(4).describe("V: places before the text that a slot becomes in every layer"),
-  encoderWidth: z.int().positive().default(256).describe("width of the encoders"),
-  encoderLayers: z.int().nonnegative().default(2).describe("layers of the encoders that read both ways"),
-  encoderHeads: z.int().positive().default(8).describe("attention heads of the encoders"),
-  inner: z.int().positive().default(512).describe("width of the feed-forward layers of encoders and slots"),
-  blocks: z.int().positive().default(4).describe("cross-attention blocks of the aggregator"),
-  blockHeads: z.int().positive().default(8).describe("heads of the aggregator"),
-  blockInner: z.int().positive().default(256).describe("width of the aggregator's feed-forward layers"),
+  places: z
+    .int()
+    .positive()
+    .default(usual.places)
+    .describe("V: places before the text that a slot becomes in every layer"),
+  encoderWidth: z.int().positive().default(usual.encoderWidth).describe("width of the encoders"),
+  encoderLayers: z
+    .int()
+    .nonnegative()
+    .default(usual.encoderLayers)
+    .describe("layers of the encoders that read both ways"),
+  encoderHeads: z.int().positive().default(usual.encoderHeads).describe("attention heads of the encoders"),
+  inner: z.int().positive().default(usual.inner).describe("width of the feed-forward layers of encoders and slots"),
+  blocks: z.int().positive().default(usual.blocks).describe("cross-attention blocks of the aggregator"),
+  blockHeads: z.int().positive().default(usual.blockHeads).describe("heads of the aggregator"),
+  blockInner: z.int().positive().default(usual.blockInner).describe("width of the aggregator's feed-forward layers"),
   context: z.int().min(8).optional().describe("most tokens of a document (default: one for each place)"),
-  codes: z.int().min(2).max(65536).default(512).describe("codes of each codebook"),
-  depth: z.int().positive().default(6).describe("R: residual codes for each place of a slot"),
-  rank: z.int().nonnegative().default(16).describe("r, the width of the adapters; 0 for none"),
-  alpha: z.number().positive().default(32).describe("adapters are scaled by alpha / rank"),
+  codes: z.int().min(2).max(65536).default(usual.codes).describe("codes of each codebook"),
+  depth: z.int().positive().default(usual.depth).describe("R: residual codes for each place of a slot"),
+  rank: z.int().nonnegative().default(usual.rank).describe("r, the width of the adapters; 0 for none"),
+  alpha: z.number().positive().default(usual.alpha).describe("adapters are scaled by alpha / rank"),
   adaptedLayers: z.int().nonnegative().optional().describe("last layers of the base with adapters (default: all)"),
   beside: z.enum(["kv", "qkv"]).default("kv").describe("adapters on keys and values, or on queries too"),
   steps: z.int().positive().default(3000).describe("updates"),
@@ -85,6 +93,11 @@ export const bankFit = defineFit("bank-compression", {
   options,
   async *run(base, given, { runtime, seed, documents: source, checkpoint, signal }) {
     const { slots, places, groups, perGroup, questions, steps, codes, depth } = given;
+    if (given.full + given.residual + given.single === 0) {
+      throw new UserError(
+        "fit: expected a precision with a share above 0, got none; give full, residual or single one",
+      );
+    }
     const documents = await collected(source);
     const count = Math.min(HELD_OUT, Math.floor(documents.length / 8));
     const kept = count === 0 ? [] : documents.slice(-count);
@@ -145,7 +158,8 @@ export const bankFit = defineFit("bank-compression", {
     const parameters = Object.values(weights).reduce((sum, { data }) => sum + data.length, 0);
     yield { type: "note", message: `${episodes.count} documents, ${parameters} parameters` };
     const isStraight = await straighten(runtime, base, weights, shape, episodes.texts(STARTING, -1), seed);
-    if (!isStraight) yield { type: "note", message: "the base is too large for a start by regression: random numbers" };
+    if (!isStraight)
+      yield { type: "note", message: "no start by regression for a base of this size and these slots: random numbers" };
     const model = adaptedModel(base, module);
     const objective = await createFitObjective({
       runtime,

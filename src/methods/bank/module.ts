@@ -15,7 +15,7 @@ import type { Modification } from "../../nn/params.ts";
 import { float32Host } from "../../tensor/dtype.ts";
 import { makeFolder } from "../folders.ts";
 import { attentionAdapters } from "./adapters.ts";
-import { type BankShape, networkRule, networkShapes, ROOT } from "./shape.ts";
+import { type BankShape, networkRule, networkShapes, ROOT, usual } from "./shape.ts";
 
 const count = z.int().positive();
 
@@ -69,6 +69,19 @@ export interface BankModule {
   readonly config: ModuleConfig;
   /** Everything that the fit trains, by name. */
   readonly weights: Weights;
+}
+
+/** A module of the usual sizes that no fit has seen. */
+export async function usualConfig(base: LoadedModel): Promise<ModuleConfig> {
+  const { codes, depth, rank, alpha, ...sizes } = usual;
+  return moduleSchema.parse({
+    model_type: "mneme-bank-compression",
+    base: { name: base.folder.split(/[\\/]/).at(-1), sha256: await base.hash() },
+    shape: { ...sizes, width: base.geometry.width, context: sizes.slots * sizes.places },
+    codes,
+    depth,
+    adapters: { rank, alpha, layers: base.geometry.layers, beside: "kv" },
+  });
 }
 
 const FILE = "model.safetensors";

@@ -30,6 +30,23 @@ export interface BankShape {
   readonly context: number;
 }
 
+/** Sizes unless told otherwise; the width is the base's, and the context one token for each place. */
+export const usual = {
+  slots: 32,
+  places: 4,
+  encoderWidth: 256,
+  encoderLayers: 2,
+  encoderHeads: 8,
+  inner: 512,
+  blocks: 4,
+  blockHeads: 8,
+  blockInner: 256,
+  codes: 512,
+  depth: 6,
+  rank: 16,
+  alpha: 32,
+} as const;
+
 /** All tensors of the module but adapters and codebooks live below this name. */
 export const ROOT = "bank";
 

@@ -131,7 +131,7 @@ export function leading(symmetric: Matrix, k: number, random: Random): { directi
   return { directions: q, mean: trace / k };
 }
 
-/** Writes the straight path into fresh weights; false where the base is too large for it. */
+/** Writes the straight path into fresh weights; false where the base is too large for it, or too small for the slots. */
 export async function straighten(
   runtime: Runtime,
   base: LoadedModel,
@@ -146,9 +146,9 @@ export async function straighten(
   const own = (name: string): Float32Array => weights[`${ROOT}.${name}`].data as Float32Array;
   const random = randomStream(seed, "straighten");
   handThrough(own, { T, D, heads: blockHeads, random });
-  if (Math.max(S, W) > MOST_NUMBERS || texts.length === 0) return false;
-  const { count, ...sums } = await sumsOf(runtime, base, texts);
   const P = D / V;
+  if (Math.max(S, W) > MOST_NUMBERS || P > W || texts.length === 0) return false;
+  const { count, ...sums } = await sumsOf(runtime, base, texts);
   const [meanS, meanW] = [sums.states, sums.places].map((total) => total.map((value) => value / count));
   const group = W / (2 * base.geometry.layers);
   // Keys and values of every layer count alike

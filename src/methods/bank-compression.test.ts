@@ -1,0 +1,284 @@
+/** Bank compression on tiny bases: what is kept is read, what is forgotten never was, an empty bank is the base. */
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { fitSmall } from "../../tests/support/small-bank.ts";
+import { textModel } from "../../tests/support/text-model.ts";
+import { learn } from "../../tests/support/training.ts";
+import { workbench } from "../../tests/support/workbench.ts";
+import { openBank } from "../memory/bank.ts";
+import { createMemoryBank } from "../memory/memory-bank.ts";
+import type { LoadedModel } from "../models/load.ts";
+import { modeNames } from "./bank/modes.ts";
+import { adaptedModel, loadModule } from "./bank/module.ts";
+import { createReader } from "./bank/reader.ts";
+import { bankCompression } from "./bank-compression.ts";
+import { documentFaceOf } from "./document-face.ts";
+import type { Document, Method, Query } from "./method.ts";
+import { none } from "./none.ts";
+import { promptOf } from "./prompt.ts";
+import { promptIdsOf } from "./stated.ts";
+
+const { runtime, root, natsOf } = workbench("bank-compression");
+
+const documents: Document[] = ["Ada counts salt.", "Bo mends the nets.", "Cy bakes bread.", "Di keeps gulls."].map(
+  (text, i) => ({ id: `d${i}`, text, time: i }),
+);
+const queries: Query[] = [{ text: "What does Ada count?" }, { text: "Who mends the nets?" }];
+const pairs = queries.map((query) => ({ query, answer: "salt" }));
+const long: Document = { id: "long", text: Array.from({ length: 9 }, (_, i) => `Day ${i}: rain again.`).join(" ") };
+
+const bases = {} as Record<"llama" | "gpt2", LoadedModel>;
+const moduleOf = (architecture: string): string => join(root, `${architecture}-module`);
+beforeAll(async () => {
+  for (const architecture of ["llama", "gpt2"] as const) {
+    bases[architecture] = await textModel(join(root, architecture), { architecture, context: 96 });
+    const options = { steps: 4, quantizeFrom: 0.25, learningRate: 1e-2 };
+    const { result } = await fitSmall(runtime, bases[architecture], { options });
+    await result.save(moduleOf(architecture));
+  }
+});
+
+async function use(
+  options: Record<string, unknown>,
+  work: (method: Method) => Promise<void>,
+  architecture: keyof typeof bases = "llama",
+): Promise<void> {
+  const given = { module: moduleOf(architecture), ...options };
+  const method = await bankCompression.create(bases[architecture], given, { runtime, seed: 0 });
+  try {
+    await work(method);
+  } finally {
+    await method.dispose();
+  }
+}
+const textOf = async (pieces: AsyncIterable<string>): Promise<string> => {
+  let text = "";
+  for await (const piece of pieces) text += piece;
+  return text;
+};
+/** Everything that a method says. */
+const saidBy = async (method: Pick<Method, "answer" | "rate" | "score" | "generate">) => ({
+  answers: await method.answer(queries, { maxTokens: 4 }),
+  ratings: await method.rate(pairs),
+  score: await method.score(promptOf(queries[0]), " salt"),
+  text: await textOf(method.generate(promptOf(queries[0]), { maxTokens: 4 })),
+});
+
+describe.each(["llama", "gpt2"] as const)("%s", (architecture) => {
+  it.each(modeNames)("%s reads what it keeps; with an empty bank it is the base, to the last bit", async (kind) => {
+    const base = bases[architecture];
+    const bare = await none.create(base, {}, { runtime, seed: 0 });
+    const asBase = await saidBy(bare);
+    await bare.dispose();
+    const work = async (method: Method): Promise<void> => {
+      const { look, without } = documentFaceOf(method);
+      expect(await saidBy(method)).toEqual(asBase);
+      expect(await look(queries)).toEqual([{ read: [] }, { read: [] }]);
+      const { receipt } = await learn(method, documents);
+      expect(receipt).toMatchObject({ documents: ["d0", "d1", "d2", "d3"], stopped: "done", steps: 0 });
+      const said = await saidBy(method);
+      expect(said.ratings).not.toEqual(asBase.ratings);
+      // Asked in either way it is the same question, behind the same documents
+      expect(said.score.nats).toBeCloseTo(said.ratings[0].nats, 4);
+      expect(said.text.split("\n")[0].trim()).toBe(said.answers[0]);
+      expect(await without.rate(pairs)).toEqual(asBase.ratings);
+      expect(await without.answer(queries, { maxTokens: 4 })).toEqual(asBase.answers);
+      for (const { read } of await look(queries)) {
+        expect(read).toHaveLength(kind === "mbc-topk" ? 2 : 4);
+        expect(read.reduce((sum, { weight }) => sum + weight, 0)).toBeCloseTo(1, 5);
+        expect(read).toEqual(read.toSorted((a, b) => b.weight - a.weight));
+      }
+      await method.forget?.(receipt.id);
+      expect(await saidBy(method)).toEqual(asBase);
+    };
+    await use({ kind, ...(kind === "mbc-topk" && { topK: 2 }) }, work, architecture);
+  });
+});
+
+describe("the bank", () => {
+  it("forgets a receipt as if it had never been, in a restored state too", async () => {
+    await use({}, async (method) => {
+      await learn(method, documents.slice(0, 2));
+      const [before, kept] = [await method.rate(pairs), await method.state()];
+      const { receipt } = await learn(method, [...documents.slice(2), long]);
+      expect(await method.rate(pairs)).not.toEqual(before);
+      const whole = await method.state();
+      await use({}, async (other) => {
+        await other.restore(whole);
+        expect(await other.rate(pairs)).toEqual(await method.rate(pairs));
+        for (const one of [method, other]) {
+          await one.forget?.(receipt.id);
+          expect(await one.rate(pairs)).toEqual(before);
+          const { tensors, json } = await one.state();
+          expect([tensors, json.bank]).toEqual([kept.tensors, kept.json.bank]);
+          await expect(one.forget?.(receipt.id)).rejects.toThrow(
+            /expected the id of a receipt to forget, got "[\w-]+"; the last one is [\w-]+/,
+          );
+        }
+        await expect(other.restore({ tensors: {}, json: {} })).rejects.toThrow(/bank-compression: expected a state/);
+        expect(await other.rate(pairs)).toEqual(before);
+      });
+    });
+  });
+
+  it("puts a document in the place of the one of its id", async () => {
+    const changed = { ...documents[0], text: "Ada counts boats." };
+    await use({}, async (method) => {
+      const first = await learn(method, documents);
+      const second = await learn(method, [changed]);
+      const { bank } = documentFaceOf(method);
+      expect([bank.count(), [...bank.documents()]]).toEqual([4, ["d1", "d2", "d3", "d0"]]);
+      await use({}, async (fresh) => {
+        await learn(fresh, [...documents.slice(1), changed]);
+        expect((await method.state()).tensors).toEqual((await fresh.state()).tensors);
+        expect(await method.rate(pairs)).toEqual(await fresh.rate(pairs));
+      });
+      // What was written again since stays
+      await method.forget?.(first.receipt.id);
+      expect([...bank.documents()]).toEqual(["d0"]);
+      await method.forget?.(second.receipt.id);
+      expect(bank.count()).toBe(0);
+      await expect(method.forget?.("x")).rejects.toThrow(/got "x"; nothing is kept/);
+    });
+  });
+
+  it("takes long documents in chunks, says how many, and reads them as one", async () => {
+    await use({ topK: 0 }, async (method) => {
+      const { events, receipt } = await learn(method, [documents[0], long]);
+      const { bank, look } = documentFaceOf(method);
+      const chunks = bank.numbersOf("long").length;
+      expect(chunks).toBeGreaterThan(2);
+      expect(events).toContainEqual({
+        type: "note",
+        message: `2 documents in ${chunks + 1} chunks of at most 40 tokens`,
+      });
+      expect(receipt.tokens).toBeGreaterThan(40 * (chunks - 1) * 0.5);
+      const [{ read }] = await look([queries[0]]);
+      expect(read.map(({ document }) => document).sort()).toEqual(["d0", "long"]);
+      expect(read[0].weight + read[1].weight).toBeCloseTo(1, 5);
+      expect((await learn(method, documents)).events.map(({ type }) => type)).toEqual(["receipt"]);
+    });
+  });
+
+  it("keeps the newest documents where it is limited", async () => {
+    await use({ mostEntries: 2 }, async (method) => {
+      for (const document of documents) await learn(method, [document]);
+      expect([...documentFaceOf(method).bank.documents()]).toEqual(["d2", "d3"]);
+    });
+  });
+
+  it("may lie in a folder, and answers the same", async () => {
+    await use({}, async (method) => {
+      const face = documentFaceOf(method);
+      await learn(method, documents);
+      const said = await method.rate(pairs);
+      const { module, keys } = face.bank;
+      const bank = await openBank(join(root, "bank"), { module, keys });
+      await face.use(bank);
+      expect(await method.rate(pairs)).not.toEqual(said);
+      await learn(method, documents);
+      expect(await method.rate(pairs)).toEqual(said);
+      await expect(method.state()).rejects.toThrow(/expected a bank in RAM to save, got one in a folder/);
+      for (const other of [
+        createMemoryBank({ module: "x", keys }),
+        createMemoryBank({ module, keys: { ...keys, bits: 16 } }),
+        createMemoryBank({ module, keys: { ...keys, width: 3 } }),
+      ]) {
+        await expect(face.use(other)).rejects.toThrow(/bank-compression: expected a bank of module .* open it with/);
+      }
+      expect(face.bank).toBe(bank);
+      await bank.close();
+    });
+  });
+});
+
+describe("reading", () => {
+  it("mbc: over codes as over all entries, whatever codebook they are of", async () => {
+    const all = [...documents, long];
+    await use({ kind: "mbc" }, async (fast) => {
+      await learn(fast, all);
+      await use({ kind: "mbc", together: 1000 }, async (naive) => {
+        await learn(naive, all);
+        const [ours, theirs] = [await fast.rate(pairs), await naive.rate(pairs)];
+        for (const [i, { nats }] of ours.entries()) expect(nats).toBeCloseTo(theirs[i].nats, 4);
+      });
+      // Entries of another codebook are not in the histogram
+      await use({ kind: "mac" }, async (mac) => {
+        await learn(mac, all);
+        await fast.restore(await mac.state());
+        expect(await fast.rate(pairs)).toEqual(await mac.rate(pairs));
+        await learn(fast, documents.slice(0, 1));
+        expect(await fast.rate(pairs)).not.toEqual(await mac.rate(pairs));
+      });
+    });
+  });
+
+  it("more entries than go together: over what comes of each part", async () => {
+    const base = bases.llama;
+    const together = 2;
+    const module = await loadModule(base, moduleOf("llama"));
+    const reader = createReader({ runtime, base, module });
+    const all = [...documents, { id: "d4", text: "Ed rows." }];
+    const idsOf = ({ text }: Document): number[] => base.tokenizer.encode(text, { addSpecialTokens: false });
+    const slots = await reader.slots(all.map(idsOf));
+    const size = slots.length / all.length;
+    const asked = await reader.questions([promptIdsOf(base.tokenizer, queries[0])]);
+    const over = async (...banks: Float32Array[]): Promise<Float32Array> => {
+      const bank = Float32Array.from(banks.flatMap((one) => [...one]));
+      return (await reader.aggregate(asked, bank, new Float32Array(bank.length / size))).latents;
+    };
+    const part = (from: number, to: number): Float32Array => slots.subarray(from * size, to * size);
+    // 5 entries -> 3 latents -> 2 -> 1
+    const [a, b, c] = [await over(part(0, 2)), await over(part(2, 4)), await over(part(4, 5))];
+    const latents = await over(await over(a, b), await over(c));
+    const [condition] = await reader.conditions(latents);
+    const expected = await reader.face.rate([{ prompt: promptOf(queries[0], [""]), answer: "salt", condition }]);
+    await reader.dispose();
+    await use({ kind: "mac", together }, async (method) => {
+      await learn(method, all);
+      const [{ nats }] = await method.rate(pairs.slice(0, 1));
+      expect(nats).toBeCloseTo(expected[0].nats, 5);
+    });
+    await use({ kind: "mac" }, async (method) => {
+      await learn(method, all);
+      const [{ nats }] = await method.rate(pairs.slice(0, 1));
+      expect(Math.abs(nats - expected[0].nats)).toBeGreaterThan(1e-4);
+    });
+  });
+
+  it("control adapters: the base with its adapters, whatever is kept", async () => {
+    const base = bases.llama;
+    const adapted = adaptedModel(base, await loadModule(base, moduleOf("llama")));
+    const prompt = promptOf(queries[0]);
+    await use({ control: "adapters" }, async (method) => {
+      await learn(method, documents);
+      const first = await method.rate(pairs);
+      const whole = await natsOf(adapted, base, `${prompt} salt`);
+      expect(first[0].nats).toBeCloseTo(whole - (await natsOf(adapted, base, prompt)), 3);
+      await learn(method, [long]);
+      expect(await method.rate(pairs)).toEqual(first);
+    });
+  });
+});
+
+describe("refused", () => {
+  it("are an empty document, before anything is written", async () => {
+    await use({}, async (method) => {
+      await learn(method, documents.slice(0, 1));
+      await expect(learn(method, [documents[1], { id: "blank", text: " \n" }])).rejects.toThrow(
+        "bank-compression: expected a text, got an empty one in document 2; leave it out",
+      );
+      expect([...documentFaceOf(method).bank.documents()]).toEqual(["d0"]);
+      expect((await learn(method, [])).receipt).toMatchObject({ documents: [], tokens: 0 });
+    });
+  });
+
+  it.each([
+    [{ depth: 3 }, "bank-compression: expected a depth of at most 2 (the module's codebooks), got 3"],
+    [{ module: "no/such" }, "bank-compression: expected the folder of a module, got no/such; fit one with"],
+    [{ kind: "mbx" }, /bank-compression: expected valid options, got kind/],
+    [{ mostEntries: 0 }, /got mostEntries/],
+  ])("is %j", async (options, message) => {
+    await expect(use(options, async () => undefined)).rejects.toThrow(message);
+  });
+});

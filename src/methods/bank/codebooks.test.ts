@@ -1,0 +1,105 @@
+/** The care of codebooks, worked out by hand: vectors 0, 1, 10 and 11, which two codes serve at 0.5 and 10.5. */
+import { describe, expect, it } from "vitest";
+import type { Objective } from "../objective.ts";
+import { type CareOptions, leftover, useOf, usesOf, withCare } from "./codebooks.ts";
+import type { EpisodeBatch } from "./objective.ts";
+
+const vectors = Float32Array.of(0, 1, 10, 11);
+const sorted = (codes: Float32Array): number[] => [...codes].sort((a, b) => a - b);
+
+function setup(more: Partial<CareOptions> = {}) {
+  const book = () => ({ codes: new Float32Array(2), width: 1 });
+  const draws: number[] = [];
+  const options: CareOptions = {
+    slotsOf: async (draw) => {
+      draws.push(draw);
+      return vectors;
+    },
+    single: book(),
+    residual: [book(), book()],
+    from: 3,
+    every: 2,
+    reset: true,
+    seed: 1,
+    ...more,
+  };
+  const steps: number[] = [];
+  const objective: Objective<EpisodeBatch> = {
+    gradients: {},
+    clear: () => undefined,
+    accumulate: async (_batch, _total, step) => steps.push(step),
+    dispose: async () => undefined,
+  };
+  const cared = withCare(objective, options);
+  const { single, residual } = options;
+  return {
+    ...{ options, draws, steps, single: single.codes, first: residual[0].codes, second: residual[1].codes },
+    async step(step: number, batches = 1) {
+      for (let i = 0; i < batches; i++) await cared.accumulate({} as EpisodeBatch, 1, step);
+    },
+  };
+}
+
+describe("the care of codebooks", () => {
+  it("makes them from data at their first step: each depth from what those before it leave", async () => {
+    const { step, draws, steps, single, first, second } = setup();
+    await step(0);
+    await step(2);
+    expect([...single, ...first, ...second]).toEqual([0, 0, 0, 0, 0, 0]);
+    await step(3, 2);
+    expect(sorted(single)).toEqual([0.5, 10.5]);
+    expect(sorted(first)).toEqual([0.5, 10.5]);
+    expect(sorted(second)).toEqual([-0.5, 0.5]);
+    // Once, however many batches the step has, and the objective sees them all
+    expect(draws).toEqual([3]);
+    expect(steps).toEqual([0, 2, 3, 3]);
+    await step(4);
+    await step(5);
+    expect(draws).toEqual([3, 5]);
+  });
+
+  it("puts unused codes where the data is worst off, and leaves those in use", async () => {
+    const { step, single, first, second } = setup();
+    single.set([0.5, 1000]);
+    first.set([0.5, 10.5]);
+    second.set([-0.5, 0.5]);
+    await step(5);
+    expect(single[0]).toBe(0.5);
+    // At 11, which was 10.5 off, but for noise
+    expect(Math.abs(single[1] - 11)).toBeLessThan(0.2 * 10.5);
+    expect([...first, ...second]).toEqual([0.5, 10.5, -0.5, 0.5]);
+  });
+
+  it("leaves a collapse as it is without reset, and says so", async () => {
+    const { step, options, single, first, second } = setup({ reset: false });
+    single.set([0.5, 1000]);
+    first.set([0.5, 10.5]);
+    second.set([0, 3]);
+    await step(5);
+    expect([...single, ...first, ...second]).toEqual([0.5, 1000, 0.5, 10.5, 0, 3]);
+    const { single: use, residual } = await usesOf(options, -2);
+    // Distances 0.5, 0.5, 9.5 and 10.5
+    expect(use).toMatchObject({ dead: 1, perplexity: 1, error: (0.25 + 0.25 + 90.25 + 110.25) / 4 });
+    expect(residual[0]).toMatchObject({ dead: 0, error: 0.25 });
+    expect(residual[0].perplexity).toBeCloseTo(2, 12);
+    expect(residual[1]).toMatchObject({ dead: 1, perplexity: 1, error: 0.25 });
+  });
+
+  it("moves codes towards the mean of their vectors where they learn by averages", async () => {
+    const { step, single } = setup({ decay: 0.5, reset: false });
+    single.set([0, 10]);
+    await step(5);
+    // Half of one vector at the old place, half of the two that chose the code
+    expect(single[0]).toBeCloseTo((0.5 * 0 + 0.5 * 1) / 1.5, 4);
+    expect(single[1]).toBeCloseTo((0.5 * 10 + 0.5 * 21) / 1.5, 4);
+  });
+
+  it("counts and leaves over by whole vectors", () => {
+    const pairs = Float32Array.of(0, 0, 4, 5, 1, 0);
+    const book = { codes: Float32Array.of(0, 0, 4, 4, 9, 9), width: 2 };
+    expect([...leftover(pairs, book)]).toEqual([0, 0, 0, 1, 1, 0]);
+    const { counts, dead, error } = useOf(pairs, book);
+    expect([[...counts], dead]).toEqual([[2, 1, 0], 1]);
+    expect(error).toBeCloseTo(2 / 6, 12);
+  });
+});

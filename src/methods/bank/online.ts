@@ -1,0 +1,238 @@
+/**
+ * Learning while compressing, without a fit before (mbc-online): at each time step of a stream the documents are
+ * quantised with the codebook as it stands, and then adapters θ and codebook C move by the step's gradient. What lies t
+ * updates back weighs α^t: the gradient that moves them is a trace g_t + α g_(t-1) + ..., and so is the use of codes, of
+ * which those that nothing chooses are put where the newest documents are. The rest of the module is the straight path of
+ * the first step (start.ts). What is practised are the questions that a document brings, or the endings of its sentences.
+ */
+import { nearest } from "../../memory/codebook.ts";
+import { replaceCodes, worstReconstructed } from "../../memory/codebook-reset.ts";
+import { codebookFromData } from "../../memory/codebook-start.ts";
+import { createCodebookUsage } from "../../memory/codebook-usage.ts";
+import type { LoadedModel } from "../../models/load.ts";
+import { clipScale, globalNorm } from "../../nn/clip.ts";
+import { adamw } from "../../nn/optim.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { float32Host, type HostTensor } from "../../tensor/dtype.ts";
+import { randomStream } from "../../tensor/random.ts";
+import type { Document, StatedFact } from "../method.ts";
+import { factsOf } from "../stated.ts";
+import { leftover } from "./codebooks.ts";
+import { createEpisodes } from "./episodes.ts";
+import { adaptedModel, adaptersOf, type BankModule, codebookNames } from "./module.ts";
+import { createFitObjective, type EpisodeBatch } from "./objective.ts";
+import type { Objective } from "../objective.ts";
+import type { Reader } from "./reader.ts";
+import { placesOf } from "./shape.ts";
+import { straighten } from "./start.ts";
+
+export interface OnlineOptions {
+  readonly runtime: Runtime;
+  readonly base: LoadedModel;
+  /** Its weights are changed in place. */
+  readonly module: BankModule;
+  /** Reads those weights as they are. */
+  readonly reader: Reader;
+  /** α: the weight of the past at each update. */
+  readonly alpha: number;
+  readonly learningRate: number;
+  /** Updates at each time step. */
+  readonly updates: number;
+  /** Put unused codes elsewhere? */
+  readonly reset: boolean;
+  readonly seed: number;
+}
+
+export interface Online {
+  /** Before a step's documents are quantised: at the first, the straight path and the codebooks come from them. */
+  begin(documents: readonly Document[]): Promise<void>;
+  /** One time step, after they were: the mean loss of its updates, nats per token. */
+  learn(documents: readonly Document[]): Promise<{ loss: number; tokens: number }>;
+  /** Time steps so far. */
+  readonly steps: () => number;
+  state(): { tensors: Record<string, HostTensor>; json: { steps: number; updates: number } };
+  restore(tensors: Readonly<Record<string, HostTensor>>, json: { steps: number; updates: number }): void;
+  dispose(): Promise<void>;
+}
+
+/** Documents of an episode, and questions to it. */
+const [TOGETHER, QUESTIONS] = [4, 8];
+/** Rounds of k-means at the first step. */
+const ROUNDS = 6;
+
+/** The endings of sentences, where a document brings no questions. */
+function endings({ text }: Document): StatedFact[] {
+  return text
+    .split(/(?<=[.!?])\s+|\n+/u)
+    .map((sentence) => sentence.trim().split(/\s+/))
+    .filter(({ length }) => length >= 4)
+    .map((words) => {
+      const half = Math.floor(words.length / 2);
+      return {
+        prompt: { text: words.slice(0, half).join(" "), form: "completion" },
+        target: words.slice(half).join(" "),
+      };
+    });
+}
+
+const practised = (document: Document): Document => {
+  const facts = factsOf(document);
+  return { ...document, facts: facts.length > 0 ? facts : endings(document) };
+};
+
+export async function createOnline(options: OnlineOptions): Promise<Online> {
+  const { runtime, base, module, reader, alpha, learningRate, reset, seed } = options;
+  const { config, weights } = module;
+  const { shape, codes, depth } = config;
+  const trained = Object.keys(weights).filter(
+    (name) => /\.lora_[AB]\./.test(name) || Object.values<string>(codebookNames).includes(name),
+  );
+  const arrays = Object.fromEntries(trained.map((name) => [name, weights[name].data as Float32Array]));
+  const optimizer = adamw({ b1: alpha, weightDecay: 0 });
+  const moments = optimizer.init(arrays);
+  const residual = arrays[codebookNames.residual];
+  const P = shape.width / shape.places;
+  const books = [
+    { codes: arrays[codebookNames.single], name: codebookNames.single as string, at: 0, width: shape.width },
+    ...Array.from({ length: depth }, (_, r) => ({
+      codes: residual.subarray(r * codes * P, (r + 1) * codes * P),
+      name: codebookNames.residual as string,
+      at: r * codes * P,
+      width: P,
+    })),
+  ];
+  const usages = books.map(() => createCodebookUsage({ codes, decay: alpha }));
+  let steps = 0;
+  let updates = 0;
+  let objective: Promise<Objective<EpisodeBatch>> | undefined;
+
+  const makeObjective = (): Promise<Objective<EpisodeBatch>> =>
+    createFitObjective({
+      runtime,
+      definition: base.definition,
+      config: base.config,
+      geometry: base.geometry,
+      shape,
+      weights: adaptedModel(base, module).weights,
+      trainable: trained,
+      modification: adaptersOf(config),
+      groups: 1,
+      perGroup: TOGETHER,
+      questions: QUESTIONS,
+      quantizationLoss: 1,
+      commitment: 0,
+      seed,
+    });
+
+  /** Books with what each is asked for: the first alone, the others one after another. */
+  const walk = (
+    slots: Float32Array,
+    look: (book: (typeof books)[number], vectors: Float32Array, i: number) => void,
+  ) => {
+    let rest = slots;
+    for (const [i, book] of books.entries()) {
+      look(book, i === 0 ? slots : rest, i);
+      if (i > 0) rest = leftover(rest, book);
+    }
+  };
+
+  const episodesOf = (documents: readonly Document[]) => {
+    const own = documents.map(practised).filter(({ facts }) => (facts ?? []).length > 0);
+    if (own.length === 0) return undefined;
+    // A step of few documents practises them several times
+    const filled = Array.from({ length: Math.max(own.length, TOGETHER) }, (_, i) => own[i % own.length]);
+    return createEpisodes({
+      tokenizer: base.tokenizer,
+      documents: filled,
+      context: shape.context,
+      places: placesOf(shape),
+      depth,
+      groups: 1,
+      perGroup: TOGETHER,
+      questions: QUESTIONS,
+      retrieved: 1,
+      mostRetrieved: TOGETHER,
+      bias: 8,
+      unanswerable: 0,
+      precisions: { full: 0, residual: 1, single: 0 },
+      quantizedFrom: 0,
+      seed: seed + steps,
+    });
+  };
+
+  const slotsOf = (documents: readonly Document[]): Promise<Float32Array> =>
+    reader.slots(
+      documents.flatMap(({ text }) => {
+        const ids = base.tokenizer.encode(text.trim(), { addSpecialTokens: false }).slice(0, shape.context);
+        return ids.length > 0 ? [ids] : [];
+      }),
+    );
+
+  return {
+    steps: () => steps,
+    async begin(documents) {
+      if (steps > 0) return;
+      const texts = documents.map(({ text }) =>
+        base.tokenizer.encode(text.trim(), { addSpecialTokens: false }).slice(0, shape.context),
+      );
+      const some = texts.filter(({ length }) => length > 0);
+      await straighten(runtime, base, weights, shape, some, seed);
+      const random = randomStream(seed, "online codebooks");
+      walk(await slotsOf(documents), ({ codes: book, width }, vectors) => {
+        book.set(codebookFromData(vectors, { codes, width, random, rounds: ROUNDS }));
+      });
+    },
+    async learn(documents) {
+      const episodes = episodesOf(documents);
+      let [loss, tokens] = [0, 0];
+      const program = await (objective ??= makeObjective());
+      for (let update = 0; episodes && update < options.updates; update++) {
+        const batch = episodes.batchAt(update);
+        program.clear();
+        loss += (await program.accumulate(batch, batch.targetCount, updates)) / options.updates;
+        const scale = clipScale(globalNorm(program.gradients), 1);
+        optimizer.step(arrays, program.gradients, moments, learningRate, scale);
+        tokens += batch.targetCount;
+        updates++;
+      }
+      const random = randomStream(seed, "online reset", steps);
+      walk(await slotsOf(documents), (book, vectors, i) => {
+        const { width } = book;
+        usages[i].update(nearest(vectors, book.codes, width).indices);
+        const dead = reset ? usages[i].dead() : [];
+        if (dead.length === 0) return;
+        const rows = worstReconstructed(vectors, book.codes, dead.length, { width, random });
+        const placed = replaceCodes(book.codes, dead, rows, width);
+        usages[i].revive(placed);
+        for (const code of placed) {
+          for (const moment of ["exp_avg", "exp_avg_sq"])
+            moments.tensors[`${book.name}.${moment}`].fill(0, book.at + code * width, book.at + (code + 1) * width);
+        }
+      });
+      steps++;
+      return { loss, tokens };
+    },
+    state() {
+      const tensors: Record<string, HostTensor> = {};
+      for (const [name, { shape: own, data }] of Object.entries(weights))
+        tensors[`module/${name}`] = float32Host(own, Float32Array.from(data));
+      for (const [name, data] of Object.entries(moments.tensors))
+        tensors[`moment/${name}`] = float32Host([data.length], Float32Array.from(data));
+      for (const [i, usage] of usages.entries()) tensors[`usage/${i}`] = usage.state().tensors.shares;
+      return { tensors, json: { steps, updates } };
+    },
+    restore(tensors, json) {
+      for (const [name, { data }] of Object.entries(weights))
+        (data as Float32Array).set(tensors[`module/${name}`].data as Float32Array);
+      for (const [name, data] of Object.entries(moments.tensors))
+        data.set(tensors[`moment/${name}`].data as Float32Array);
+      for (const [i, usage] of usages.entries())
+        usage.restore({ tensors: { shares: tensors[`usage/${i}`] }, json: { codes } });
+      ({ steps, updates } = json);
+      moments.step = updates;
+    },
+    async dispose() {
+      await (await objective)?.dispose();
+    },
+  };
+}
