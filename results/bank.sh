@@ -8,6 +8,8 @@ set -e
 data=${DATA:-../shared/data}
 seeds=${SEEDS:-3}
 bank="--method bank-compression${MODULE:+ --module $MODULE}"
+# In full precision, found and refused as mbc-residual does it, so that they differ in bytes alone
+mac="$bank --kind mac --threshold 0.4 --top-k"
 mkdir -p results/bank
 of=bank
 wanted="$*"
@@ -18,13 +20,19 @@ stream="--task world-documents --limit 500"
 plain="--no-baseline --known 10"
 modes() {
   one mode-residual $stream --seeds $seeds $bank
-  one mode-mac $stream --seeds $seeds $bank --kind mac --top-k 4
-  one mode-mac-nearest $stream $plain --seeds $seeds $bank --kind mac --top-k 1
+  one mode-mac $stream --seeds $seeds $mac 4
+  one mode-mac-nearest $stream $plain --seeds $seeds $mac 1
   one mode-mbc $stream $plain --seeds $seeds $bank --kind mbc
   one mode-mbc-topk $stream $plain --seeds $seeds $bank --kind mbc-topk
   # Each question reads all entries: some seconds each
   one mode-mac-all $stream --limit 100 $plain --seeds $seeds $bank --kind mac
   one mode-mac-hierarchical $stream --limit 100 $plain --seeds $seeds $bank --kind mac --together 32
+}
+# Learned while compressing, without a fit before: nine steps, asked about after the last
+online() {
+  steps="--task world-documents --batch 185 --columns seen --limit 60 $plain $bank --kind mbc-online"
+  one online-reset $steps
+  one online-no-reset $steps --no-reset
 }
 # F1 against bits: residual codes of every depth
 depths() {
@@ -46,7 +54,7 @@ controls() {
 reduced() {
   for control in prune average nearest; do
     for left in 0.5 0.1; do
-      one reduced-$control-$left $stream $plain --seeds $seeds $bank --kind mac --top-k 4 --control $control --left $left
+      one reduced-$control-$left $stream $plain --seeds $seeds $mac 4 --control $control --left $left
     done
   done
 }
@@ -58,27 +66,27 @@ finetune() {
 retention() {
   curve="--task world-documents --documents 1600 --batch 200 --columns seen --limit 100 --known 10"
   one retention-residual $curve --seeds $seeds $bank
-  one retention-mac $curve --seeds $seeds $bank --kind mac --top-k 4
+  one retention-mac $curve --seeds $seeds $mac 4
   one retention-finetune $curve --seeds $seeds --method finetune
 }
 # 10,000 documents, of which all bytes are counted
 many() {
   one many-residual $stream --documents 10000 $plain $bank
   for depth in 3 4 5; do one many-depth-$depth $stream --documents 10000 $plain $bank --depth $depth; done
-  one many-mac $stream --documents 10000 $plain $bank --kind mac --top-k 4
+  one many-mac $stream --documents 10000 $plain $mac 4
 }
 # Other people's paragraphs; beyond this base
 squad() {
   paragraphs="--task squad-documents --data $data/squad/squad_dev_shared.json --limit 300 --no-baseline"
   one squad-residual $paragraphs $bank
-  one squad-mac $paragraphs $bank --kind mac --top-k 4
+  one squad-mac $paragraphs $mac 4
   one squad-none $paragraphs --method none
   one squad-gold-context $paragraphs --method gold-context
   one squad-rag $paragraphs --method rag --retriever bm25 --top-k 1
 }
 
 {
-  for name in controls reduced many; do if part $name; then $name; fi; done
+  for name in controls reduced many online; do if part $name; then $name; fi; done
 } &
 other=$!
 for name in modes depths retention squad finetune; do if part $name; then $name; fi; done

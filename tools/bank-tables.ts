@@ -184,6 +184,7 @@ export const bankTables: Readonly<Record<string, (measured: MeasuredBank) => str
         ...shareOf("of gold context", all.results["control-gold-context"]),
       },
     }),
+  "bank-online": ({ results }) => groupTable({ prefix: "online-", scores: answered }, results),
   "bank-depths": (all) =>
     groupTable({ prefix: "depth-", scores: answered }, all.results, {
       extra: {

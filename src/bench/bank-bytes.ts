@@ -4,12 +4,12 @@
  */
 import { createMemoryBank } from "../memory/memory-bank.ts";
 import { type BankModule, codebookNames, loadModule } from "../methods/bank/module.ts";
-import { type ModeName, modeNames, modes } from "../methods/bank/modes.ts";
+import { type ModeName, modes } from "../methods/bank/modes.ts";
 import { loadModel } from "../models/load.ts";
 import { createRuntime } from "../runtime/runtime.ts";
 import { float32Host, sizeOf } from "../tensor/dtype.ts";
 import type { KeyFormat } from "../memory/bank.ts";
-import { ofBankModule, openMethod } from "./bank-module.ts";
+import { fittedModes, ofBankModule, openMethod } from "./bank-module.ts";
 
 const DOCUMENTS = 10_000;
 /** Entries that are really written. */
@@ -90,7 +90,7 @@ async function rowsOf(module: BankModule, keys: KeyFormat): Promise<Row[]> {
   const full = (await partsOf(module, "mac", 1, keys)).total;
   const deepest = module.config.depth;
   const rows: Row[] = [];
-  for (const kind of modeNames) {
+  for (const kind of fittedModes) {
     // Only residual codes differ by depth
     const { books } = modes[kind].codebook(module, deepest);
     const depths = books > 1 ? Array.from({ length: deepest }, (_, i) => i + 1) : [undefined];

@@ -1,14 +1,13 @@
 /** What a document costs to encode, and what a question costs to answer. */
 import { createReader } from "../methods/bank/reader.ts";
 import { loadModule } from "../methods/bank/module.ts";
-import { modeNames } from "../methods/bank/modes.ts";
 import type { Document } from "../methods/method.ts";
 import { questionOf } from "../eval/tasks/world/render.ts";
 import { answerRoom, askedOf, testVoice } from "../eval/tasks/world/stream.ts";
 import { loadModel, type LoadedModel } from "../models/load.ts";
 import { createRuntime } from "../runtime/runtime.ts";
 import { randomStream } from "../tensor/random.ts";
-import { ofBankModule, openMethod, someDocuments } from "./bank-module.ts";
+import { fittedModes, ofBankModule, openMethod, someDocuments } from "./bank-module.ts";
 import { settle, timings } from "./measure.ts";
 import { spread } from "./stats.ts";
 
@@ -70,7 +69,7 @@ export const askMs = ofBankModule(async (folder, { quick, model, log, signal }) 
   const each = (times: readonly number[]) => spread(times.map((ms) => ms / queries.length));
   const found: Record<string, ReturnType<typeof each>> = {};
   try {
-    for (const kind of modeNames) {
+    for (const kind of fittedModes) {
       const { method, face } = await openMethod(base, { module: folder, kind, runtime });
       try {
         for await (const event of method.observe(documents.map(({ document }) => document)))

@@ -2,7 +2,7 @@
 import { subjectDocuments, type SubjectDocument } from "../eval/tasks/world/subject-documents.ts";
 import { createWorld } from "../eval/tasks/world/world.ts";
 import { bankCompression } from "../methods/bank-compression.ts";
-import type { ModeName } from "../methods/bank/modes.ts";
+import { type ModeName, modeNames, modes } from "../methods/bank/modes.ts";
 import { type DocumentFace, documentFaceOf } from "../methods/document-face.ts";
 import type { Method } from "../methods/method.ts";
 import type { LoadedModel } from "../models/load.ts";
@@ -16,6 +16,9 @@ const PEOPLE = 250;
 
 export const ofBankModule = (measure: Parameters<typeof ofModule>[1]) => ofModule("mneme-bank-compression", measure);
 
+/** Modes that read with a fitted module. */
+export const fittedModes = modeNames.filter((kind) => !modes[kind].online);
+
 /** So many documents of the world. */
 export const someDocuments = (count: number): SubjectDocument[] =>
   subjectDocuments(createWorld({ seed: WORLD, people: PEOPLE }), { facts: 5 }, randomStream(WORLD, "bench")).slice(
@@ -23,7 +26,7 @@ export const someDocuments = (count: number): SubjectDocument[] =>
     count,
   );
 
-export interface Opened {
+interface Opened {
   readonly method: Method;
   readonly face: DocumentFace;
 }
