@@ -15,7 +15,7 @@ import { centresOf } from "./encoder.ts";
 import type { EpisodeBatch } from "./objective.ts";
 
 /** How the slots of an episode reach its questions. */
-type Precision = "full" | "residual" | "single";
+export type Precision = "full" | "residual" | "single";
 
 export interface EpisodeOptions {
   readonly tokenizer: Tokenizer;
