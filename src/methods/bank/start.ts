@@ -122,7 +122,7 @@ function orthonormal(a: Matrix): Matrix {
 }
 
 /** The k leading eigenvectors of a symmetric matrix [n, n] as columns, with the mean of their eigenvalues. */
-export function leading(symmetric: Matrix, k: number, random: Random): { directions: Matrix; mean: number } {
+function leading(symmetric: Matrix, k: number, random: Random): { directions: Matrix; mean: number } {
   const n = symmetric.rows;
   let q = orthonormal({ rows: n, columns: k, data: Float64Array.from({ length: n * k }, () => random.normal()) });
   for (let round = 0; round < ROUNDS; round++) q = orthonormal(product(symmetric, q));
