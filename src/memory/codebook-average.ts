@@ -4,7 +4,7 @@
  * stream as well: what lies t updates back weighs decay^t. Letters: N_i counts, m_i sums, γ decay, ε smoothing;
  * e_i = m_i / N̂_i with N̂_i = (N_i + ε) / (n + K ε) n and n = Σ N_i.
  */
-import { UserError } from "../errors.ts";
+import { internal, UserError } from "../errors.ts";
 import type { HostTensor } from "../tensor/dtype.ts";
 import { clusterSums } from "./codebook-start.ts";
 import { type MemoryState, numberOf, packDoubles, tensorOf, unpackDoubles } from "./packed.ts";
@@ -16,8 +16,8 @@ export interface AverageOptions {
   readonly decay?: number;
   /** ε: keeps the division away from zero; a code that nobody chooses shrinks once its count nears it. */
   readonly smoothing?: number;
-  /** N_i at the start: so many vectors each code already stands for. */
-  readonly count?: number;
+  /** N_i at the start: so many vectors each code already stands for, or one number for all. */
+  readonly count?: number | ArrayLike<number>;
 }
 
 export interface CodebookAverage {
@@ -43,15 +43,17 @@ export function createCodebookAverage(
   { width, decay: usual = 0.99, smoothing = 1e-5, count = 1 }: AverageOptions,
 ): CodebookAverage {
   checkDecay(usual);
-  if (!(smoothing > 0) || !(count > 0)) {
-    throw new UserError(
-      `createCodebookAverage: expected smoothing and count above 0, got ${smoothing} and ${count}; try 1e-5 and 1`,
-    );
-  }
   const codes = Float32Array.from(start);
   const K = codes.length / width;
-  const counts = new Float64Array(K).fill(count);
-  const sums = Float64Array.from(codes, (value) => value * count);
+  const counts = typeof count === "number" ? new Float64Array(K).fill(count) : Float64Array.from(count);
+  if (counts.length !== K) internal(`createCodebookAverage: ${counts.length} counts of ${K} codes`);
+  if (!(smoothing > 0) || !counts.every((own) => own > 0)) {
+    throw new UserError(
+      `createCodebookAverage: expected smoothing and count above 0, got ${smoothing} and ${Math.min(...counts)}; ` +
+        "try 1e-5 and 1",
+    );
+  }
+  const sums = Float64Array.from(codes, (value, at) => value * counts[Math.floor(at / width)]);
 
   const divide = (): void => {
     const total = counts.reduce((a, b) => a + b, 0);

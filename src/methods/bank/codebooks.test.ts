@@ -94,9 +94,30 @@ describe("the care of codebooks", () => {
     const { step, single } = setup({ decay: 0.5, reset: false });
     single.set([0, 10]);
     await step(5);
-    // Half of one vector at the old place, half of the two that chose the code
-    expect(single[0]).toBeCloseTo((0.5 * 1) / 1.5, 4);
-    expect(single[1]).toBeCloseTo((0.5 * 10 + 0.5 * 21) / 1.5, 4);
+    // Half of the way from the old place to the mean of the two that chose the code
+    expect(single[0]).toBeCloseTo(0.5 * 0 + 0.5 * 0.5, 4);
+    expect(single[1]).toBeCloseTo(0.5 * 10 + 0.5 * 10.5, 4);
+  });
+
+  it("leaves codes that nothing chose where they are while others follow the data", async () => {
+    const { step, single } = setup({ decay: 0.5, reset: false });
+    single.set([5.5, 1000]);
+    await step(5);
+    expect(single[0]).toBeCloseTo(5.5, 4);
+    expect(single[1]).toBe(1000);
+  });
+
+  it("makes the optimizer forget codes that were put elsewhere, and no others", async () => {
+    const moments = [Float32Array.of(1, 2), Float32Array.of(3, 4)];
+    const single = { codes: Float32Array.of(0.5, 1000), width: 1, moments: () => moments };
+    const { step } = setup({ single });
+    await step(5);
+    expect(single.codes[0]).toBe(0.5);
+    expect(single.codes[1]).toBeLessThan(20);
+    expect(moments.map((each) => [...each])).toEqual([
+      [1, 0],
+      [3, 0],
+    ]);
   });
 
   it("counts and leaves over by whole vectors", () => {

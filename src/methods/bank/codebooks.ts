@@ -17,6 +17,8 @@ export interface Book {
   /** [K, D], changed in place; several depths are books of their own. */
   readonly codes: Float32Array;
   readonly width: number;
+  /** What the optimizer remembers of the codes, as long as these: forgotten of a code that is put elsewhere. */
+  readonly moments?: () => readonly Float32Array[];
 }
 
 export interface CareOptions {
@@ -47,12 +49,16 @@ export interface BookUse {
 }
 
 /** How a book serves vectors [N, D]. */
-export function useOf(vectors: Float32Array, { codes, width }: Book): BookUse & { readonly counts: Float64Array } {
+export function useOf(
+  vectors: Float32Array,
+  { codes, width }: Book,
+): BookUse & { readonly counts: Float64Array; readonly indices: Uint32Array } {
   const { indices, errors } = nearest(vectors, codes, width);
   const counts = new Float64Array(codes.length / width);
   for (const index of indices) counts[index]++;
   return {
     counts,
+    indices,
     dead: counts.filter((count) => count === 0).length,
     perplexity: perplexity(counts),
     error: errors.reduce((sum, error) => sum + error, 0) / vectors.length,
@@ -97,14 +103,23 @@ export function withCare(objective: Objective<EpisodeBatch>, options: CareOption
         return;
       }
       if (decay !== undefined) {
-        const average = createCodebookAverage(codes, { width, decay });
-        average.update(vectors, nearest(vectors, codes, width).indices);
-        codes.set(average.codes);
+        const { counts, indices } = useOf(vectors, book);
+        // The past counts as if it had been like this look, so nothing but the codes themselves is carried on
+        const average = createCodebookAverage(codes, {
+          width,
+          decay,
+          count: counts.map((count) => Math.max(count, 1)),
+        });
+        average.update(vectors, indices);
+        for (const [code, count] of counts.entries())
+          if (count > 0) codes.set(average.codes.subarray(code * width, (code + 1) * width), code * width);
       }
       if (!reset) return;
       const dead = [...useOf(vectors, book).counts].flatMap((count, code) => (count === 0 ? [code] : []));
-      if (dead.length > 0)
-        replaceCodes(codes, dead, worstReconstructed(vectors, codes, dead.length, { width, random }), width);
+      if (dead.length === 0) return;
+      const rows = worstReconstructed(vectors, codes, dead.length, { width, random });
+      for (const code of replaceCodes(codes, dead, rows, width))
+        for (const moments of book.moments?.() ?? []) moments.fill(0, code * width, (code + 1) * width);
     });
   };
   return {

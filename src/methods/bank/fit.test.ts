@@ -82,6 +82,24 @@ describe("a fit", () => {
     expect(result.measured).not.toHaveProperty("least codes used");
   });
 
+  it("goes on from a module, whose codebooks may have had other sizes, and from one of the same sizes only", async () => {
+    const base = await textModel(join(root, "from"), { context: 96 });
+    const first = await fitSmall(runtime, base);
+    const from = join(root, "from-module");
+    await first.result.save(from);
+    // No step changes anything: what comes out is what it went on from, as it was stored
+    const options = { from, steps: 1, learningRate: 1e-12, quantizeFrom: 1, depth: 3 };
+    const { result } = await fitSmall(runtime, base, { options });
+    await result.save(join(root, "from-again"));
+    const [before, after] = [await loadModule(base, from), await loadModule(base, join(root, "from-again"))];
+    const names = Object.keys(before.weights).filter((name) => name !== "bank.codebook.residual");
+    for (const name of names) expect(after.weights[name], name).toEqual(before.weights[name]);
+    expect(after.config.depth).toBe(3);
+    await expect(fitSmall(runtime, base, { options: { ...options, blocks: 1 } })).rejects.toThrow(
+      /fit: expected a module of the sizes asked for, .*"blocks":1.*, got one of .*"blocks":2.*; give its sizes/,
+    );
+  });
+
   it("says how much of its codebooks is used, and tells of a collapse", async () => {
     const base = await textModel(join(root, "collapse"), { context: 96 });
     // Codebooks from one document over and over: all but a few codes are never chosen

@@ -5,16 +5,26 @@
 import { z } from "zod";
 import { UserError } from "../../errors.ts";
 import { isDecayed } from "../../nn/names.ts";
-import { adamw } from "../../nn/optim.ts";
+import { adamw, type Optimizer, type OptimizerState } from "../../nn/optim.ts";
 import { schedules } from "../../nn/schedule.ts";
 import { defineFit } from "../definition.ts";
 import { contentsOf, hashOf } from "../identity.ts";
 import type { Document } from "../method.ts";
 import { train } from "../train.ts";
-import { type CareOptions, usesOf, withCare } from "./codebooks.ts";
+import { type Book, type CareOptions, usesOf, withCare } from "./codebooks.ts";
 import { createEpisodes } from "./episodes.ts";
 import { measureModule } from "./measure.ts";
-import { adaptedModel, adaptersOf, codebookNames, emptyModule, moduleSchema, saveModule } from "./module.ts";
+import {
+  adaptedModel,
+  adaptersOf,
+  type BankModule,
+  codebookNames,
+  emptyModule,
+  loadModule,
+  type ModuleConfig,
+  moduleSchema,
+  saveModule,
+} from "./module.ts";
 import { createFitObjective } from "./objective.ts";
 import { createReader } from "./reader.ts";
 import { placesOf, usual } from "./shape.ts";
@@ -23,6 +33,11 @@ import { straighten } from "./start.ts";
 const share = (preset: number) => z.number().min(0).default(preset);
 
 const options = z.object({
+  from: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("folder of a fitted module of the same sizes to go on from; codebooks begin anew"),
   slots: z.int().positive().default(usual.slots).describe("T: slots that a document becomes"),
   width: z.int().positive().optional().describe("D: numbers in a slot (default: the width of the base)"),
   places: z
@@ -84,6 +99,18 @@ async function collected(documents: AsyncIterable<Document>): Promise<Document[]
 const HELD_OUT = 128;
 const STARTING = 384;
 const LOOKED_AT = 128;
+/** Documents by which codebooks are judged at the end: enough that a code in use is met. */
+const JUDGED_BY = 512;
+
+/** Takes on the weights of a module of the same sizes; codebooks of other sizes are made anew. */
+function goOnFrom({ config, weights }: BankModule, from: BankModule): void {
+  const sizesOf = ({ shape, adapters }: ModuleConfig): string => JSON.stringify({ ...shape, ...adapters });
+  const [wanted, got] = [sizesOf(config), sizesOf(from.config)];
+  if (wanted !== got)
+    throw new UserError(`fit: expected a module of the sizes asked for, ${wanted}, got one of ${got}; give its sizes`);
+  for (const [name, { data, shape }] of Object.entries(weights))
+    if (shape.join() === from.weights[name].shape.join()) (data as Float32Array).set(from.weights[name].data);
+}
 
 /** Codebooks of which fewer codes are in use have collapsed. */
 const COLLAPSED = 0.5;
@@ -154,11 +181,13 @@ export const bankFit = defineFit("bank-compression", {
       quantizedFrom,
       seed,
     });
-    const trainable = Object.keys(weights);
+    const learnsCodes = given.codebook === "gradient";
+    const books: readonly string[] = Object.values(codebookNames);
+    const trainable = Object.keys(weights).filter((name) => learnsCodes || !books.includes(name));
     const parameters = Object.values(weights).reduce((sum, { data }) => sum + data.length, 0);
     yield { type: "note", message: `${episodes.count} documents, ${parameters} parameters` };
-    const isStraight = await straighten(runtime, base, weights, shape, episodes.texts(STARTING, -1), seed);
-    if (!isStraight)
+    if (given.from !== undefined) goOnFrom(module, await loadModule(base, given.from));
+    else if (!(await straighten(runtime, base, weights, shape, episodes.texts(STARTING, -1), seed)))
       yield { type: "note", message: "no start by regression for a base of this size and these slots: random numbers" };
     const model = adaptedModel(base, module);
     const objective = await createFitObjective({
@@ -176,30 +205,42 @@ export const bankFit = defineFit("bank-compression", {
       kept: Math.max(1, Math.round(given.keep * perGroup)),
       quantizationLoss: given.quantizationLoss,
       commitment: given.commitment,
+      learnsCodes,
       seed,
     });
     const reader = createReader({ runtime, base, module, frozen: false });
-    const residualData = weights[codebookNames.residual].data as Float32Array;
-    const P = shape.width / places;
+    const adam = adamw({ b2: 0.98, weightDecay: given.weightDecay, decayFilter: isDecayed });
+    let moments: OptimizerState | undefined;
+    const optimizer: Optimizer = { ...adam, init: (params) => (moments = adam.init(params)) };
+    const bookOf = (name: string, width: number, book = 0): Book => {
+      const own = (data: Float32Array): Float32Array => data.subarray(book * codes * width, (book + 1) * codes * width);
+      return {
+        codes: own(weights[name].data as Float32Array),
+        width,
+        moments: () =>
+          ["exp_avg", "exp_avg_sq"].flatMap((part) => {
+            const data = learnsCodes ? moments?.tensors[`${name}.${part}`] : undefined;
+            return data ? [own(data)] : [];
+          }),
+      };
+    };
     const care: CareOptions = {
-      slotsOf: (draw) => reader.slots(episodes.texts(LOOKED_AT, draw)),
-      single: { codes: weights[codebookNames.single].data as Float32Array, width: shape.width },
-      residual: Array.from({ length: depth }, (_, r) => ({
-        codes: residualData.subarray(r * codes * P, (r + 1) * codes * P),
-        width: P,
-      })),
+      slotsOf: (draw) => reader.slots(episodes.texts(draw < 0 ? JUDGED_BY : LOOKED_AT, draw)),
+      single: bookOf(codebookNames.single, shape.width),
+      residual: Array.from({ length: depth }, (_, r) => bookOf(codebookNames.residual, shape.width / places, r)),
       from: quantizedFrom,
       every: given.careSteps,
       reset: given.reset,
-      decay: given.codebook === "average" ? given.decay : undefined,
+      decay: learnsCodes ? undefined : given.decay,
       seed,
     };
     try {
       const result = yield* train({
         objective: withCare(objective, care),
         batches: episodes,
-        weights: Object.fromEntries(trainable.map((name) => [name, weights[name].data])),
-        optimizer: adamw({ b2: 0.98, weightDecay: given.weightDecay, decayFilter: isDecayed }),
+        // Codebooks without gradients too: they are part of what a stopped fit goes on with
+        weights: Object.fromEntries(Object.entries(weights).map(([name, { data }]) => [name, data as Float32Array])),
+        optimizer,
         learningRate: given.learningRate,
         schedule: schedules.cosine,
         scheduleOptions: { warmupSteps: Math.min(given.warmupSteps, steps), totalSteps: steps },

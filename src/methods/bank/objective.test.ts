@@ -101,6 +101,7 @@ async function asked(
   reader: Reader,
   batch: EpisodeBatch,
   precision: Precision,
+  learnsCodes: boolean,
 ): Promise<number> {
   const { documents: N, read: U, scored: A } = batch.lengths;
   const texts = Array.from({ length: GROUPS * PER_GROUP }, (_, n) => [
@@ -129,37 +130,45 @@ async function asked(
     tokens += score.tokens;
   }
   expect(tokens).toBe(batch.targetCount);
-  const losses = [single, ...[1, 2, 3].map(residual)].map((each) => sum(each.encode(slots).errors) / slots.length);
-  return nats / tokens + batch.quantizes * LAMBDA * (1 + BETA) * sum(losses);
+  const [once, ...depths] = [single, ...[1, 2, 3].map(residual)].map(
+    (each) => sum(each.encode(slots).errors) / slots.length,
+  );
+  const drawn = (BETA * sum(depths)) / 3;
+  const learned = learnsCodes ? sum(depths) / 3 + once : 0;
+  return nats / tokens + batch.quantizes * LAMBDA * (drawn + learned);
 }
 
 describe("the loss", () => {
   it.each([
-    ["llama", 1],
-    ["llama", 2],
-    ["gpt2", 1],
-  ] as const)("is what the questions meet when a bank is asked: %s, %i workers", async (architecture, workers) => {
-    const { base, module } = await workshop(architecture);
-    const objective = await fitOf({ base, module }, { workers, trainable: ["bank.patch.weight"] });
-    const reader = createReader({ runtime, base, module });
-    for (const [precision, from, depth] of [
-      ["full", 99, 0],
-      ["full", 0, 0],
-      ["residual", 0, 2],
-      ["single", 0, 0],
-    ] as const) {
-      const episodes = episodesOf(base, precision, from);
-      let step = 0;
-      while (depth > 0 && sum(episodes.batchAt(step).depths) !== depth) step++;
-      const batch = episodes.batchAt(step);
-      objective.clear();
-      const got = await objective.accumulate(batch, batch.targetCount, step);
-      const want = await asked(base, module, reader, batch, precision);
-      expect(Math.abs(got - want), `${precision} ${depth}: ${got} for ${want}`).toBeLessThan(1e-4);
-    }
-    await objective.dispose();
-    await reader.dispose();
-  });
+    ["llama", 1, true],
+    ["llama", 2, false],
+    ["gpt2", 1, true],
+  ] as const)(
+    "is what the questions meet when a bank is asked: %s, %i workers, codes by gradient: %s",
+    async (...row) => {
+      const [architecture, workers, learnsCodes] = row;
+      const { base, module } = await workshop(architecture);
+      const objective = await fitOf({ base, module }, { workers, trainable: ["bank.patch.weight"], learnsCodes });
+      const reader = createReader({ runtime, base, module });
+      for (const [precision, from, depth] of [
+        ["full", 99, 0],
+        ["full", 0, 0],
+        ["residual", 0, 2],
+        ["single", 0, 0],
+      ] as const) {
+        const episodes = episodesOf(base, precision, from);
+        let step = 0;
+        while (depth > 0 && sum(episodes.batchAt(step).depths) !== depth) step++;
+        const batch = episodes.batchAt(step);
+        objective.clear();
+        const got = await objective.accumulate(batch, batch.targetCount, step);
+        const want = await asked(base, module, reader, batch, precision, learnsCodes);
+        expect(Math.abs(got - want), `${precision} ${depth}: ${got} for ${want}`).toBeLessThan(1e-4);
+      }
+      await objective.dispose();
+      await reader.dispose();
+    },
+  );
 
   it("has the gradients of finite differences", async () => {
     const { base, module } = await workshop("llama");

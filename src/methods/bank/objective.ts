@@ -75,9 +75,11 @@ export interface FitObjectiveOptions extends PrefixBase {
   readonly questions: number;
   /** Documents of an episode that pass gradients: the first ones; all by default. */
   readonly kept?: number;
-  /** λ of the quantisation loss, and β of its commitment. */
+  /** λ of the quantisation loss, a mean over depths, and β of its commitment. */
   readonly quantizationLoss: number;
   readonly commitment: number;
+  /** Do codebooks learn by gradient? Then they are among `trainable`. */
+  readonly learnsCodes?: boolean;
   readonly seed: number;
   readonly workers?: number;
 }
@@ -86,7 +88,7 @@ const rowsOf = (x: Tensor, start: number, end: number): Tensor => slice(x, { axi
 
 function fitGraph(options: FitObjectiveOptions) {
   const { definition, config, geometry, shape, weights, modification } = options;
-  const { groups: G, perGroup: K, questions: Q, kept = K } = options;
+  const { groups: G, perGroup: K, questions: Q, kept = K, learnsCodes = true } = options;
   const { slots: T, width: D, places: V } = shape;
   const inputs = weightInputs(Object.fromEntries(Object.entries(weights).map(([name, { shape: own }]) => [name, own])));
   const p = paramsOf(inputs, modification);
@@ -109,13 +111,11 @@ function fitGraph(options: FitObjectiveOptions) {
     return reshape(made, [G, end - start, T, D]);
   };
   const encoded = kept === K ? slotsOf(0, K) : concat([slotsOf(0, kept), stopGradient(slotsOf(kept, K))], { axis: 1 }); // [G, K, T, D]
-  const R = inputs[codebookNames.residual].shape[0];
-  const quantizing = { commitment: options.commitment };
+  const [R] = weights[codebookNames.residual].shape;
   const residual = residualQuantize(reshape(encoded, [G, K, T, V, D / V]), inputs[codebookNames.residual], {
-    ...quantizing,
     depths: reshape(slice(input("depths", "float32", [G, R]), { axis: 0, start: 0, end: 1 }), [R]),
   });
-  const single = vectorQuantize(encoded, inputs[codebookNames.single], quantizing);
+  const single = vectorQuantize(encoded, inputs[codebookNames.single]);
   const gates = input("gates", "float32", [G, 2]);
   const gated = (which: number, quantized: Tensor): Tensor =>
     mul(sub(reshape(quantized, encoded.shape), encoded), reshape(rowsOf(gates, which, which + 1), [G, 1, 1, 1]));
@@ -138,7 +138,10 @@ function fitGraph(options: FitObjectiveOptions) {
     reshape(input("targets", "int32", [G * Q, "A"]), scored),
   );
   const answers = sum(mul(losses, reshape(input("share", "float32", [G * Q, "A"]), scored)));
-  const quantization = mul(add(residual.loss, single.loss), sum(input("quantizes", "float32", [G])));
+  // One code for a slot is far from it: drawn to those, slots would all be alike
+  const drawn = mul(residual.commitmentLoss, options.commitment / R);
+  const learned = add(mul(residual.codebookLoss, 1 / R), single.codebookLoss);
+  const quantization = mul(learnsCodes ? add(drawn, learned) : drawn, sum(input("quantizes", "float32", [G])));
   return { inputs, loss: add(answers, quantization) };
 }
 
