@@ -5,7 +5,7 @@ import { randomStream } from "../tensor/random.ts";
 import { adamFactors, adamRun } from "./adam-kernel.ts";
 import { clipScale, globalNorm } from "./clip.ts";
 import { isDecayed } from "./names.ts";
-import { adam, adamw, sgd } from "./optim.ts";
+import { adam, adamw, sgd, withRates } from "./optim.ts";
 import type { Optimizer } from "./optim.ts";
 import { cosine } from "./schedule.ts";
 import { rowAdam } from "./sparse-optim.ts";
@@ -233,5 +233,31 @@ describe("clipping", () => {
         }
       }),
     );
+  });
+});
+
+describe("rates of their own", () => {
+  it("are those of optimizers apart, in one state", () => {
+    const make = () => ({ a: Float32Array.of(1, -2), b: Float32Array.of(3), c: Float32Array.of(0.5) });
+    const [together, apart] = [make(), make()];
+    const both = withRates(adamw(), (name) => (name === "b" ? 10 : 1));
+    const state = both.init(together);
+    const states = Object.fromEntries(
+      Object.entries(apart).map(([name, value]) => [name, adamw().init({ [name]: value })]),
+    );
+    const random = randomStream(1, "rates");
+    for (let step = 0; step < 5; step++) {
+      const grads = { a: Float32Array.of(random.normal(), random.normal()), b: Float32Array.of(random.normal()) };
+      both.step(together, grads, state, 1e-2, 0.5);
+      for (const [name, rate] of [
+        ["a", 1e-2],
+        ["b", 1e-1],
+      ] as const)
+        adamw().step({ [name]: apart[name] }, { [name]: grads[name] }, states[name], rate, 0.5);
+    }
+    expect(together).toEqual(apart);
+    expect(together.c).toEqual(Float32Array.of(0.5));
+    expect(state.step).toBe(5);
+    expect(state.tensors["b.exp_avg_sq"]).toEqual(states.b.tensors["b.exp_avg_sq"]);
   });
 });

@@ -165,3 +165,21 @@ export function adamw({
     },
   };
 }
+
+/** The same optimizer with rates of their own for some parameters: `rateOf` says by how much theirs is multiplied. */
+export function withRates(optimizer: Optimizer, rateOf: (name: string) => number): Optimizer {
+  return {
+    ...optimizer,
+    step(params, grads, state, learningRate, gradientScale) {
+      const { step } = state;
+      const all = Object.keys(grads);
+      for (const rate of new Set(all.map(rateOf))) {
+        const names = all.filter((name) => rateOf(name) === rate);
+        // Each group is a part of one and the same update
+        state.step = step;
+        const own = Object.fromEntries(names.map((name) => [name, grads[name]]));
+        optimizer.step(params, own, state, rate * learningRate, gradientScale);
+      }
+    },
+  };
+}

@@ -4,13 +4,13 @@
  * documents drawn by the step's number, so a fit that was stopped goes on to the same codebooks.
  */
 import { internal } from "../../errors.ts";
-import { nearest } from "../../memory/codebook.ts";
 import { createCodebookAverage } from "../../memory/codebook-average.ts";
 import { replaceCodes, worstReconstructed } from "../../memory/codebook-reset.ts";
 import { codebookFromData } from "../../memory/codebook-start.ts";
 import { perplexity } from "../../memory/codebook-usage.ts";
 import { randomStream } from "../../tensor/random.ts";
 import type { Objective } from "../objective.ts";
+import type { Nearest } from "./nearest.ts";
 import type { EpisodeBatch } from "./objective.ts";
 
 export interface Book {
@@ -24,6 +24,7 @@ export interface Book {
 export interface CareOptions {
   /** Slots of documents drawn by this number. */
   readonly slotsOf: (draw: number) => Promise<Float32Array>;
+  readonly nearest: Nearest;
   readonly single: Book;
   /** By depth: each quantises what those before it leave. */
   readonly residual: readonly Book[];
@@ -49,11 +50,12 @@ export interface BookUse {
 }
 
 /** How a book serves vectors [N, D]. */
-export function useOf(
+export async function useOf(
   vectors: Float32Array,
   { codes, width }: Book,
-): BookUse & { readonly counts: Float64Array; readonly indices: Uint32Array } {
-  const { indices, errors } = nearest(vectors, codes, width);
+  nearest: Nearest,
+): Promise<BookUse & { readonly counts: Float64Array; readonly indices: Uint32Array }> {
+  const { indices, errors } = await nearest(vectors, codes, width);
   const counts = new Float64Array(codes.length / width);
   for (const index of indices) counts[index]++;
   return {
@@ -65,45 +67,52 @@ export function useOf(
   };
 }
 
-/** What the codes of a book leave of vectors. */
-export function leftover(vectors: Float32Array, { codes, width }: Book): Float32Array {
-  const { indices } = nearest(vectors, codes, width);
-  return vectors.map((value, at) => value - codes[indices[Math.floor(at / width)] * width + (at % width)]);
-}
+/** What chosen codes of a book leave of vectors. */
+export const leftover = (
+  vectors: Float32Array,
+  indices: ArrayLike<number>,
+  { codes, width }: Pick<Book, "codes" | "width">,
+): Float32Array => vectors.map((value, at) => value - codes[indices[Math.floor(at / width)] * width + (at % width)]);
 
 /** Every book with the vectors that it is asked for, depth after depth; `look` may change the book. */
-function walk(options: CareOptions, slots: Float32Array, look: (book: Book, vectors: Float32Array) => void): void {
-  look(options.single, slots);
+async function walk(
+  { single, residual, nearest }: CareOptions,
+  slots: Float32Array,
+  look: (book: Book, vectors: Float32Array) => Promise<void>,
+): Promise<void> {
+  await look(single, slots);
   let rest = slots;
-  for (const book of options.residual) {
-    look(book, rest);
-    rest = leftover(rest, book);
+  for (const book of residual) {
+    await look(book, rest);
+    rest = leftover(rest, (await nearest(rest, book.codes, book.width)).indices, book);
   }
 }
 
 /** Codebooks as they stand, looked at with documents drawn by a number. */
 export async function usesOf(options: CareOptions, draw: number): Promise<{ single: BookUse; residual: BookUse[] }> {
   const found: BookUse[] = [];
-  walk(options, await options.slotsOf(draw), (book, vectors) => found.push(useOf(vectors, book)));
+  await walk(options, await options.slotsOf(draw), async (book, vectors) => {
+    found.push(await useOf(vectors, book, options.nearest));
+  });
   const [single, ...residual] = found;
   return { single: single ?? internal("usesOf: no book"), residual };
 }
 
 /** The same objective, whose codebooks are looked after before each step that asks for it. */
 export function withCare(objective: Objective<EpisodeBatch>, options: CareOptions): Objective<EpisodeBatch> {
-  const { from, every, reset, decay, seed, slotsOf } = options;
+  const { from, every, reset, decay, seed, slotsOf, nearest } = options;
   let cared = -1;
   const care = async (step: number): Promise<void> => {
     const random = randomStream(seed, "codebooks", step);
     const slots = await slotsOf(step);
-    walk(options, slots, (book, vectors) => {
+    await walk(options, slots, async (book, vectors) => {
       const { codes, width } = book;
       if (step === from) {
         codes.set(codebookFromData(vectors, { codes: codes.length / width, width, random, rounds: ROUNDS }));
         return;
       }
       if (decay !== undefined) {
-        const { counts, indices } = useOf(vectors, book);
+        const { counts, indices } = await useOf(vectors, book, nearest);
         // The past counts as if it had been like this look, so nothing but the codes themselves is carried on
         const average = createCodebookAverage(codes, {
           width,
@@ -115,7 +124,8 @@ export function withCare(objective: Objective<EpisodeBatch>, options: CareOption
           if (count > 0) codes.set(average.codes.subarray(code * width, (code + 1) * width), code * width);
       }
       if (!reset) return;
-      const dead = [...useOf(vectors, book).counts].flatMap((count, code) => (count === 0 ? [code] : []));
+      const { counts: chosen } = await useOf(vectors, book, nearest);
+      const dead = [...chosen].flatMap((count, code) => (count === 0 ? [code] : []));
       if (dead.length === 0) return;
       const rows = worstReconstructed(vectors, codes, dead.length, { width, random });
       for (const code of replaceCodes(codes, dead, rows, width))

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { UserError } from "../../errors.ts";
 import { isDecayed } from "../../nn/names.ts";
-import { adamw, type Optimizer, type OptimizerState } from "../../nn/optim.ts";
+import { adamw, type Optimizer, type OptimizerState, withRates } from "../../nn/optim.ts";
 import { schedules } from "../../nn/schedule.ts";
 import { defineFit } from "../definition.ts";
 import { contentsOf, hashOf } from "../identity.ts";
@@ -26,6 +26,7 @@ import {
   saveModule,
 } from "./module.ts";
 import { createFitObjective } from "./objective.ts";
+import { createNearest } from "./nearest.ts";
 import { createReader } from "./reader.ts";
 import { placesOf, usual } from "./shape.ts";
 import { straighten } from "./start.ts";
@@ -84,6 +85,7 @@ const options = z.object({
   quantizationLoss: z.number().nonnegative().default(1).describe("lambda of the quantisation loss"),
   commitment: z.number().nonnegative().default(0.25).describe("beta: how much slots are drawn to their codes"),
   codebook: z.enum(["gradient", "average"]).default("gradient").describe("how codebooks learn"),
+  codebookRate: z.number().positive().default(10).describe("rate of codebooks by gradient, in learning rates"),
   decay: z.number().min(0).lt(1).default(0.9).describe("weight of the past where they learn by moving averages"),
   reset: z.boolean().default(true).describe("put codes that nothing chooses where the data is"),
   careSteps: z.int().positive().default(100).describe("steps between two looks at the codebooks"),
@@ -209,7 +211,11 @@ export const bankFit = defineFit("bank-compression", {
       seed,
     });
     const reader = createReader({ runtime, base, module, frozen: false });
-    const adam = adamw({ b2: 0.98, weightDecay: given.weightDecay, decayFilter: isDecayed });
+    const nearest = createNearest(runtime);
+    // Slots move on while codebooks learn: these must be faster than what they follow
+    const adam = withRates(adamw({ b2: 0.98, weightDecay: given.weightDecay, decayFilter: isDecayed }), (name) =>
+      books.includes(name) ? given.codebookRate : 1,
+    );
     let moments: OptimizerState | undefined;
     const optimizer: Optimizer = { ...adam, init: (params) => (moments = adam.init(params)) };
     const bookOf = (name: string, width: number, book = 0): Book => {
@@ -225,6 +231,7 @@ export const bankFit = defineFit("bank-compression", {
       };
     };
     const care: CareOptions = {
+      nearest: nearest.nearest,
       slotsOf: (draw) => reader.slots(episodes.texts(draw < 0 ? JUDGED_BY : LOOKED_AT, draw)),
       single: bookOf(codebookNames.single, shape.width),
       residual: Array.from({ length: depth }, (_, r) => bookOf(codebookNames.residual, shape.width / places, r)),
@@ -290,6 +297,7 @@ export const bankFit = defineFit("bank-compression", {
         },
       };
     } finally {
+      await nearest.dispose();
       await reader.dispose();
       await objective.dispose();
     }

@@ -132,7 +132,7 @@ export async function createOnline(options: OnlineOptions): Promise<Online> {
     let rest = slots;
     for (const [i, book] of books.entries()) {
       look(book, i === 0 ? slots : rest, i);
-      if (i > 0) rest = leftover(rest, book);
+      if (i > 0) rest = leftover(rest, nearest(rest, book.codes, book.width).indices, book);
     }
   };
 
