@@ -40,9 +40,9 @@ export interface CareOptions {
 }
 
 /** Documents whose slots codebooks are made from and judged by: of fewer, some codes would serve one slot alone. */
-const STARTING = 1024;
+const STARTING = 2048;
 /** Documents of a look. */
-const LOOKED_AT = 128;
+const LOOKED_AT = 64;
 /** Vectors that first codes are drawn from, and rounds of k-means over all of them. */
 const DRAWN_FROM = 16_384;
 const ROUNDS = 12;
