@@ -2,7 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { nearest } from "../../memory/codebook.ts";
 import type { Objective } from "../objective.ts";
-import { type CareOptions, leftover, useOf, usesOf, withCare } from "./codebooks.ts";
+import { type CareOptions, useOf, usesOf, withCare } from "./codebooks.ts";
+import { leftover } from "./nearest.ts";
 import type { EpisodeBatch } from "./objective.ts";
 
 const vectors = Float32Array.of(0, 1, 10, 11);

@@ -6,11 +6,11 @@
 import { internal } from "../../errors.ts";
 import { createCodebookAverage } from "../../memory/codebook-average.ts";
 import { replaceCodes, worstReconstructed } from "../../memory/codebook-reset.ts";
-import { clusterSums, codebookFromData } from "../../memory/codebook-start.ts";
+import { codebookFromData } from "../../memory/codebook-start.ts";
 import { perplexity } from "../../memory/codebook-usage.ts";
 import { type Random, randomStream } from "../../tensor/random.ts";
 import type { Objective } from "../objective.ts";
-import type { Nearest } from "./nearest.ts";
+import { followed, leftover, type Nearest } from "./nearest.ts";
 import type { EpisodeBatch } from "./objective.ts";
 
 export interface Book {
@@ -80,13 +80,6 @@ export async function useOf(
   };
 }
 
-/** What chosen codes of a book leave of vectors. */
-export const leftover = (
-  vectors: Float32Array,
-  indices: ArrayLike<number>,
-  { codes, width }: Pick<Book, "codes" | "width">,
-): Float32Array => vectors.map((value, at) => value - codes[indices[Math.floor(at / width)] * width + (at % width)]);
-
 /** Every book with the vectors that it is asked for, depth after depth; `look` may change the book. */
 async function walk(
   { single, residual, nearest }: CareOptions,
@@ -103,16 +96,10 @@ async function walk(
 
 /** A codebook from data, as codebook-start.ts makes it, but for nearest codes by the runtime. */
 async function start(vectors: Float32Array, { codes, width, counts: kept }: Book, nearest: Nearest, random: Random) {
-  const sizes = { codes: codes.length / width, width };
-  codes.set(codebookFromData(vectors.subarray(0, DRAWN_FROM * width), { ...sizes, random, rounds: 0 }));
-  for (let round = 0; round < ROUNDS; round++) {
-    const { counts, sums } = clusterSums(vectors, (await nearest(vectors, codes, width)).indices, sizes);
-    for (let at = 0; at < codes.length; at++) {
-      const count = counts[Math.floor(at / width)];
-      if (count > 0) codes[at] = sums[at] / count;
-    }
-    for (const [code, count] of counts.entries()) kept[code] = (count * LOOKED_AT) / STARTING;
-  }
+  const sizes = { codes: codes.length / width, width, random, rounds: 0 };
+  codes.set(codebookFromData(vectors.subarray(0, DRAWN_FROM * width), sizes));
+  const { counts } = await followed(vectors, { codes, width }, nearest, ROUNDS);
+  for (const [code, count] of counts.entries()) kept[code] = (count * LOOKED_AT) / STARTING;
 }
 
 /** Codebooks as they stand, looked at with documents drawn by a number. */
