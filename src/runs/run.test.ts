@@ -264,6 +264,60 @@ describe("named scores, probes, diagnostics and costs", () => {
   });
 });
 
+describe("rewards", () => {
+  const planned = [[0.8], [0.6, 0.9], [0.7, 0.5, 1]];
+  /** Holds a megabyte more after each topic, and is scored as planned. */
+  const growing = (): Pick<StreamDeps, "task" | "createMethod"> => {
+    let topics = 0;
+    const task = { ...richTask(), probes: [], diagnosticTexts: undefined };
+    return {
+      task: { ...task, evaluate: async (_method, topic) => ({ share: planned[topics - 1][topic] }) },
+      async createMethod() {
+        const method = fakeMethod({ seed: 7 });
+        return {
+          ...method,
+          async *observe(...given) {
+            yield* method.observe(...given);
+            topics++;
+          },
+          bytes: () => 1e6 * topics,
+        };
+      },
+    };
+  };
+  const configuration = { columns: "seen", baseline: false, byteCost: 0.1 } as const;
+  const worked = [
+    { accuracy: 0.8, forgetting: 0, bytes: 1e6, reward: 0.7 },
+    { accuracy: 0.9, forgetting: 0.8 - 0.6, bytes: 2e6, reward: 0.5 },
+    { accuracy: 1, forgetting: (0.8 - 0.7 + (0.9 - 0.5)) / 2, bytes: 3e6, reward: 0.45 },
+  ];
+
+  test("new accuracy - forgetting - lambda x bytes stands with each step, in the report too", async () => {
+    await sit("rewards", { ...growing(), configuration });
+    const { rewards, metrics } = await resultIn("rewards");
+    expect(rewards).toHaveLength(3);
+    for (const [i, step] of (rewards ?? []).entries()) {
+      for (const [name, value] of Object.entries(worked[i]))
+        expect(step).toHaveProperty(name, expect.closeTo(value, 9));
+    }
+    expect(metrics.reward).toBeCloseTo(0.55, 9);
+    const page = await readFile(join(root, "rewards", "report.html"), "utf8");
+    expect(page).toContain("<td>3.00 MB</td><td>+0.450</td>");
+    expect(page).toContain("Reward");
+  });
+
+  test("are the same in a run that was stopped between, and none where scores are no accuracy", async () => {
+    const stop = new AbortController();
+    const parts = growing();
+    const onEvent = (event: RunEvent) => void (event.type === "row" && event.row === 1 && stop.abort());
+    await sit("rewards-stopped", { ...parts, configuration, signal: stop.signal, onEvent });
+    await sit("rewards-stopped", { ...parts, configuration, resume: true });
+    const [stopped, whole] = [await resultIn("rewards-stopped"), await resultIn("rewards")];
+    expect(stopped.rewards).toEqual(whole.rewards);
+    expect(await resultIn("whole")).toMatchObject({ rewards: null, metrics: { reward: null } });
+  });
+});
+
 describe("stopping and going on", () => {
   test("at every kind of moment gives the same matrix and learns nothing twice", async () => {
     const { matrix } = await resultIn("whole");
