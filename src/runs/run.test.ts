@@ -318,6 +318,38 @@ describe("rewards", () => {
   });
 });
 
+test("V(M) at the end of a run: nats with the memory minus without, of questions about what was learned", async () => {
+  const rated = (nats: number) => ({ nats, tokens: 1, bytes: 1, correct: 1 });
+  const asked = (id: string, document?: string, form?: "completion") => ({
+    id,
+    query: { text: id, ...(document !== undefined && { document }), ...(form && { form }) },
+    answers: ["yes"],
+  });
+  const text = textTask(sampleTexts());
+  const [first, second] = text.topics.flatMap(({ documents }) => documents.map(({ id }) => id));
+  // The last ones are about nothing that is learned, about nothing told, and no questions
+  const questions = [asked("1", first), asked("22", first), asked("333", second), asked("4444", "x"), asked("55555")];
+  const task = { ...text, questions: [...questions, asked("666666", first, "completion")] };
+  const rate: Method["rate"] = async (pairs) => pairs.map(({ query }) => rated(query.text.length));
+  const without = {
+    rate: async (pairs: Parameters<Method["rate"]>[0]) => pairs.map(() => rated(4)),
+    answer: async () => [],
+  };
+  const createMethod = async () => ({ ...fakeMethod(), rate, documents: { without } }) as unknown as Method;
+  await sit("value", { task, createMethod });
+  const { value, metrics } = await resultIn("value");
+  expect(value).toEqual({
+    mean: 2,
+    probes: 3,
+    documents: [
+      { document: first, mean: 2.5, probes: 2 },
+      { document: second, mean: 1, probes: 1 },
+    ],
+  });
+  expect(metrics.value).toBe(2);
+  expect(await resultIn("whole")).not.toHaveProperty("value");
+});
+
 describe("stopping and going on", () => {
   test("at every kind of moment gives the same matrix and learns nothing twice", async () => {
     const { matrix } = await resultIn("whole");

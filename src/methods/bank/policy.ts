@@ -153,7 +153,12 @@ export function createDocumentPolicy(options: PolicyOptions): DocumentPolicy {
 
   /** A few documents, one after another, and then what each deed was worth. */
   const takeLot = async (lot: readonly Taught[], signal?: AbortSignal): Promise<Done[]> => {
-    const known = learns ? await accuracies(lot.map(asFar), signal) : [];
+    const known = learns
+      ? await accuracies(
+          lot.map(({ facts }) => facts),
+          signal,
+        )
+      : [];
     const all: { done: Done; x: number[]; touched: { facts: readonly StatedFact[]; before: number; of: string }[] }[] =
       [];
     for (const [i, arrival] of lot.entries()) {
