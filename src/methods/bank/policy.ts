@@ -17,7 +17,7 @@ export const policyNames = ["bandit", "random", "store", "oldest", "merge", "rep
 export type PolicyName = (typeof policyNames)[number];
 
 /** What may be done with the module at the end of a step. */
-export const cares = ["leave", "refit", "adapt"] as const;
+const cares = ["leave", "refit", "adapt"] as const;
 export type Care = (typeof cares)[number];
 
 /** Fixed rules: the first deed that is possible. All store as long as there is room. */
@@ -51,7 +51,7 @@ export interface PolicyOptions {
   readonly seed: number;
 }
 
-export interface StepReport {
+interface StepReport {
   readonly done: readonly Done[];
   readonly care: Care;
   /** Documents that went at the end, for which a changed codebook left no room. */
