@@ -3,6 +3,7 @@ import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, test } from "vitest";
+import { loader, moduleUrl } from "../../tests/support/script.ts";
 import { float32Host, int32Host } from "../tensor/dtype.ts";
 import { gather, input, mul, sum, tanh } from "../tensor/functions.ts";
 import { randomStream } from "../tensor/random.ts";
@@ -68,14 +69,14 @@ describe("replicas", () => {
 
   test("keep no process alive, disposed or not", async () => {
     const script = `
-      import { createRuntime } from ${JSON.stringify(new URL("./runtime.ts", import.meta.url).href)};
-      import { input, tanh } from ${JSON.stringify(new URL("../tensor/functions.ts", import.meta.url).href)};
+      import { createRuntime } from ${JSON.stringify(moduleUrl("src/runtime/runtime.ts"))};
+      import { input, tanh } from ${JSON.stringify(moduleUrl("src/tensor/functions.ts"))};
       const runtime = createRuntime({ threads: 2 });
       await runtime.replicate({ y: tanh(input("x", "float32", [2])) }, 2);
       if (process.argv[1] === "dispose") await runtime.dispose();
       console.log("end");`;
     for (const how of ["dispose", "leave"]) {
-      const args = ["--import", "tsx", "--input-type=module", "-e", script, how];
+      const args = [...loader(), "--input-type=module", "-e", script, how];
       const cwd = fileURLToPath(new URL("../..", import.meta.url));
       const { stdout } = await promisify(execFile)(process.execPath, args, { cwd, timeout: 60_000 });
       expect(stdout.trim()).toBe("end");
