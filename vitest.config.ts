@@ -9,8 +9,8 @@ export default defineConfig({
     // Processes, not threads: the native runtime is loaded once per test file and dies with it
     pool: "forks",
     // Wall-clock limits only catch what hangs; a loaded machine of two slow cores shall still pass
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     reporters: ["default", "./tools/count-reporter.ts"],
     coverage: { include: ["src/**/*.ts"], exclude: ["**/*.test.ts"] },
   },
