@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL("../../", import.meta.url));
 const compiled = import.meta.url.endsWith(".js") ? root : process.env[compiledVariable];
 
 /** The module that stands for a source, by its path in the repository, such as "src/cli/main.ts". */
-export const moduleFile = (path: string): string =>
+const moduleFile = (path: string): string =>
   compiled === undefined ? join(root, path) : join(compiled, path.replace(/\.ts$/, ".js"));
 
 /** The same as a URL, for import in the text of a script. */
