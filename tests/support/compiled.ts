@@ -60,8 +60,9 @@ export async function compiler(): Promise<(text: string, path: string) => string
 /** Compiles what is new; returns the folder, in which packages resolve as in the checkout. */
 async function compile(): Promise<string> {
   // Checkouts that share their packages do not share this
-  const out = join(root, "node_modules", ".cache", `mneme-tests-${hash(root).slice(0, 12)}`);
-  mkdirSync(join(out, "tests"), { recursive: true });
+  const folder = join(root, "node_modules", ".cache", `mneme-tests-${hash(root).slice(0, 12)}`);
+  mkdirSync(join(folder, "tests"), { recursive: true });
+  const out = realpathSync(folder); // as a script finds itself named, also where node_modules is a link
   for (const name of linked) {
     if (existsSync(join(root, name)) && !existsSync(join(out, name))) {
       rmSync(join(out, name), { force: true }); // a link to what was moved
