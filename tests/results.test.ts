@@ -1,9 +1,9 @@
 /** The tool that writes measured numbers into the pages: its tables from hand-made cases, and the pages as they stand. */
 import { spawnSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import type { EvalResult } from "../tools/markdown-tables.ts";
 import { type CsvRow, fillPage, type Measured, tables } from "../tools/results-tables.ts";
+import { scriptArguments } from "./support/script.ts";
 
 const nothing: Measured = {
   methods: [],
@@ -256,10 +256,8 @@ describe("pages", () => {
   });
 
   test("say what the files in results/ say", { timeout: 240_000 }, () => {
-    const tool = fileURLToPath(new URL("../tools/results.ts", import.meta.url));
-    const { status, stderr } = spawnSync(process.execPath, ["--import", import.meta.resolve("tsx"), tool, "--check"], {
-      encoding: "utf8",
-    });
+    const args = [...scriptArguments("tools/results.ts"), "--check"];
+    const { status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
     expect(stderr).toBe("");
     expect(status).toBe(0);
   });

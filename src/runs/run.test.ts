@@ -3,10 +3,10 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { fakeMethod, sampleTexts } from "../../tests/support/fake-method.ts";
 import { richTask, transparentMethod } from "../../tests/support/rich-stream.ts";
+import { scriptArguments } from "../../tests/support/script.ts";
 import { UserError } from "../errors.ts";
 import type { RunResult } from "../eval/result.ts";
 import { textTask } from "../eval/tasks/text.ts";
@@ -18,7 +18,6 @@ import { openRunFolder } from "./folder.ts";
 import { loadReportRun, runStream, savedConfig } from "./run.ts";
 import type { StreamDeps } from "./run.ts";
 
-const childScript = fileURLToPath(new URL("../../tests/support/run-child.ts", import.meta.url));
 const config = (more: Partial<StreamConfigInput> = {}) =>
   parseStreamConfig({ model: "m", method: "fake", files: ["a.txt", "b.txt", "c.txt"], seed: 7, out: "x", ...more });
 
@@ -409,7 +408,7 @@ describe("stopping and going on", () => {
     const path = join(root, "killed");
     for (let sitting = 0; sitting < 40 && !existsSync(join(path, "result.json")); sitting++) {
       const mode = existsSync(join(path, "config.json")) ? "resume" : "new";
-      const child = spawn(process.execPath, ["--import", "tsx", childScript, path, mode], {
+      const child = spawn(process.execPath, [...scriptArguments("tests/support/run-child.ts"), path, mode], {
         stdio: ["ignore", "pipe", "inherit"],
       });
       const gone = new Promise<NodeJS.Signals | null>((resolve) => child.once("exit", (_, signal) => resolve(signal)));
