@@ -138,7 +138,7 @@ export const bankCompression = defineMethod({
     const reader = createReader({ runtime, base, module, frozen });
     const bare = languageFace({ runtime, model: base, tokenizer, eosIds, frozen: fitsGraph(base) });
     const adaptersOnly =
-      control === "adapters"
+      control === "adapters" || control === "wrong-bank"
         ? languageFace({ runtime, model: adaptedModel(base, module), tokenizer, eosIds, frozen })
         : undefined;
     const keys = { width: embedder.width, bits: Number(given.keyBits) as 8 | 16 | 32 };
@@ -199,6 +199,8 @@ export const bankCompression = defineMethod({
       adaptersOnly,
       view: {
         count: () => view.count(),
+        isMute: () => view.isMute(),
+        best: (key) => view.best(key),
         nearest: (key, k) => view.nearest(key, k),
         all: () => view.all(),
       },

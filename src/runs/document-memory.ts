@@ -195,7 +195,7 @@ export async function openDocumentMemory(
         question,
         answer,
         without,
-        documents: ledger.rows.live().length,
+        documents: bank.documentCount(),
         read: read.slice(0, most).flatMap(({ document, weight }) => {
           const fact = ledger.rows.liveAbout(document);
           return fact ? [{ id: fact.id, document, opening: fact.target, weight }] : [];
