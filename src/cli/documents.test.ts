@@ -168,13 +168,22 @@ test("for people: what was learned, read and measured, in lines", minutes, async
 
 test("a memory remembers what it was made with; another is refused by its hashes", minutes, async () => {
   const memory = ["--memory", "remembering"];
-  await done("learn", "notes/oven.txt", ...first, "--module", "special", ...memory);
+  await done("learn", "notes/oven.txt", ...first, "--module", "special", "--salt", "a", "--most", "1", ...memory);
   expect(await done("ask", "What is cold?", ...memory, ...engine)).toMatchObject({ documents: 1 });
   await refuses(["ask", "x?", ...memory, "--module", "plain"], /expected a memory of module [0-9a-f]{16}\.\.\., got/);
   await refuses(["ask", "x?", ...memory, "--model", "other"], /expected a memory of base [0-9a-f]{16}\.\.\., got/);
+  await refuses(
+    ["ask", "x?", ...memory, "--salt", "b"],
+    /^mneme: ask: expected --salt a, with which the memory was made, got b; leave it out, or name another memory$/m,
+  );
+  // How many are read may be another number for once
+  await done("learn", "notes", ...memory, ...engine);
+  const read = async (...flags: string[]): Promise<number> =>
+    ((await done("ask", "What is cold?", ...memory, ...engine, ...flags)).read as unknown[]).length;
+  expect([await read(), await read("--most", "2"), await read()]).toEqual([1, 2, 1]);
   await refuses(["edit", "Who?", "Mara", ...memory], /edit: expected a memory of facts, got remembering of stub-bank/);
   expect(await done("memory", "stats", ...memory)).toMatchObject({
-    made: { model: named("base"), options: { module: "special" } },
+    made: { model: named("base"), options: { module: "special", most: 1 } },
   });
   // Moved since
   renameSync(named("base"), named("moved"));

@@ -173,11 +173,13 @@ describe("the bank", () => {
   });
 
   it("remembers the options it was made with", async () => {
-    const made = { kind: "mbc", depth: 1, names: 0.25, nameWidth: 64, keyBits: "16" };
-    await use(made, async (method) => {
-      const { identity } = documentFaceOf(method);
-      expect(keptOptions(bankCompression, identity)).toEqual(made);
-    });
+    for (const kind of [{ kind: "mbc-residual", depth: 1 }, { kind: "mbc" }, { kind: "mac" }]) {
+      const made = { ...kind, names: 0.25, nameWidth: 64, keyBits: "16" };
+      await use(made, async (method) => {
+        const { identity } = documentFaceOf(method);
+        expect(keptOptions(bankCompression, identity)).toEqual(made);
+      });
+    }
   });
 
   it("may lie in a folder, and answers the same", async () => {
@@ -296,6 +298,10 @@ describe("refused", () => {
 
   it.each([
     [{ depth: 3 }, "bank-compression: expected a depth of at most 2 (the module's codebooks), got 3"],
+    [
+      { kind: "mac", depth: 1 },
+      "bank-compression: expected no depth with kind mac, which has no residual codes, got 1",
+    ],
     [{ module: "no/such" }, "bank-compression: expected the folder of a module, got no/such; fit one with"],
     [{ kind: "mbx" }, /bank-compression: expected valid options, got kind/],
     [{ mostEntries: 0 }, /got mostEntries/],

@@ -111,7 +111,11 @@ export const bankCompression = defineMethod({
   paper: "https://arxiv.org/abs/2601.00756",
   options,
   fit: bankFit,
-  documents: { kept: ["kind", "depth", "names", "nameWidth", "keyBits"], named: ["module", "embedder"] },
+  documents: {
+    kept: ["kind", "depth", "names", "nameWidth", "keyBits"],
+    named: ["module", "embedder"],
+    reading: ["topK", "threshold", "sharpness", "together"],
+  },
   async create(base, given, { runtime, seed }) {
     const { kind, control } = given;
     const mode = modes[kind];
@@ -120,6 +124,11 @@ export const bankCompression = defineMethod({
       : await loadModule(base, await moduleFolder(given.module));
     const { shape, depth: deepest } = module.config;
     const { depth = deepest } = given;
+    if (given.depth !== undefined && !mode.isDeep) {
+      throw new UserError(
+        `bank-compression: expected no depth with kind ${kind}, which has no residual codes, got ${depth}; leave it out`,
+      );
+    }
     if (depth > deepest) {
       throw new UserError(
         `bank-compression: expected a depth of at most ${deepest} (the module's codebooks), got ${depth}`,
@@ -153,7 +162,7 @@ export const bankCompression = defineMethod({
       module: module.sha256,
       embedder: await encoder.hash(),
       kind,
-      depth,
+      ...(mode.isDeep && { depth }),
       names: given.names,
       nameWidth: given.nameWidth,
       keyBits: given.keyBits,
