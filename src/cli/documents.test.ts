@@ -132,11 +132,7 @@ test("a document's whole life", minutes, async () => {
     ["memory", "import", "copy.mneme", "--memory", "there", "--model", "other"],
     /expected a memory of base/,
   );
-  expect(await done("memory", "import", "copy.mneme", "--memory", "there", "--model", "base", ...engine)).toMatchObject(
-    {
-      live: 2,
-    },
-  );
+  expect(await done("memory", "import", "copy.mneme", "--memory", "there", ...engine)).toMatchObject({ live: 2 });
   expect(await done("ask", "Who counts the boats?", "--memory", "there", ...engine)).toMatchObject({
     answer: asked.answer,
     documents: 2,
@@ -188,7 +184,7 @@ test("a memory remembers what it was made with; another is refused by its hashes
   // Moved since
   renameSync(named("base"), named("moved"));
   await refuses(["ask", "x?", ...memory], /got .*base".*made with it; if it has moved, name it with --model\)$/m);
-  expect(await done("ask", "What is cold?", ...memory, "--model", "moved", ...engine)).toMatchObject({ documents: 1 });
+  expect(await done("ask", "What is cold?", ...memory, "--model", "moved", ...engine)).toMatchObject({ documents: 2 });
   renameSync(named("moved"), named("base"));
 });
 

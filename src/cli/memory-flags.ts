@@ -105,16 +105,29 @@ export async function withMemoryMethod<T>(
   const names = await Promise.all(named.map(async (key) => [key, await lasting(options[key])] as const));
   // Another way of reading is for this call alone
   const readings = pick(isMade ? made.options : options, reading);
+  const moved = (error: unknown, flags: string): never => {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(`${error.message} (the memory was made with it; if it has moved, name it with ${flags})`);
+  };
   const base = await openModel(model, session).catch((error: unknown) => {
-    if (!isRemembered || !(error instanceof UserError)) throw error;
-    throw new UserError(`${error.message} (the memory was made with it; if it has moved, name it with --model)`);
+    if (isRemembered) moved(error, "--model");
+    throw error;
   });
   const runtime = openRuntime(flags);
   try {
-    const method = await definition.create(base, options, { runtime, seed: flags.seed ?? 0 });
+    const method = await definition
+      .create(base, options, { runtime, seed: flags.seed ?? 0 })
+      .catch((error: unknown) => {
+        // An error about something that the memory names, and not the user
+        const own = named.filter(
+          (key) => isMade && options[key] === made.options[key] && String(error).includes(`${options[key] as string}`),
+        );
+        if (own.length > 0) moved(error, own.map((key) => `--${kebab(key)}`).join(" and "));
+        throw error;
+      });
     try {
-      const named = Object.fromEntries([...names, ...readings]);
-      return await work(method, { model: (await lasting(model)) as string, options: named });
+      const remembered = Object.fromEntries([...names, ...readings]);
+      return await work(method, { model: (await lasting(model)) as string, options: remembered });
     } finally {
       await method.dispose();
     }

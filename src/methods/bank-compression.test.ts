@@ -165,10 +165,37 @@ describe("the bank", () => {
     });
   });
 
+  it("finds what a later chunk says of a name that only the first one has", async () => {
+    const people = ["Kesto Marvin", "Lira Vance", "Odo Brand"];
+    const lives: Document[] = people.map((name) => ({
+      id: name,
+      text: `${name} was born in May. The baker is known for bread of rye. The house has a garden. The mother was a sailor.`,
+    }));
+    await use({ topK: 1, threshold: -1 }, async (method) => {
+      await learn(method, lives);
+      const { bank, look } = documentFaceOf(method);
+      for (const name of people) {
+        expect(bank.numbersOf(name).length).toBeGreaterThan(2);
+        const [{ read }] = await look([{ text: `What was the mother of ${name}?` }]);
+        expect(read.map(({ document }) => document)).toEqual([name]);
+      }
+    });
+  });
+
   it("keeps the newest documents where it is limited", async () => {
     await use({ mostEntries: 2 }, async (method) => {
-      for (const document of documents) await learn(method, [document]);
+      const went = [];
+      for (const document of documents) went.push((await learn(method, [document])).receipt.evicted);
       expect([...documentFaceOf(method).bank.documents()]).toEqual(["d2", "d3"]);
+      expect(went).toEqual([undefined, undefined, ["d0"], ["d1"]]);
+      // More at once than there is room for: the same as one after another
+      const { events, receipt } = await learn(method, documents);
+      expect([...documentFaceOf(method).bank.documents()]).toEqual(["d2", "d3"]);
+      expect(receipt.evicted).toEqual(["d2", "d3", "d0", "d1"]);
+      expect(events).toContainEqual({
+        type: "note",
+        message: "no room left: 4 of the oldest documents went (d2, d3, d0, ...)",
+      });
     });
   });
 

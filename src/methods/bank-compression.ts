@@ -12,6 +12,7 @@ import { isFolder, writeFileAtomic } from "../checkpoint/files.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
 import type { BankEntry } from "../memory/bank.ts";
+import { recoded } from "../memory/bank-entry.ts";
 import { createMemoryBank } from "../memory/memory-bank.ts";
 import { createTextEmbedder } from "../models/embed-texts.ts";
 import { embeddedFolder, resolveModel } from "../models/embedded.ts";
@@ -28,7 +29,7 @@ import { createOnline } from "./bank/online.ts";
 import { createReader } from "./bank/reader.ts";
 import { controlNames, createView, type View } from "./bank/view.ts";
 import { defineMethod } from "./definition.ts";
-import type { EncodedDocument, EntryStore } from "./document-face.ts";
+import { type EncodedDocument, type EntryStore, inLots } from "./document-face.ts";
 import { type EncodeOptions, identityOf } from "./fact-face.ts";
 import { makeFolder } from "./folders.ts";
 import { contentsOf, hashOf, receiptId } from "./identity.ts";
@@ -189,9 +190,7 @@ export const bankCompression = defineMethod({
       const newest = own.quantizer(version);
       await own.compact({
         recode: (entry) =>
-          kept.includes(entry.version)
-            ? entry
-            : { version, indices: newest.encode(own.quantizer(entry.version).decode(entry.indices)).indices },
+          kept.includes(entry.version) ? entry : recoded(entry, own.quantizer(entry.version), newest, version),
       });
     };
 
@@ -236,7 +235,7 @@ export const bankCompression = defineMethod({
         chunks.map(({ ids }) => ids),
         { signal },
       );
-      const found = await embedder.embed(chunks.map(({ text }) => text));
+      const found = await embedder.embed(chunks.map(({ told }) => told));
       const quantizer = bank.quantizer(version);
       const { indices, errors } = quantizer.encode(slots);
       const { positions } = quantizer;
@@ -281,14 +280,20 @@ export const bankCompression = defineMethod({
       const stopped = encoded.length < documents.length ? "interrupted" : "done";
       const tokens = encoded.reduce((sum, one) => sum + one.tokens, 0);
       let loss = 0;
+      const evicted: string[] = [];
       if (stopped === "done") {
-        await bank.replace(encoded.flatMap(({ entries }) => entries));
+        for (const lot of inLots(encoded, given.mostEntries))
+          evicted.push(...(await bank.replace(lot.flatMap(({ entries }) => entries))).evicted);
         const learned = await online?.learn(documents);
         loss = learned?.loss ?? 0;
         receipts.push({ id, documents: documents.map((document) => document.id) });
         writes++;
         if (bank === own) bits = (await own.size()).total;
         const chunks = encoded.reduce((sum, { entries }) => sum + entries.length, 0);
+        if (evicted.length > 0) {
+          const some = `${evicted.slice(0, 3).join(", ")}${evicted.length > 3 ? ", ..." : ""}`;
+          yield { type: "note", message: `no room left: ${evicted.length} of the oldest documents went (${some})` };
+        }
         if (chunks > encoded.length)
           yield {
             type: "note",
@@ -304,6 +309,7 @@ export const bankCompression = defineMethod({
         receipt: {
           id,
           documents: documents.map((document) => document.id),
+          ...(evicted.length > 0 && { evicted }),
           steps: online ? updates : 0,
           tokens,
           seconds: (performance.now() - started) / 1000,
@@ -321,6 +327,7 @@ export const bankCompression = defineMethod({
       observe,
       documents: {
         identity,
+        mostEntries: given.mostEntries,
         get bank() {
           return bank;
         },

@@ -19,7 +19,7 @@ import { fakeMethod } from "./fake-method.ts";
 const [tokens, codes, keyWidth] = [6, 1024, 4];
 
 /** `shift` makes it another codebook. */
-const bankCodebook = (shift = 0): Codebook => ({
+export const bankCodebook = (shift = 0): Codebook => ({
   kind: "token",
   tokens,
   width: 2,
