@@ -162,6 +162,27 @@ test("for people: what was learned, read and measured, in lines", minutes, async
   expect(stats.stdout).toMatch(/^ {2}indices +180 bits \(23 B\)$/m);
 });
 
+test("a limited memory says what went, and the log has it", minutes, async () => {
+  const memory = ["--memory", "few"];
+  const learned = await run("learn", "notes", "more.jsonl", ...first, ...memory, "--most-entries", "2");
+  expect(learned.stdout).toMatch(
+    /^[0-9a-f]{12} {2}notes\/harbour\.txt: went\n[0-9a-f]{12} {2}notes\/oven\.txt: went$/m,
+  );
+  expect(learned.stdout).toContain(
+    "no room left: 2 documents of the oldest went; `mneme log --kind evict` lists them\n",
+  );
+  const again = await done("learn", "notes/oven.txt", ...memory, ...engine);
+  expect(again).toMatchObject({ learned: [{ outcome: "written", evicted: [{ document: "rope" }] }], documents: 2 });
+  const log = await done("log", "--kind", "evict", ...memory);
+  expect(log.events).toMatchObject([{ prompt: "rope" }, { prompt: "notes/oven.txt" }, { prompt: "notes/harbour.txt" }]);
+  const [{ id }] = log.events as Learned[];
+  await refuses(
+    ["revert", id, ...memory],
+    /revert: expected at most 2 entries, which the memory is limited to, got 3;/,
+  );
+  expect((await run("memory", "stats", ...memory)).stdout).toMatch(/^ +at most 2 entries$/m);
+});
+
 test("a memory remembers what it was made with; another is refused by its hashes", minutes, async () => {
   const memory = ["--memory", "remembering"];
   await done("learn", "notes/oven.txt", ...first, "--module", "special", "--salt", "a", "--most", "1", ...memory);

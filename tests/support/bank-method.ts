@@ -149,9 +149,6 @@ export const bankDefinition = defineMethod({
     mostEntries: z.int().positive().optional().describe("entries that the memory keeps at most"),
   }),
   documents: { kept: ["salt"], named: ["module"], reading: ["most"] },
-  create: async (base, options) => {
-    if (options.module === "missing") throw new UserError("stub: expected a module, got missing; name another");
-    return bankMethod({ ...options, base: await base.hash() });
-  },
+  create: async (base, options) => bankMethod({ ...options, base: await base.hash() }),
   save: async () => "nothing",
 });
