@@ -45,11 +45,12 @@ export async function openWithProbes(
 /** "1,234 bits (155 B)". */
 const bits = (count: number): string => `${formatCount(count)} bits (${formatBytes(Math.ceil(count / 8))})`;
 
-export function documentRows({ bank, codebooks, drift, value }: Figures): string[][] {
+export function documentRows({ bank, limit, codebooks, drift, value }: Figures): string[][] {
   const { entries, documents, total, codebooks: files, ...parts } = bank;
   const books = files.reduce((sum, one) => sum + one.bits, 0);
   return [
     ["bank", `${entries} entries, ${bits(total)}`],
+    ...(limit === null ? [] : [["", `at most ${formatCount(limit)} entries`]]),
     [
       "a document",
       documents === 0 ? "none yet" : `${bits(Math.round((parts.indices + parts.keys) / documents))} of indices and key`,

@@ -132,11 +132,7 @@ test("a document's whole life", minutes, async () => {
     ["memory", "import", "copy.mneme", "--memory", "there", "--model", "other"],
     /expected a memory of base/,
   );
-  expect(await done("memory", "import", "copy.mneme", "--memory", "there", "--model", "base", ...engine)).toMatchObject(
-    {
-      live: 2,
-    },
-  );
+  expect(await done("memory", "import", "copy.mneme", "--memory", "there", ...engine)).toMatchObject({ live: 2 });
   expect(await done("ask", "Who counts the boats?", "--memory", "there", ...engine)).toMatchObject({
     answer: asked.answer,
     documents: 2,
@@ -166,20 +162,50 @@ test("for people: what was learned, read and measured, in lines", minutes, async
   expect(stats.stdout).toMatch(/^ {2}indices +180 bits \(23 B\)$/m);
 });
 
+test("a limited memory says what went, and the log has it", minutes, async () => {
+  const memory = ["--memory", "few"];
+  const learned = await run("learn", "notes", "more.jsonl", ...first, ...memory, "--most-entries", "2");
+  expect(learned.stdout).toMatch(
+    /^[0-9a-f]{12} {2}notes\/harbour\.txt: went\n[0-9a-f]{12} {2}notes\/oven\.txt: went$/m,
+  );
+  expect(learned.stdout).toContain(
+    "no room left: 2 documents of the oldest went; `mneme log --kind evict` lists them\n",
+  );
+  const again = await done("learn", "notes/oven.txt", ...memory, ...engine);
+  expect(again).toMatchObject({ learned: [{ outcome: "written", evicted: [{ document: "rope" }] }], documents: 2 });
+  const log = await done("log", "--kind", "evict", ...memory);
+  expect(log.events).toMatchObject([{ prompt: "rope" }, { prompt: "notes/oven.txt" }, { prompt: "notes/harbour.txt" }]);
+  const [{ id }] = log.events as Learned[];
+  await refuses(
+    ["revert", id, ...memory],
+    /revert: expected at most 2 entries, which the memory is limited to, got 3;/,
+  );
+  expect((await run("memory", "stats", ...memory)).stdout).toMatch(/^ +at most 2 entries$/m);
+});
+
 test("a memory remembers what it was made with; another is refused by its hashes", minutes, async () => {
   const memory = ["--memory", "remembering"];
-  await done("learn", "notes/oven.txt", ...first, "--module", "special", ...memory);
+  await done("learn", "notes/oven.txt", ...first, "--module", "special", "--salt", "a", "--most", "1", ...memory);
   expect(await done("ask", "What is cold?", ...memory, ...engine)).toMatchObject({ documents: 1 });
   await refuses(["ask", "x?", ...memory, "--module", "plain"], /expected a memory of module [0-9a-f]{16}\.\.\., got/);
   await refuses(["ask", "x?", ...memory, "--model", "other"], /expected a memory of base [0-9a-f]{16}\.\.\., got/);
+  await refuses(
+    ["ask", "x?", ...memory, "--salt", "b"],
+    /^mneme: ask: expected --salt a, with which the memory was made, got b; leave it out, or name another memory$/m,
+  );
+  // How many are read may be another number for once
+  await done("learn", "notes", ...memory, ...engine);
+  const read = async (...flags: string[]): Promise<number> =>
+    ((await done("ask", "What is cold?", ...memory, ...engine, ...flags)).read as unknown[]).length;
+  expect([await read(), await read("--most", "2"), await read()]).toEqual([1, 2, 1]);
   await refuses(["edit", "Who?", "Mara", ...memory], /edit: expected a memory of facts, got remembering of stub-bank/);
   expect(await done("memory", "stats", ...memory)).toMatchObject({
-    made: { model: named("base"), options: { module: "special" } },
+    made: { model: named("base"), options: { module: "special", most: 1 } },
   });
   // Moved since
   renameSync(named("base"), named("moved"));
   await refuses(["ask", "x?", ...memory], /got .*base".*made with it; if it has moved, name it with --model\)$/m);
-  expect(await done("ask", "What is cold?", ...memory, "--model", "moved", ...engine)).toMatchObject({ documents: 1 });
+  expect(await done("ask", "What is cold?", ...memory, "--model", "moved", ...engine)).toMatchObject({ documents: 2 });
   renameSync(named("moved"), named("base"));
 });
 

@@ -72,6 +72,7 @@ function printLearned({ print, style }: Output, learned: readonly Learned[]): vo
     print(`${style("bold", id)}  ${shown(document, 60)}: ${size}${notes[outcome]}`);
   }
   const fresh = learned.filter(({ outcome }) => outcome !== "duplicate");
+  const gone = learned.flatMap(({ evicted = [] }) => evicted);
   const long = fresh.filter(({ chunks }) => chunks > 1);
   const sum = (key: "tokens" | "chunks", of = fresh): number => of.reduce((total, one) => total + one[key], 0);
   const replaced = fresh.filter(({ outcome }) => outcome === "superseding").length;
@@ -79,6 +80,12 @@ function printLearned({ print, style }: Output, learned: readonly Learned[]): vo
     `learned ${counted(fresh.length, "document")}, ${counted(sum("tokens"), "token")}; ${replaced} took the place of ` +
       `older texts, ${learned.length - fresh.length} were there already`,
   );
+  for (const { id, document } of gone.slice(0, mostShown)) print(`${style("bold", id)}  ${shown(document, 60)}: went`);
+  if (gone.length > 0) {
+    print(
+      `no room left: ${counted(gone.length, "document")} of the oldest went; \`mneme log --kind evict\` lists them`,
+    );
+  }
   if (long.length > 0) {
     print(`longer than the encoder: ${counted(long.length, "document")}, read in ${sum("chunks", long)} chunks`);
   }

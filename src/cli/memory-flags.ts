@@ -3,7 +3,8 @@ import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { exists, isFolder } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
-import { keptOptions } from "../methods/fact-face.ts";
+import type { MethodDefinition } from "../methods/definition.ts";
+import { identityOf, keptOptions } from "../methods/fact-face.ts";
 import type { Method } from "../methods/method.ts";
 import { methods, methodNamed } from "../methods/index.ts";
 import { defaultModel, embeddedModels } from "../models/embedded.ts";
@@ -11,7 +12,7 @@ import { type DocumentMemory, openDocumentMemory } from "../runs/document-memory
 import { type FactMemory, openFactMemory } from "../runs/fact-memory.ts";
 import { type Ledger, ledgerName, openLedger } from "../runs/ledger.ts";
 import { describeMemory, type MadeWith, noteMade } from "../runs/stored-memory.ts";
-import { addMemoryMethodFlags, type MemoryKind, memoryMethods, methodOptions } from "./method-flags.ts";
+import { addMemoryMethodFlags, kebab, type MemoryKind, memoryMethods, methodOptions } from "./method-flags.ts";
 import { openModel } from "./open-model.ts";
 import { addEngineFlags, type EngineFlags, openRuntime, type Session } from "./session.ts";
 
@@ -59,6 +60,27 @@ async function lasting(name: unknown): Promise<unknown> {
   return (await isFolder(name)) ? resolve(name) : name;
 }
 
+/** Refuses options under which entries would be others than those of the memory, before a model is loaded. */
+function requireKept(
+  command: Command,
+  definition: MethodDefinition,
+  identity: Readonly<Record<string, string>>,
+  options: Readonly<Record<string, unknown>>,
+): void {
+  const { kept = [] } = definition.facts ?? definition.documents ?? {};
+  const given = identityOf(options);
+  const other = kept.find((name) => Object.hasOwn(identity, name) && given[name] !== identity[name]);
+  if (other === undefined) return;
+  throw new UserError(
+    `${command.name()}: expected --${kebab(other)} ${identity[other]}, with which the memory was made, got ` +
+      `${given[other]}; leave it out, or name another memory`,
+  );
+}
+
+/** Of some options those that there are. */
+const pick = (options: Readonly<Record<string, unknown>>, names: readonly string[]): [string, unknown][] =>
+  names.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]]));
+
 /**
  * Opens model and method for the time of `work`. What a memory that is there keeps of the method's options holds, and
  * so do the names that it remembers, unless other ones are given; hashes say whether those are the same.
@@ -76,19 +98,36 @@ export async function withMemoryMethod<T>(
   const isMade = made !== undefined && identity?.method === name;
   const presets = { ...(isMade && made.options), ...(identity && keptOptions(definition, identity)) };
   const [{ options }] = methodOptions(command, [name], { [name]: presets });
+  if (identity?.method === name) requireKept(command, definition, identity, options);
   const isRemembered = isMade && command.getOptionValueSource("model") !== "cli";
   const model = isRemembered ? made.model : flags.model;
-  const { named = [] } = definition.facts ?? definition.documents ?? {};
+  const { named = [], reading = [] } = definition.facts ?? definition.documents ?? {};
   const names = await Promise.all(named.map(async (key) => [key, await lasting(options[key])] as const));
+  // Another way of reading is for this call alone
+  const readings = pick(isMade ? made.options : options, reading);
+  const moved = (error: unknown, flags: string): never => {
+    if (!(error instanceof UserError)) throw error;
+    throw new UserError(`${error.message} (the memory was made with it; if it has moved, name it with ${flags})`);
+  };
   const base = await openModel(model, session).catch((error: unknown) => {
-    if (!isRemembered || !(error instanceof UserError)) throw error;
-    throw new UserError(`${error.message} (the memory was made with it; if it has moved, name it with --model)`);
+    if (isRemembered) moved(error, "--model");
+    throw error;
   });
   const runtime = openRuntime(flags);
   try {
-    const method = await definition.create(base, options, { runtime, seed: flags.seed ?? 0 });
+    const method = await definition
+      .create(base, options, { runtime, seed: flags.seed ?? 0 })
+      .catch((error: unknown) => {
+        // An error about something that the memory names, and not the user
+        const own = named.filter(
+          (key) => isMade && options[key] === made.options[key] && String(error).includes(`${options[key] as string}`),
+        );
+        if (own.length > 0) moved(error, own.map((key) => `--${kebab(key)}`).join(" and "));
+        throw error;
+      });
     try {
-      return await work(method, { model: (await lasting(model)) as string, options: Object.fromEntries(names) });
+      const remembered = Object.fromEntries([...names, ...readings]);
+      return await work(method, { model: (await lasting(model)) as string, options: remembered });
     } finally {
       await method.dispose();
     }

@@ -13,7 +13,7 @@ import {
   readEntry,
   readHead,
 } from "./bank-entry.ts";
-import type { BankIndex } from "./bank-index.ts";
+import type { BankIndex, BankMark } from "./bank-index.ts";
 import { type BankTally, createTally, type HistogramOptions } from "./bank-tally.ts";
 import type { Codebook, Quantizer } from "./codebook.ts";
 import { type LogRecord, type Place, recordBytes } from "./record-log.ts";
@@ -68,6 +68,11 @@ export interface BankEntries {
   readonly keys: KeyFormat;
   /** Live entries. */
   readonly count: () => number;
+  readonly documentCount: () => number;
+  /** Where the bank stands: who has read it up to here needs only what came after, and `goneSince`. */
+  mark(): BankMark;
+  /** Numbers of the entries that have gone since; undefined where all has to be read again. */
+  goneSince(mark: BankMark): readonly number[] | undefined;
   documents(): IterableIterator<string>;
   has(document: string): boolean;
   /** Adds a codebook, rounded to float16 unless told otherwise, and gives its version; the same one gives the same. */
@@ -86,8 +91,8 @@ export interface BankEntries {
   numbersOf(document: string): readonly number[];
   /** Entries by their numbers. */
   read(numbers: readonly number[]): Promise<NumberedEntry[]>;
-  /** All live entries in the order in which they came, `size` at a time; writes in between are seen or not. */
-  pages(options?: { readonly size?: number }): AsyncGenerator<NumberedEntry[]>;
+  /** Live entries from a number on in the order in which they came, `size` at a time; writes in between are seen or not. */
+  pages(options?: { readonly size?: number; readonly from?: number }): AsyncGenerator<NumberedEntry[]>;
   /**
    * How often each code of a version is in use, [B, K]; `byPosition`: at each position of an entry, [positions, K]. A
    * copy. Empty for full precision.
@@ -296,8 +301,8 @@ export function createBankEntries(options: EntriesOptions): BankCore {
   };
 
   /** Pages that `read` reads. */
-  async function* pagesOf(size: number, read: typeof readLive): AsyncGenerator<NumberedEntry[]> {
-    for (let next = 0; ; ) {
+  async function* pagesOf(size: number, read: typeof readLive, from = 0): AsyncGenerator<NumberedEntry[]> {
+    for (let next = from; ; ) {
       const numbers = contents.index.from(next, size);
       if (numbers.length === 0) return;
       next = numbers[numbers.length - 1] + 1;
@@ -327,6 +332,7 @@ export function createBankEntries(options: EntriesOptions): BankCore {
     const places = await records.renew(groups());
     contents.tally = tally;
     contents.index.move(places);
+    if (recode) contents.index.beginEra();
     await records.renewed?.();
   };
 
@@ -339,6 +345,9 @@ export function createBankEntries(options: EntriesOptions): BankCore {
     unused: () =>
       [...contents.quantizers.keys()].slice(0, -1).filter((version) => contents.tally.entries(version) === 0),
     count: () => contents.index.count(),
+    documentCount: () => contents.index.documentCount(),
+    mark: () => contents.index.mark(),
+    goneSince: (mark) => contents.index.goneSince(mark),
     documents: () => contents.index.documents(),
     has: isIn,
     quantizer: quantizerOf,
@@ -367,7 +376,8 @@ export function createBankEntries(options: EntriesOptions): BankCore {
       }),
 
     read: (numbers) => exclusive(() => readLive(numbers)),
-    pages: ({ size = 1024 } = {}) => pagesOf(size, (numbers) => exclusive(() => readLive(numbers.filter(isLive)))),
+    pages: ({ size = 1024, from } = {}) =>
+      pagesOf(size, (numbers) => exclusive(() => readLive(numbers.filter(isLive))), from),
     histogram: (version, options) => {
       quantizerOf(version);
       return contents.tally.histogram(version, options);
@@ -378,7 +388,7 @@ export function createBankEntries(options: EntriesOptions): BankCore {
       const dead = 8 * deadBytes();
       return {
         entries: contents.index.count(),
-        documents: [...contents.index.documents()].length,
+        documents: contents.index.documentCount(),
         ...parts,
         frames: all - parts.indices - parts.keys - parts.ids - parts.times,
         dead,

@@ -38,7 +38,7 @@ export interface EntryBits {
 
 const [entryKind, deletionKind] = [1, 2];
 /** A document id in UTF-8; an id is a name, not the text. */
-const mostIdBytes = 4096;
+export const mostIdBytes = 4096;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 const keyBits = ({ width, bits }: KeyFormat): number => width * bits + (bits === 8 && width > 0 ? 16 : 0);
@@ -135,6 +135,14 @@ export function packEntry(entry: BankEntry, quantizer: Quantizer, keys: KeyForma
     packBits(indices, bitsOfIndex(codebook.codes)),
   ]);
 }
+
+/** An entry in the codes of another version: what it stands for, quantised again. */
+export const recoded = (
+  { indices }: Pick<BankEntry, "indices">,
+  from: Quantizer,
+  to: Quantizer,
+  version: number,
+): Pick<BankEntry, "version" | "indices"> => ({ version, indices: to.encode(from.decode(indices)).indices });
 
 export const packDeletion = (document: string): Uint8Array => {
   const id = packId(document);

@@ -1,9 +1,26 @@
 /** Which entries of a bank are live, where they lie in the log, and which belong to a document. */
 import type { Place } from "./record-log.ts";
 
+/** A moment of a bank, for who has read it and wants to know what is new. */
+export interface BankMark {
+  /** Another one where entries of old numbers have come to mean something else. */
+  readonly era: symbol;
+  /** The number that the next entry gets. */
+  readonly next: number;
+  /** Entries that have gone so far. */
+  readonly gone: number;
+}
+
 export interface BankIndex {
   /** Live entries. */
   readonly count: () => number;
+  /** Documents that have some. */
+  readonly documentCount: () => number;
+  mark(): BankMark;
+  /** Numbers of the entries that have gone since; undefined where the mark is of another era. */
+  goneSince(mark: BankMark): readonly number[] | undefined;
+  /** Old numbers mean something else from here on. */
+  beginEra(): void;
   /** Documents in the order in which they came; a replaced one is new. */
   documents(): IterableIterator<string>;
   /** The numbers of a document's entries, ascending; none where it is not in. */
@@ -27,10 +44,18 @@ export function createBankIndex(): BankIndex {
   const documents = new Map<string, number[]>();
   let live = 0;
   const gone = -1;
+  let era = Symbol("era");
+  const left: number[] = [];
   const placeOf = (number: number): Place | undefined =>
     (starts[number] ?? gone) === gone ? undefined : { at: starts[number], size: sizes[number] };
   return {
     count: () => live,
+    documentCount: () => documents.size,
+    mark: () => ({ era, next: starts.length, gone: left.length }),
+    goneSince: (mark) => (mark.era === era ? left.slice(mark.gone) : undefined),
+    beginEra() {
+      era = Symbol("era");
+    },
     documents: () => documents.keys(),
     numbersOf: (document) => documents.get(document) ?? [],
     placeOf,
@@ -47,6 +72,7 @@ export function createBankIndex(): BankIndex {
       const places = (documents.get(document) ?? []).map((number) => {
         const place = { at: starts[number], size: sizes[number] };
         starts[number] = gone;
+        left.push(number);
         live--;
         return place;
       });

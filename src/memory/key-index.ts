@@ -1,13 +1,15 @@
 /**
  * The entries of a bank whose keys have the largest inner products with a question's: exact, over keys as the bank
- * stores them. Every key is scanned in 8 bits a number, a quarter of the bytes of float32; keys of more bits are then
- * worked out in full where what the 8 bits leave out could still bring them among the best (Cauchy-Schwarz). Rows lie in
- * blocks, so that adding one never copies the others, and a million keys are a few large arrays.
+ * stores them. Every key is scanned in 8 bits a number, a quarter of the bytes of float32, beyond the first few thousand
+ * with a question in whole numbers too (step-scan.ts); it is worked out in full where what such numbers leave out could
+ * still bring it among the best (Cauchy-Schwarz). Rows lie in blocks, so that adding one never copies the others, and a
+ * million keys are a few large arrays.
  */
 import { UserError } from "../errors.ts";
 import { type KeyFormat, keySteps, storedKey } from "./bank-entry.ts";
 import { float16ToFloat32, float32ToFloat16 } from "../checkpoint/half.ts";
 import { dot, matrixOf, norm, type Numbers } from "./matrix.ts";
+import { createStepScan, mostOfQuestion, scanRows, type StepScan } from "./step-scan.ts";
 
 export interface TopKeys {
   /** Entry numbers, the largest inner product first; the lower number where several are equal. */
@@ -26,14 +28,17 @@ export interface KeyIndex {
   bytes(): number;
 }
 
-const rowsPerBlock = 4096;
+const rowsPerBlock = scanRows;
 /** More than a sum of products is off by, as a part of the lengths of its two vectors. */
 const rounding = 1e-11;
 
 interface Block {
   readonly numbers: Float64Array;
+  /** Empty where they lie in the scan. */
   readonly steps: Int8Array;
   readonly scales: Float64Array;
+  /** At least the length of the steps. */
+  readonly lengths: Float64Array;
   /** At least the length of what the steps leave out of a key; 0 where a key has 8 bits. */
   readonly rests: Float64Array;
   /** The keys themselves where they have 16 or 32 bits. */
@@ -97,10 +102,12 @@ export function createKeyIndex(keys: KeyFormat): KeyIndex {
   const blocks: Block[] = [];
   const rowOf = new Map<number, number>();
   const kept = bits === 8 ? 0 : rowsPerBlock * width;
+  let scan: StepScan | undefined;
   const newBlock = (): Block => ({
     numbers: new Float64Array(rowsPerBlock),
-    steps: new Int8Array(rowsPerBlock * width),
+    steps: new Int8Array(scan ? 0 : rowsPerBlock * width),
     scales: new Float64Array(rowsPerBlock),
+    lengths: new Float64Array(rowsPerBlock),
     rests: new Float64Array(rowsPerBlock),
     full: bits === 16 ? new Uint16Array(kept) : new Float32Array(kept),
   });
@@ -110,6 +117,31 @@ export function createKeyIndex(keys: KeyFormat): KeyIndex {
   });
   const slice = <T extends Int8Array | Uint16Array | Float32Array>(array: T, at: number): T =>
     array.subarray(at * width, (at + 1) * width) as T;
+
+  const stepsAt = (row: number): Int8Array => {
+    if (scan) return scan.row(row);
+    const { block, at } = placeOf(row);
+    return slice(block.steps, at);
+  };
+
+  /** Blocks that the scan has room for. */
+  let room = 0;
+  /** Room for blocks: from the second on steps lie where they are scanned in whole numbers; what is freed is given back. */
+  const resize = (count: number): void => {
+    if (scan && count > 1 && 2 * count > room) {
+      scan.grow(count * rowsPerBlock);
+      room = Math.max(room, count);
+      return;
+    }
+    const made = count > 1 ? createStepScan(width) : undefined;
+    made?.grow(count * rowsPerBlock);
+    // Where nothing can scan them they stay in their blocks
+    if (!made && !scan) return;
+    const steps = made ? new Int8Array() : new Int8Array(rowsPerBlock * width);
+    for (let row = 0; row < rowOf.size; row++) (made ? made.row(row) : slice(steps, row)).set(stepsAt(row));
+    for (const [b, block] of blocks.entries()) blocks[b] = { ...block, steps };
+    [scan, room] = [made, made ? count : 0];
+  };
 
   const fullScore = (query: Float64Array, full: Uint16Array | Float32Array, at: number): number => {
     const own = slice(full, at);
@@ -128,11 +160,15 @@ export function createKeyIndex(keys: KeyFormat): KeyIndex {
       const stored = storedKey(key, keys);
       const { scale, steps } = keySteps(bits === 8 ? key : stored);
       const row = rowOf.size;
-      if (row === blocks.length * rowsPerBlock) blocks.push(newBlock());
+      if (row === blocks.length * rowsPerBlock) {
+        if (row > 0) resize(blocks.length + 1);
+        blocks.push(newBlock());
+      }
       const { block, at } = placeOf(row);
       block.numbers[at] = number;
-      block.steps.set(steps, at * width);
+      stepsAt(row).set(steps);
       block.scales[at] = scale;
+      block.lengths[at] = norm(Float64Array.from(steps)) * (1 + rounding);
       if (bits !== 8) {
         const rest = norm(Float64Array.from(stored, (value, i) => value - steps[i] * scale));
         block.rests[at] = rest + rounding * norm(Float64Array.from(stored));
@@ -150,13 +186,17 @@ export function createKeyIndex(keys: KeyFormat): KeyIndex {
       }
       // The last row moves into the hole
       const [to, from] = [placeOf(row), placeOf(rowOf.size - 1)];
-      for (const part of ["numbers", "scales", "rests"] as const) to.block[part][to.at] = from.block[part][from.at];
-      to.block.steps.set(slice(from.block.steps, from.at), to.at * width);
+      for (const part of ["numbers", "scales", "lengths", "rests"] as const)
+        to.block[part][to.at] = from.block[part][from.at];
+      stepsAt(row).set(stepsAt(rowOf.size - 1));
       if (bits !== 8) to.block.full.set(slice(from.block.full, from.at), to.at * width);
       rowOf.set(to.block.numbers[to.at], row);
       rowOf.delete(number);
       // One empty block is kept, so that adding and removing at its edge does not make one each time
-      if (rowOf.size <= (blocks.length - 2) * rowsPerBlock) blocks.pop();
+      if (rowOf.size <= (blocks.length - 2) * rowsPerBlock) {
+        blocks.pop();
+        if (2 * blocks.length <= room) resize(blocks.length);
+      }
     },
 
     topK(query, k) {
@@ -168,13 +208,21 @@ export function createKeyIndex(keys: KeyFormat): KeyIndex {
       }
       const best = createBest(k);
       const reach = norm(data) * (1 + rounding);
+      // The question in whole numbers, and the length of what they leave out
+      const unit = data.reduce((most, value) => Math.max(most, Math.abs(value)), 0) / mostOfQuestion(width) || 1;
+      const whole = Int16Array.from(data, (value) => Math.round(value / unit));
+      const rest = norm(data.map((value, i) => value - unit * whole[i])) + rounding * reach;
       let least = best.least();
       for (let from = 0, b = 0; from < rowOf.size; from += rowsPerBlock, b++) {
-        const { numbers, steps, scales, rests, full } = blocks[b];
+        const { numbers, steps, scales, lengths, rests, full } = blocks[b];
         const end = Math.min(rowsPerBlock, rowOf.size - from);
+        const products = scan?.products(whole, from, end);
         for (let at = 0; at < end; at++) {
-          const score = scales[at] * product(data, steps, at * width);
-          if (score + reach * rests[at] < least) continue;
+          const margin = reach * rests[at];
+          if (products && scales[at] * (unit * products[at] + rest * lengths[at]) + margin < least) continue;
+          const score =
+            scales[at] * (products ? product(data, stepsAt(from + at), 0) : product(data, steps, at * width));
+          if (score + margin < least) continue;
           best.offer(numbers[at], bits === 8 ? score : fullScore(data, full, at));
           least = best.least();
         }
@@ -184,6 +232,7 @@ export function createKeyIndex(keys: KeyFormat): KeyIndex {
 
     bytes: () =>
       blocks.reduce((sum, block) => sum + Object.values(block).reduce((bytes, part) => bytes + part.byteLength, 0), 0) +
+      (scan?.bytes() ?? 0) +
       16 * rowOf.size,
   };
 }

@@ -165,19 +165,48 @@ describe("the bank", () => {
     });
   });
 
+  it("finds what a later chunk says of a name that only the first one has", async () => {
+    const people = ["Kesto Marvin", "Lira Vance", "Odo Brand"];
+    const lives: Document[] = people.map((name) => ({
+      id: name,
+      text: `${name} was born in May. The baker is known for bread of rye. The house has a garden. The mother was a sailor.`,
+    }));
+    await use({ topK: 1, threshold: -1 }, async (method) => {
+      await learn(method, lives);
+      const { bank, look } = documentFaceOf(method);
+      for (const name of people) {
+        expect(bank.numbersOf(name).length).toBeGreaterThan(2);
+        const [{ read }] = await look([{ text: `What was the mother of ${name}?` }]);
+        expect(read.map(({ document }) => document)).toEqual([name]);
+      }
+    });
+  });
+
   it("keeps the newest documents where it is limited", async () => {
     await use({ mostEntries: 2 }, async (method) => {
-      for (const document of documents) await learn(method, [document]);
+      const went = [];
+      for (const document of documents) went.push((await learn(method, [document])).receipt.evicted);
       expect([...documentFaceOf(method).bank.documents()]).toEqual(["d2", "d3"]);
+      expect(went).toEqual([undefined, undefined, ["d0"], ["d1"]]);
+      // More at once than there is room for: the same as one after another
+      const { events, receipt } = await learn(method, documents);
+      expect([...documentFaceOf(method).bank.documents()]).toEqual(["d2", "d3"]);
+      expect(receipt.evicted).toEqual(["d2", "d3", "d0", "d1"]);
+      expect(events).toContainEqual({
+        type: "note",
+        message: "no room left: 4 of the oldest documents went (d2, d3, d0, ...)",
+      });
     });
   });
 
   it("remembers the options it was made with", async () => {
-    const made = { kind: "mbc", depth: 1, names: 0.25, nameWidth: 64, keyBits: "16" };
-    await use(made, async (method) => {
-      const { identity } = documentFaceOf(method);
-      expect(keptOptions(bankCompression, identity)).toEqual(made);
-    });
+    for (const kind of [{ kind: "mbc-residual", depth: 1 }, { kind: "mbc" }, { kind: "mac" }]) {
+      const made = { ...kind, names: 0.25, nameWidth: 64, keyBits: "16" };
+      await use(made, async (method) => {
+        const { identity } = documentFaceOf(method);
+        expect(keptOptions(bankCompression, identity)).toEqual(made);
+      });
+    }
   });
 
   it("may lie in a folder, and answers the same", async () => {
@@ -296,6 +325,10 @@ describe("refused", () => {
 
   it.each([
     [{ depth: 3 }, "bank-compression: expected a depth of at most 2 (the module's codebooks), got 3"],
+    [
+      { kind: "mac", depth: 1 },
+      "bank-compression: expected no depth with kind mac, which has no residual codes, got 1",
+    ],
     [{ module: "no/such" }, "bank-compression: expected the folder of a module, got no/such; fit one with"],
     [{ kind: "mbx" }, /bank-compression: expected valid options, got kind/],
     [{ mostEntries: 0 }, /got mostEntries/],

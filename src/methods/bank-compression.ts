@@ -12,6 +12,7 @@ import { isFolder, writeFileAtomic } from "../checkpoint/files.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
 import type { BankEntry } from "../memory/bank.ts";
+import { recoded } from "../memory/bank-entry.ts";
 import { createMemoryBank } from "../memory/memory-bank.ts";
 import { createTextEmbedder } from "../models/embed-texts.ts";
 import { embeddedFolder, resolveModel } from "../models/embedded.ts";
@@ -32,7 +33,7 @@ import { policyNames } from "./bank/policy.ts";
 import { createReader } from "./bank/reader.ts";
 import { controlNames, createView, type View } from "./bank/view.ts";
 import { defineMethod } from "./definition.ts";
-import type { EncodedDocument, EntryStore } from "./document-face.ts";
+import { type EncodedDocument, type EntryStore, inLots } from "./document-face.ts";
 import { type EncodeOptions, identityOf } from "./fact-face.ts";
 import { makeFolder } from "./folders.ts";
 import { contentsOf, hashOf, receiptId } from "./identity.ts";
@@ -134,7 +135,11 @@ export const bankCompression = defineMethod({
   paper: "https://arxiv.org/abs/2601.00756",
   options,
   fit: bankFit,
-  documents: { kept: ["kind", "depth", "names", "nameWidth", "keyBits"], named: ["module", "embedder"] },
+  documents: {
+    kept: ["kind", "depth", "names", "nameWidth", "keyBits"],
+    named: ["module", "embedder"],
+    reading: ["topK", "threshold", "sharpness", "together"],
+  },
   async create(base, given, { runtime, seed }) {
     const { kind, control } = given;
     const mode = modes[kind];
@@ -143,6 +148,11 @@ export const bankCompression = defineMethod({
       : await loadModule(base, await moduleFolder(given.module));
     const { shape, depth: deepest } = module.config;
     const { depth = deepest } = given;
+    if (given.depth !== undefined && !mode.isDeep) {
+      throw new UserError(
+        `bank-compression: expected no depth with kind ${kind}, which has no residual codes, got ${depth}; leave it out`,
+      );
+    }
     if (depth > deepest) {
       throw new UserError(
         `bank-compression: expected a depth of at most ${deepest} (the module's codebooks), got ${depth}`,
@@ -161,7 +171,7 @@ export const bankCompression = defineMethod({
     const reader = createReader({ runtime, base, module, frozen });
     const bare = languageFace({ runtime, model: base, tokenizer, eosIds, frozen: fitsGraph(base) });
     const adaptersOnly =
-      control === "adapters"
+      control === "adapters" || control === "wrong-bank"
         ? languageFace({ runtime, model: adaptedModel(base, module), tokenizer, eosIds, frozen })
         : undefined;
     const keys = { width: embedder.width, bits: Number(given.keyBits) as 8 | 16 | 32 };
@@ -184,7 +194,7 @@ export const bankCompression = defineMethod({
       module: module.sha256,
       embedder: await encoder.hash(),
       kind,
-      depth,
+      ...(mode.isDeep && { depth }),
       names: given.names,
       nameWidth: given.nameWidth,
       keyBits: given.keyBits,
@@ -214,9 +224,7 @@ export const bankCompression = defineMethod({
       const newest = own.quantizer(version);
       await own.compact({
         recode: (entry) =>
-          kept.includes(entry.version)
-            ? entry
-            : { version, indices: newest.encode(own.quantizer(entry.version).decode(entry.indices)).indices },
+          kept.includes(entry.version) ? entry : recoded(entry, own.quantizer(entry.version), newest, version),
       });
       look();
     };
@@ -234,6 +242,8 @@ export const bankCompression = defineMethod({
       adaptersOnly,
       view: {
         count: () => view.count(),
+        isMute: () => view.isMute(),
+        best: (key) => view.best(key),
         nearest: (key, k) => view.nearest(key, k),
         all: () => view.all(),
       },
@@ -277,7 +287,7 @@ export const bankCompression = defineMethod({
         chunks.map(({ ids }) => ids),
         { signal },
       );
-      const found = await embedder.embed(chunks.map(({ text }) => text));
+      const found = await embedder.embed(chunks.map(({ told }) => told));
       const quantizer = bank.quantizer(version);
       const { indices, errors } =
         quantizer.bins === 0 ? quantizer.encode(slots) : await encodeNearest(quantizer.codebook, slots, nearest);
@@ -313,9 +323,11 @@ export const bankCompression = defineMethod({
       });
 
     const writeAll = async (documents: readonly Document[], encoded: readonly Arrival[]): Promise<Kept> => {
-      await bank.replace(encoded.flatMap(({ entries }) => entries));
+      const evicted: string[] = [];
+      for (const lot of inLots(encoded, given.mostEntries))
+        evicted.push(...(await bank.replace(lot.flatMap(({ entries }) => entries))).evicted);
       const learned = await online?.learn(documents);
-      return { loss: learned?.loss ?? 0, updates, notes: [] };
+      return { loss: learned?.loss ?? 0, updates, notes: [], evicted };
     };
 
     /** Undefined where it was stopped: then all is as before. */
@@ -378,6 +390,11 @@ export const bankCompression = defineMethod({
         writes++;
         if (bank === own) bits = (await own.size()).total;
         const chunks = encoded.reduce((sum, { entries }) => sum + entries.length, 0);
+        const { evicted = [] } = written;
+        if (evicted.length > 0) {
+          const some = `${evicted.slice(0, 3).join(", ")}${evicted.length > 3 ? ", ..." : ""}`;
+          yield { type: "note", message: `no room left: ${evicted.length} of the oldest documents went (${some})` };
+        }
         if (chunks > encoded.length)
           yield {
             type: "note",
@@ -393,6 +410,7 @@ export const bankCompression = defineMethod({
         receipt: {
           id,
           documents: documents.map((document) => document.id),
+          ...(written?.evicted && written.evicted.length > 0 && { evicted: written.evicted }),
           steps: online ? (written?.updates ?? updates) : 0,
           tokens,
           seconds: (performance.now() - started) / 1000,
@@ -412,6 +430,7 @@ export const bankCompression = defineMethod({
       observe,
       documents: {
         identity,
+        mostEntries: given.mostEntries,
         get bank() {
           return bank;
         },

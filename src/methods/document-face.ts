@@ -13,6 +13,9 @@ export type EntryStore = Pick<
   | "module"
   | "keys"
   | "count"
+  | "documentCount"
+  | "mark"
+  | "goneSince"
   | "documents"
   | "has"
   | "addCodebook"
@@ -50,6 +53,8 @@ export interface DocumentReading {
 
 export interface DocumentFace {
   readonly identity: FactIdentity;
+  /** Entries that a memory is to keep at most: then the oldest documents go. Any number by default. */
+  readonly mostEntries?: number;
   /** The bank that the method reads: in RAM, until another takes its place. */
   readonly bank: EntryStore;
   /** From here on the method reads and writes this bank, which must be of the same module and keys. */
@@ -59,6 +64,22 @@ export interface DocumentFace {
   look(queries: readonly Query[]): Promise<DocumentReading[]>;
   /** What the method says with an empty bank. */
   readonly without: Pick<Method, "answer" | "rate">;
+}
+
+/** Documents in lots that a memory of so many entries has room for; one that alone has more is a lot of its own. */
+export function inLots<E extends Pick<EncodedDocument, "entries">>(documents: readonly E[], limit = Infinity): E[][] {
+  const lots: E[][] = [];
+  let room = 0;
+  for (const document of documents) {
+    const size = document.entries.length;
+    if (size > room || lots.length === 0) {
+      lots.push([]);
+      room = limit;
+    }
+    lots[lots.length - 1].push(document);
+    room -= size;
+  }
+  return lots;
 }
 
 /** What the memory of a method belongs to, whether it keeps facts or documents. */

@@ -53,6 +53,8 @@ export interface MemoryOptionNames {
   readonly kept: readonly string[];
   /** Options that name what is hashed in its identity, such as a module: a memory remembers them. */
   readonly named: readonly string[];
+  /** Options of reading: a memory remembers those it was made with, and a call may have others. */
+  readonly reading?: readonly string[];
 }
 
 /** What a definition says of its method's memory without a model. */

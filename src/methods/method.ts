@@ -49,6 +49,8 @@ export type MethodEvent =
 export interface Receipt {
   readonly id: string;
   readonly documents: readonly string[];
+  /** Older documents that went to make room for these. */
+  readonly evicted?: readonly string[];
   readonly steps: number;
   readonly tokens: number;
   readonly seconds: number;

@@ -3,10 +3,12 @@ import { copyFileSync, cpSync, existsSync, readFileSync, rmSync, truncateSync, w
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import "../../tests/support/bank-method-preload.ts";
-import { bankMethod, type BankMethodOptions } from "../../tests/support/bank-method.ts";
+import { bankCodebook, bankMethod, type BankMethodOptions } from "../../tests/support/bank-method.ts";
 import { onFullDisk } from "../../tests/support/full-disk.ts";
 import { workbench } from "../../tests/support/workbench.ts";
-import { openBank } from "../memory/bank.ts";
+import { type BankEntry, openBank } from "../memory/bank.ts";
+import { recoded } from "../memory/bank-entry.ts";
+import type { Codebook } from "../memory/codebook.ts";
 import type { Document, Method } from "../methods/method.ts";
 import { type DocumentMemory, openDocumentMemory } from "./document-memory.ts";
 import { openDocumentStore } from "./document-store.ts";
@@ -381,4 +383,156 @@ test("to another place, and the same there: the bank is made from the ledger", a
   expect(await there.ask("Who counts the boats?")).toEqual(asked);
   expect(await there.verify()).toMatchObject({ events: 3, facts: 1, equal: true });
   await there.close();
+});
+
+test("forgetting a document forgets all its texts, and taking that back brings all of them back", async () => {
+  const memory = await open("versions");
+  const at = (n: number): Document => ({ id: "oven", text: `The oven is at ${n} degrees` });
+  const ids: string[] = [];
+  for (const n of [1, 2, 3]) ids.push((await memory.learn([at(n)]))[0].id);
+  await memory.learn([rope]);
+  const before = await held(memory);
+  const standing = () =>
+    ids.map((id) => memory.ledger.show(id)).map(({ status, supersededBy }) => [status, supersededBy]);
+  const stood = [
+    ["superseded", ids[1]],
+    ["superseded", ids[2]],
+    ["live", null],
+  ];
+  expect(standing()).toEqual(stood);
+
+  const gone = await memory.forget(memory.ledger.resolveDocument("oven").id);
+  expect(gone.map(({ id, before: was, after }) => [id, was, after])).toEqual([
+    [ids[2], "live", "forgotten"],
+    [ids[1], "superseded", "forgotten"],
+    [ids[0], "superseded", "forgotten"],
+  ]);
+  expect([...memory.bank.documents()]).toEqual(["rope"]);
+  expect(memory.ledger.counts()).toMatchObject({ live: 1, forgotten: 3, superseded: 0 });
+  expect(() => memory.ledger.resolveDocument("oven", "forget")).toThrow(/expected the id of a document in the memory/);
+  await memory.revert(ids[2]);
+  expect([standing(), await held(memory)]).toEqual([stood, before]);
+
+  // A replacement taken back: the earlier text is read again, and forgotten with what is before it
+  await memory.revert(ids[2]);
+  expect(standing()).toEqual([
+    ["superseded", ids[1]],
+    ["live", null],
+    ["forgotten", null],
+  ]);
+  expect(memory.ledger.resolveDocument("oven").target).toBe("The oven is at 2 degrees");
+  expect((await memory.forget(ids[1])).map(({ id }) => id)).toEqual([ids[1], ids[0]]);
+  // An earlier text can be brought back alone; all of it is one history
+  await memory.revert(ids[0]);
+  expect(standing().map(([status]) => status)).toEqual(["live", "forgotten", "forgotten"]);
+  await memory.revertTo({ event: 6 });
+  expect([standing(), await held(memory)]).toEqual([stood, before]);
+  expect(await memory.verify()).toMatchObject({ facts: 2, equal: true });
+  await memory.close();
+});
+
+test("a limited memory: the oldest go, and everything says so", async () => {
+  const note = (n: number): Document => ({ id: `n${n}`, text: `Note ${n}` });
+  const memory = await open("limited", { mostEntries: 3 });
+  const learned = await memory.learn([note(1), harbour, note(2), note(3)]);
+  expect(learned.map(({ evicted = [] }) => evicted.map(({ document }) => document))).toEqual([
+    [],
+    [],
+    ["n1"],
+    ["harbour"],
+  ]);
+  expect(learned[3]).toMatchObject({ outcome: "written", evicted: [{ id: learned[1].id, document: "harbour" }] });
+  // The harbour had two entries: there is room for one that went
+  const [one] = await memory.learn([note(1)]);
+  expect(one.evicted).toBeUndefined();
+  const names = async (): Promise<string[]> => (await held(memory)).map((line) => line.split(" ")[0]);
+  expect(await names()).toEqual(["n1", "n2", "n3"]);
+  const [oldest] = memory.ledger.list({ status: "any" });
+  expect(memory.ledger.show(learned[3].id).receipt).toMatchObject({ evicted: ["harbour"] });
+  expect(memory.ledger.show(oldest.id)).toMatchObject({
+    status: "forgotten",
+    events: [{ kind: "write" }, { kind: "evict" }],
+  });
+  expect(memory.ledger.log({ kinds: ["evict"] }).map(({ prompt, act }) => [prompt, act])).toEqual([
+    ["harbour", 3],
+    ["n1", 3],
+  ]);
+  expect((await memory.stats()).limit).toBe(3);
+
+  // Nothing comes back into a full memory, and a document must fit
+  await expect(memory.revert(learned[1].id)).rejects.toThrow(
+    /^revert: expected at most 3 entries, which the memory is limited to, got 5; forget something/,
+  );
+  const long = { id: "long", text: "word ".repeat(24) };
+  await expect(memory.learn([rope, long])).rejects.toThrow(
+    "learn: expected documents of at most 3 entries, which the memory is limited to, got 4 in document 2; cut it",
+  );
+  expect(await names()).toEqual(["n1", "n2", "n3"]);
+  await memory.close();
+
+  // It stays limited, whoever opens it; another limit holds from the next write on
+  const stored = await openStoredMemory(named("limited"));
+  await stored.forget(one.id);
+  await expect(stored.revert(learned[1].id)).rejects.toThrow(/at most 3 entries.*got 4/);
+  await stored.close();
+  const wider = await open("limited", { mostEntries: 5 });
+  await wider.learn([rope]);
+  await wider.revert(learned[1].id);
+  expect(wider.bank.count()).toBe(5);
+  await wider.close();
+  const plain = await open("limited");
+  const more = await plain.learn(Array.from({ length: 6 }, (_, i) => note(10 + i)));
+  expect(more.flatMap(({ evicted = [] }) => evicted.map(({ document }) => document))).toEqual([
+    ...["harbour", "n2", "n3", "rope", "n10"],
+  ]);
+  expect(await plain.verify()).toMatchObject({ facts: 5, equal: true });
+  await plain.close();
+  await expect((await open("limited", { mostEntries: 0 })).learn([rope])).rejects.toThrow(
+    "memory: expected a limit of 1 entry or more, got 0",
+  );
+});
+
+test("a bank that is coded anew stays so", async () => {
+  const memory = await open("recoded");
+  const [, { id }] = await memory.learn([harbour, oven]);
+  await memory.learn([{ ...oven, text: "The oven is cold" }]);
+  const codes = (shift: number): Codebook => ({
+    ...bankCodebook(shift),
+    codes: 512,
+    data: bankCodebook(shift).data.slice(1024),
+  });
+  const version = await memory.bank.addCodebook(codes(0.25));
+  const { bank } = memory;
+  const recode = (entry: BankEntry) => recoded(entry, bank.quantizer(entry.version), bank.quantizer(version), version);
+  await memory.learn([rope]);
+  const before = await held(memory);
+  await bank.compact({ recode });
+  expect(bank.versions()).toEqual([version]);
+  const anew = await held(memory);
+  expect(anew).not.toEqual(before);
+  await memory.close();
+
+  const after = await open("recoded");
+  expect([after.notices(), await held(after), await after.verify()]).toMatchObject([[], anew, { equal: true }]);
+  // What the bank has lost comes back in its codes; so does what was forgotten before, in codes that it has dropped
+  await after.forget(after.ledger.resolveDocument("harbour").id);
+  await after.revert(after.ledger.list({ status: "any" })[0].id);
+  // Opened again, the method goes on with the codebook it has: what comes back is in its codes
+  const mixed = [...before.slice(0, 2), ...anew.slice(2)];
+  expect(await held(after)).toEqual(mixed);
+  await after.close();
+  const last = await open("recoded");
+  await last.revert(id);
+  expect(last.notices()).toEqual([]);
+  expect(last.ledger.resolveDocument("oven").target).toBe(oven.text);
+  await last.close();
+  // Codes of anything else are not taken
+  const damaged = await openBank(bankOf("recoded"));
+  await damaged.compact({ recode: ({ indices }) => ({ version, indices: indices.map(() => 3) }) });
+  await damaged.close();
+  const mended = await open("recoded");
+  expect(mended.notices()).toMatchObject(
+    [/^put back into the bank from the ledger: "harbour"/].map((one) => expect.stringMatching(one)),
+  );
+  await mended.close();
 });

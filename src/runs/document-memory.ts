@@ -5,7 +5,8 @@
  */
 import type { MemoryValue } from "../eval/result.ts";
 import { UserError } from "../errors.ts";
-import { documentFaceOf } from "../methods/document-face.ts";
+import { mostIdBytes } from "../memory/bank-entry.ts";
+import { documentFaceOf, inLots } from "../methods/document-face.ts";
 import type { AnswerOptions, Document, Method } from "../methods/method.ts";
 import { queryOf } from "../methods/prompt.ts";
 import { type DocumentStore, type Kept, openDocumentStore, type StoreOptions } from "./document-store.ts";
@@ -25,7 +26,7 @@ export interface LearnOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-export interface Learned extends Pick<Kept, "id" | "outcome"> {
+export interface Learned extends Pick<Kept, "id" | "outcome" | "evicted"> {
   readonly document: string;
   /** Id of what stands in the history as superseded. */
   readonly supersedes?: string;
@@ -58,10 +59,11 @@ export interface AskDocumentsOptions extends Pick<AnswerOptions, "maxTokens" | "
   readonly most?: number;
 }
 
-export interface DocumentMemory extends Omit<DocumentStore, "put" | "same"> {
+export interface DocumentMemory extends Omit<DocumentStore, "put" | "same" | "setLimit"> {
   /**
    * Takes documents in, batch by batch: what is acknowledged stays whatever comes after. One that is in already is
    * left alone, so the same call again goes on where the last one ended; one of the same id takes the old one's place.
+   * Where the memory is limited, the oldest documents go to make room, and what is learned says which.
    */
   learn(documents: readonly Document[], options?: LearnOptions): Promise<Learned[]>;
   ask(question: string, options?: AskDocumentsOptions): Promise<AskedDocuments>;
@@ -71,8 +73,6 @@ export interface DocumentMemory extends Omit<DocumentStore, "put" | "same"> {
     options?: Pick<AnswerOptions, "signal">,
   ): Promise<DocumentStats & { readonly value?: MemoryValue }>;
 }
-
-const mostIdBytes = 4096;
 
 /** Refuses a document without an id or a text, and a second one of the same id. `nameOf` names the i-th: "line 3". */
 export function checkDocuments(documents: readonly Document[], nameOf = (i: number) => `document ${i + 1}`): void {
@@ -110,7 +110,7 @@ export async function openDocumentMemory(
 ): Promise<DocumentMemory> {
   const face = documentFaceOf(method);
   const { module, keys } = face.bank;
-  const { same, put, ...store } = await openDocumentStore(folder, {
+  const { same, put, setLimit, ...store } = await openDocumentStore(folder, {
     ...options,
     identity: face.identity,
     bank: { module, keys: { ...keys } },
@@ -129,37 +129,46 @@ export async function openDocumentMemory(
     { source = "library", nameOf = (i: number) => `document ${i + 1}`, signal }: LearnOptions,
     first: number,
   ): Promise<Learned[]> => {
-    const fresh = documents.flatMap((document, i) => (same(document) ? [] : [{ document, at: first + i }]));
+    // What is in already, before anything goes to make room
+    const there = new Map(documents.flatMap((document) => [[document, same(document)] as const]));
+    const fresh = documents.flatMap((document, i) => (there.get(document) ? [] : [{ document, at: first + i }]));
     const started = performance.now();
     const encoded = await face.encode(
       fresh.map(({ document }) => document),
       { signal, nameOf: (i) => nameOf(fresh[i].at) },
     );
     const seconds = (performance.now() - started) / 1000 / Math.max(1, fresh.length);
-    const kept = await put(
-      fresh.map(({ document, at }, i) => {
-        const { entries, tokens, error } = encoded[i];
-        return {
-          ...document,
-          source: typeof source === "string" ? source : source(at),
-          entries,
-          tokens,
-          receipt: { seconds: { write: seconds }, ...(error !== undefined && { error }) },
-        };
-      }),
-    );
-    const byDocument = new Map(fresh.map(({ document }, i) => [document, kept[i]]));
-    return documents.map((document) => {
-      const one = byDocument.get(document);
-      const fact = ledger.rows.liveAbout(document.id);
-      const { chunks = 0, tokens = 0 } = fact?.document ?? {};
+    const limit = store.limit();
+    const made = fresh.map(({ document, at }, i) => {
+      const { entries, tokens, error } = encoded[i];
+      if (limit !== undefined && entries.length > limit) {
+        throw new UserError(
+          `learn: expected documents of at most ${limit} entries, which the memory is limited to, got ` +
+            `${entries.length} in ${nameOf(at)}; cut it, or give the memory a larger limit`,
+        );
+      }
       return {
-        id: fact?.id ?? "",
+        ...document,
+        source: typeof source === "string" ? source : source(at),
+        entries,
+        tokens,
+        receipt: { seconds: { write: seconds }, ...(error !== undefined && { error }) },
+      };
+    });
+    const kept: Kept[] = [];
+    for (const lot of inLots(made, limit)) kept.push(...(await put(lot)));
+    const written = new Map(fresh.map(({ document }, i) => [document, { ...made[i], ...kept[i] }]));
+    return documents.map((document): Learned => {
+      const one = written.get(document);
+      const old = there.get(document);
+      return {
+        id: one?.id ?? old?.id ?? "",
         document: document.id,
         outcome: one?.outcome ?? "duplicate",
         ...(one?.supersedes && { supersedes: one.supersedes.id }),
-        chunks,
-        tokens,
+        ...(one?.evicted && { evicted: one.evicted }),
+        chunks: one?.entries.length ?? old?.document?.chunks ?? 0,
+        tokens: one?.tokens ?? old?.document?.tokens ?? 0,
       };
     });
   };
@@ -170,6 +179,7 @@ export async function openDocumentMemory(
     async learn(documents, learning = {}) {
       const { batch = 32, nameOf, signal, onProgress } = learning;
       checkDocuments(documents, nameOf);
+      if (face.mostEntries !== undefined) setLimit(face.mostEntries);
       const learned: Learned[] = [];
       while (learned.length < documents.length) {
         signal?.throwIfAborted();
@@ -196,7 +206,7 @@ export async function openDocumentMemory(
         question,
         answer,
         without,
-        documents: ledger.rows.live().length,
+        documents: bank.documentCount(),
         read: read.slice(0, most).flatMap(({ document, weight }) => {
           const fact = ledger.rows.liveAbout(document);
           return fact ? [{ id: fact.id, document, opening: fact.target, weight }] : [];

@@ -8,9 +8,10 @@ import type { BankSize } from "../memory/bank.ts";
 import { perplexity } from "../memory/codebook-usage.ts";
 import { documentFaceOf } from "../methods/document-face.ts";
 import type { AnswerOptions, Method } from "../methods/method.ts";
+import { queryOf } from "../methods/prompt.ts";
 import type { DocumentStore } from "./document-store.ts";
 
-/** A question whose answer the memory should have made likelier. */
+/** What is asked, a question or a text to go on from, and the answer that the memory should have made likelier. */
 export interface Probe {
   readonly question: string;
   readonly answer: string;
@@ -43,6 +44,8 @@ export interface DocumentStats {
   /** Bits of the bank, by part. */
   readonly bank: BankSize;
   readonly codebooks: readonly CodebookUse[];
+  /** Entries that the memory keeps at most; null for any number. */
+  readonly limit: number | null;
   /** null where the method does not say how well its codebook fits. */
   readonly drift: Drift | null;
 }
@@ -75,10 +78,11 @@ function driftOf({ ledger }: Pick<DocumentStore, "ledger">): Drift | null {
   return { first, last, moved: last - first };
 }
 
-export async function documentStats(store: Pick<DocumentStore, "ledger" | "bank">): Promise<DocumentStats> {
+export async function documentStats(store: Pick<DocumentStore, "ledger" | "bank" | "limit">): Promise<DocumentStats> {
   const size = await store.bank.size();
   return {
     bank: size,
+    limit: store.limit() ?? null,
     codebooks: codebookUse(store, size),
     drift: driftOf(store),
   };
@@ -111,7 +115,7 @@ export async function memoryValue(
   probes: readonly Probe[],
   { signal }: Pick<AnswerOptions, "signal"> = {},
 ): Promise<MemoryValue> {
-  const pairs = probes.map(({ question, answer }) => ({ query: { text: question }, answer }));
+  const pairs = probes.map(({ question, answer }) => ({ query: queryOf(question), answer }));
   const rated = await method.rate(pairs, { signal });
   const without = await documentFaceOf(method).without.rate(pairs, { signal });
   const values = rated.map(({ nats }, i) => without[i].nats - nats);

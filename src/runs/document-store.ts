@@ -23,12 +23,20 @@ import {
   recoverBank,
 } from "../memory/bank.ts";
 import { lockPath } from "../memory/bank-manifest.ts";
-import { alignCodebooks, type Difference, differenceOf, putRight, recoverCommand } from "./document-bank.ts";
-import { packEntries, unpackEntries } from "./document-pack.ts";
+import {
+  alignCodebooks,
+  type Difference,
+  differenceOf,
+  entriesFor,
+  putRight,
+  recoverCommand,
+} from "./document-bank.ts";
+import { packEntries } from "./document-pack.ts";
 import { type Fact, tidy, type WriteReceipt } from "./ledger-fact.ts";
 import {
   carryOut,
   type Changed,
+  forgottenWhole,
   type Moment,
   type Plan,
   planForget,
@@ -71,6 +79,14 @@ export interface Kept {
   readonly outcome: "written" | "superseding" | "duplicate";
   /** The document of the same id whose place it took. */
   readonly supersedes?: Fact;
+  /** The oldest documents, which went to make room for it. */
+  readonly evicted?: readonly Evicted[];
+}
+
+/** A document that had to go: the ledger keeps it, with its ids there and as it was learned. */
+export interface Evicted {
+  readonly id: string;
+  readonly document: string;
 }
 
 /** What recovering found and did. */
@@ -88,11 +104,18 @@ export interface DocumentStore {
   readonly recovery?: Recovery;
   /** What happened that nobody asked for: a write that a crash broke off, taken back; documents that were put back. */
   notices(): readonly string[];
+  /** Entries that the memory keeps at most; undefined for any number. */
+  limit(): number | undefined;
+  /** From here on; what is too much goes with the next document that comes. */
+  setLimit(entries: number): void;
   /** The live document of this id, if its text is this one. */
   same(document: Pick<NewDocument, "id" | "text">): Fact | undefined;
   /** Writes documents, all or none. One whose id is in with another text takes its place. */
   put(documents: readonly NewDocument[]): Promise<Kept[]>;
-  /** Documents by their ids in the ledger, or their beginnings. All or none, as the next two. */
+  /**
+   * Documents by their ids in the ledger, or their beginnings, with all earlier texts of theirs. All or none, as the
+   * next two.
+   */
   forget(...ids: readonly string[]): Promise<Changed[]>;
   revert(id: string): Promise<Changed[]>;
   revertTo(moment: Moment): Promise<Changed[]>;
@@ -251,6 +274,11 @@ async function storeOf(
     }
   };
 
+  const entriesOf = entriesFor(ledger, bank);
+  let limit = z.int().positive().safeParse(ledger.note("limit")).data;
+  const countOf = (documents: readonly string[]): number =>
+    documents.reduce((sum, document) => sum + bank.numbersOf(document).length, 0);
+
   const carry = (plan: () => Plan): Promise<Changed[]> =>
     exclusive(async () => {
       const planned = steps(rows, plan());
@@ -259,9 +287,16 @@ async function storeOf(
       const come = new Set(named(planned.come));
       // What comes back takes the place of what has its id
       const gone = named(planned.gone).filter((document) => !come.has(document));
+      const entries = planned.come.flatMap(({ number }) => entriesOf(rows.placed(number).value));
+      const after = bank.count() - countOf([...gone, ...come]) + entries.length;
+      if (limit !== undefined && entries.length > 0 && after > limit) {
+        throw new UserError(
+          `revert: expected at most ${limit} entries, which the memory is limited to, got ${after}; forget something ` +
+            "first, or learn with a larger limit",
+        );
+      }
       return change(
         async () => {
-          const entries = planned.come.flatMap(({ number }) => unpackEntries(rows.placed(number).value, bank));
           if (entries.length > 0) await bank.replace(entries);
           if (gone.length > 0) await bank.delete(...gone);
         },
@@ -274,17 +309,46 @@ async function storeOf(
     return old?.document?.sha256 === sha256Of(text) ? old : undefined;
   };
 
+  /** For each document the oldest others that go to make room for it. */
+  const evictionsFor = (documents: readonly NewDocument[]): Fact[][] => {
+    const staying = new Set(documents.map(({ id }) => id));
+    let count = bank.count();
+    if (limit === undefined || count + documents.reduce((sum, { entries }) => sum + entries.length, 0) <= limit) {
+      return documents.map(() => []);
+    }
+    const oldest = rows.live();
+    return documents.map(({ id, entries }) => {
+      count += entries.length - bank.numbersOf(id).length;
+      const gone: Fact[] = [];
+      while (limit !== undefined && count > limit && oldest.length > 0) {
+        const fact = rows.byNumber(oldest.shift() as number);
+        if (!fact || staying.has(fact.prompt)) continue;
+        count -= bank.numbersOf(fact.prompt).length;
+        gone.push(fact);
+      }
+      return gone;
+    });
+  };
+
   const put = async (documents: readonly NewDocument[]): Promise<Kept[]> => {
     const fresh = documents.filter((document) => !same(document));
+    const evictions = evictionsFor(fresh);
+    const evicted = evictions.flat();
     const first = rows.nextNumber();
     const write = (): Kept[] => {
       const deed = rows.deed(clock);
+      for (const { fact } of evicted) {
+        for (const [number, standing] of forgottenWhole(rows, fact)) {
+          deed.append("evict", number, { ...standing, placement: rows.standing(number).placement });
+        }
+      }
       const olds = fresh.map(({ id }) => rows.liveAbout(id));
       olds.forEach((old, i) => {
         if (!old) return;
         deed.append("supersede", old.fact, { status: "superseded", successor: first + i, placement: old.placement });
       });
       return fresh.map(({ id: prompt, text, time, source, entries, tokens, receipt }, i): Kept => {
+        const gone = evictions[i].map((one): Evicted => ({ id: one.id, document: one.prompt }));
         const fact = {
           prompt,
           target: openingOf(text),
@@ -299,17 +363,20 @@ async function storeOf(
           },
           key: new Uint8Array(),
           value: packEntries(entries, bank),
-          receipt,
+          receipt: gone.length === 0 ? receipt : { ...receipt, evicted: gone.map(({ document }) => document) },
         };
         const id = deed.add(first + i, fact, 1);
         const old = olds[i];
         const supersedes = old && { ...old, status: "superseded" as const, supersededBy: id };
-        const place = { id, fact: first + i };
+        const place = { id, fact: first + i, ...(gone.length > 0 && { evicted: gone }) };
         return supersedes ? { ...place, outcome: "superseding", supersedes } : { ...place, outcome: "written" };
       });
     };
-    const written =
-      fresh.length === 0 ? [] : await change(() => bank.replace(fresh.flatMap(({ entries }) => entries)), write);
+    const toBank = async (): Promise<void> => {
+      if (evicted.length > 0) await bank.delete(...evicted.map(({ prompt }) => prompt));
+      await bank.replace(fresh.flatMap(({ entries }) => entries));
+    };
+    const written = fresh.length === 0 ? [] : await change(toBank, write);
     const places = new Map(fresh.map((document, i) => [document, written[i]]));
     return documents.map((document) => {
       const { id, fact } = rows.liveAbout(document.id) as Fact;
@@ -324,7 +391,15 @@ async function storeOf(
     notices: () => notices,
     same,
     put: (documents) => exclusive(() => put(documents)),
-    forget: (...ids) => carry(() => planForget(ledger, ids)),
+    limit: () => limit,
+    setLimit(entries) {
+      if (!Number.isSafeInteger(entries) || entries < 1) {
+        throw new UserError(`memory: expected a limit of 1 entry or more, got ${entries}; leave it out for none`);
+      }
+      if (entries !== limit) ledger.putNote("limit", entries);
+      limit = entries;
+    },
+    forget: (...ids) => carry(() => planForget(ledger, ids, { whole: true })),
     revert: (id) => carry(() => planRevert(ledger, id)),
     revertTo: (moment) => carry(() => planRevertTo(ledger, moment)),
     verify: () =>

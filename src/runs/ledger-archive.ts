@@ -23,6 +23,8 @@ const headerSchema = z.object({
   live: z.number().int().nonnegative(),
   /** Of the ledger inside. */
   bytes: z.number().int().positive(),
+  /** How model and module were named where it was exported: elsewhere they may lie elsewhere. */
+  made: z.object({ model: z.string(), options: z.record(z.string(), z.unknown()) }).optional(),
 });
 
 /** What an exported memory says of itself. */
@@ -52,9 +54,10 @@ export async function exportMemory(ledger: Ledger, path: string): Promise<Archiv
     const counts = copy.counts();
     // Snapshots stay behind
     for (const row of copy.rows.snapshots()) copy.rows.dropSnapshot(row.seq);
-    // So does how model and module are named here: elsewhere they lie elsewhere
+    // How model and module are named here is for the header: the memory itself will say how they are named there
     copy.dropNote("made");
     copy.close();
+    const made = headerSchema.shape.made.safeParse(ledger.note("made")).data;
     const header: ArchiveHeader = {
       format: 1,
       identity: { ...identity },
@@ -63,6 +66,7 @@ export async function exportMemory(ledger: Ledger, path: string): Promise<Archiv
       events: counts.events,
       live: counts.live,
       bytes: statSync(copy.file).size,
+      ...(made && { made }),
     };
     await writeFileAtomic(file, archiveOf(header, copy.file));
     return header;

@@ -10,8 +10,8 @@ import { subjectOf } from "../memory/subject.ts";
 
 export type FactStatus = "live" | "forgotten" | "superseded";
 
-/** What somebody did: `revert` takes a fact out of the memory again, `restore` puts one back. */
-export type EventKind = "write" | "supersede" | "forget" | "revert" | "restore";
+/** What happened: `revert` takes a fact out of the memory again, `restore` puts one back, `evict` makes room for others. */
+export type EventKind = "write" | "supersede" | "forget" | "revert" | "restore" | "evict";
 
 /** Proof of a write: what it changed, measured without the fact in the prompt. Everything may be left out. */
 export interface WriteReceipt {

@@ -3,7 +3,7 @@
  * memory that holds them, whatever it is, changes first or in the same transaction; then the plan is carried out.
  */
 import { UserError } from "../errors.ts";
-import { described, type EventKind, type FactStatus } from "./ledger-fact.ts";
+import { described, type EventKind, type Fact, type FactStatus } from "./ledger-fact.ts";
 import type { Deed, LedgerRows, Standing } from "./ledger-rows.ts";
 import type { Ledger } from "./ledger.ts";
 
@@ -37,8 +37,34 @@ export interface Steps extends Pick<Plan, "kindOf"> {
   readonly come: readonly Step[];
 }
 
-/** Facts by their ids, or the beginnings of them, forgotten. */
-export function planForget(ledger: Ledger, ids: readonly string[]): Plan {
+/** Facts whose place this one took, and those whose place they took, by how they stand. */
+export function versionsBehind(rows: LedgerRows, number: number, status: FactStatus): Fact[] {
+  const found = new Map<number, Fact>();
+  const look = (successor: number): void => {
+    for (const fact of rows.supersededBy(successor, status)) {
+      if (found.has(fact.fact)) continue;
+      found.set(fact.fact, fact);
+      look(fact.fact);
+    }
+  };
+  look(number);
+  return [...found.values()];
+}
+
+/** A fact forgotten with all earlier versions. They keep their successors, so that they can come back as they stood. */
+export function forgottenWhole(rows: LedgerRows, number: number): [number, Pick<Standing, "status" | "successor">][] {
+  const earlier = versionsBehind(rows, number, "superseded").map(({ fact }) => fact);
+  return [
+    [number, { status: "forgotten", successor: null }],
+    ...earlier.map((fact): [number, Pick<Standing, "status" | "successor">] => [
+      fact,
+      { status: "forgotten", successor: rows.standing(fact).successor },
+    ]),
+  ];
+}
+
+/** Facts by their ids, or the beginnings of them, forgotten; `whole`: with all earlier versions. */
+export function planForget(ledger: Ledger, ids: readonly string[], { whole = false } = {}): Plan {
   const facts = ids.map((id) => ledger.resolve(id, "forget"));
   for (const fact of facts) {
     if (fact.status === "live") continue;
@@ -48,8 +74,12 @@ export function planForget(ledger: Ledger, ids: readonly string[]): Plan {
         "what happened",
     );
   }
-  const wanted = new Map(facts.map(({ fact }) => [fact, { status: "forgotten", successor: null } as const]));
-  return { wanted, kindOf: () => "forget" };
+  const { rows } = ledger;
+  const wanted = facts.flatMap(({ fact }) => {
+    const all = forgottenWhole(rows, fact);
+    return whole ? all : all.slice(0, 1);
+  });
+  return { wanted: new Map(wanted), kindOf: () => "forget" };
 }
 
 /** What happened to a fact last, taken back. */
@@ -64,6 +94,10 @@ export function planRevert({ rows, resolve }: Ledger, id: string): Plan {
     const rival = rows.liveBeside(fact.fact);
     if (rival) wanted.set(rival.fact, { status: "superseded", successor: fact.fact });
     wanted.set(fact.fact, { status: "live", successor: null });
+    // Versions that were forgotten with it
+    for (const old of versionsBehind(rows, fact.fact, "forgotten")) {
+      wanted.set(old.fact, { status: "superseded", successor: rows.standing(old.fact).successor });
+    }
   }
   return {
     wanted,

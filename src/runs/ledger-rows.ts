@@ -146,7 +146,7 @@ export function ledgerRows({ statement }: Database) {
     byId: statement(`SELECT ${factColumns} FROM facts WHERE id = ?`),
     byPrefix: statement(`SELECT ${factColumns} FROM facts WHERE id >= ? AND id < ? ORDER BY id LIMIT ?`),
     supersededBy: statement(`
-      SELECT ${factColumns} FROM facts WHERE successor = ? AND status = 'superseded'
+      SELECT ${factColumns} FROM facts WHERE successor = ? AND status = ?
       ORDER BY (SELECT max(seq) FROM events WHERE events.number = facts.number) DESC`),
     lastSeqBy: statement("SELECT coalesce(max(seq), 0) AS seq FROM events WHERE time <= ?"),
     actEnd: statement(`
@@ -191,7 +191,8 @@ export function ledgerRows({ statement }: Database) {
     byId: (id: string) => one(sql.byId.get(id)),
     byPrefix: (prefix: string, limit: number) => sql.byPrefix.all(prefix, `${prefix}g`, limit).map(factOf),
     /** Facts whose place another one took, the latest first. */
-    supersededBy: (number: number) => sql.supersededBy.all(number).map(factOf),
+    supersededBy: (number: number, status: FactStatus = "superseded") =>
+      sql.supersededBy.all(number, status).map(factOf),
     /** The last event up to a time (milliseconds). */
     lastSeqBy: (time: number) => sql.lastSeqBy.get(time)?.seq as number,
     /** The last event of the deed that an event belongs to; 0 where there is none. */

@@ -24,8 +24,8 @@ export interface LedgerOptions {
   readonly durability?: "power" | "process";
 }
 
-/** What is kept of a memory beside its facts: how the user named what it was made with, what its bank is like. */
-export type Note = "made" | "bank";
+/** What is kept of a memory beside its facts: how the user named what it was made with, its bank, entries at most. */
+export type Note = "made" | "bank" | "limit";
 
 export interface Ledger extends LedgerHistory {
   readonly folder: string;

@@ -17,7 +17,7 @@ export interface StoredMemory extends Pick<Memory, "ledger" | "forget" | "revert
 /** How the user named what a memory was made with: shown and tried again, while hashes say what it belongs to. */
 export interface MadeWith {
   readonly model: string;
-  /** Options of the method that name something, such as its module. */
+  /** Options of the method that name something, such as its module, and those of reading. */
   readonly options: Readonly<Record<string, unknown>>;
 }
 

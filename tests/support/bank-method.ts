@@ -19,7 +19,7 @@ import { fakeMethod } from "./fake-method.ts";
 const [tokens, codes, keyWidth] = [6, 1024, 4];
 
 /** `shift` makes it another codebook. */
-const bankCodebook = (shift = 0): Codebook => ({
+export const bankCodebook = (shift = 0): Codebook => ({
   kind: "token",
   tokens,
   width: 2,
@@ -30,13 +30,21 @@ const bankCodebook = (shift = 0): Codebook => ({
 
 const wordsOf = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 /** 0 is for no word. */
-const indexOf = (word: string): number =>
-  1 + (createHash("sha256").update(word).digest().readUInt32LE(0) % (codes - 1));
+const saltedIndex =
+  (salt: string) =>
+  (word: string): number =>
+    1 + (createHash("sha256").update(`${salt}${word}`).digest().readUInt32LE(0) % (codes - 1));
 
 export interface BankMethodOptions {
   readonly module?: string;
   readonly base?: string;
   readonly shift?: number;
+  /** Makes every index another. */
+  readonly salt?: string;
+  /** Documents that a question reads at most. */
+  readonly most?: number;
+  /** Entries that the memory keeps at most. */
+  readonly mostEntries?: number;
   /** Folder of its own bank. */
   readonly own?: string;
 }
@@ -46,8 +54,12 @@ export async function bankMethod({
   module = "plain",
   base = "none",
   shift = 0,
+  salt = "",
+  most = Number.POSITIVE_INFINITY,
+  mostEntries,
   own = mkdtempSync(join(tmpdir(), "mneme-bank-method-")),
 }: BankMethodOptions = {}): Promise<Method> {
+  const indexOf = saltedIndex(salt);
   const settings = { module: `module ${module}`, keys: { width: keyWidth, bits: 8 } } as const;
   const first = await openBank(own, settings);
   let bank: EntryStore = first;
@@ -65,7 +77,8 @@ export async function bankMethod({
     const total = [...found.values()].reduce((sum, hits) => sum + hits + 0.01, 0);
     return [...found]
       .map(([document, hits]) => ({ document, weight: (hits + 0.01) / total }))
-      .toSorted((a, b) => b.weight - a.weight);
+      .toSorted((a, b) => b.weight - a.weight)
+      .slice(0, most);
   };
   const said = async (query: Query): Promise<string> => {
     const [best] = await look(query);
@@ -80,7 +93,13 @@ export async function bankMethod({
   return {
     ...fakeMethod({ name: "stub-bank" }),
     documents: {
-      identity: identityOf({ method: "stub-bank", base, module: createHash("sha256").update(module).digest("hex") }),
+      identity: identityOf({
+        method: "stub-bank",
+        base,
+        module: createHash("sha256").update(module).digest("hex"),
+        salt,
+      }),
+      ...(mostEntries !== undefined && { mostEntries }),
       get bank() {
         return bank;
       },
@@ -125,8 +144,11 @@ export const bankDefinition = defineMethod({
   options: z.object({
     module: z.string().default("plain").describe("any name"),
     shift: z.number().default(0).describe("makes the codebook another"),
+    salt: z.string().default("").describe("makes every index another"),
+    most: z.int().positive().optional().describe("documents that a question reads at most"),
+    mostEntries: z.int().positive().optional().describe("entries that the memory keeps at most"),
   }),
-  documents: { kept: [], named: ["module"] },
-  create: async (base, { module, shift }) => bankMethod({ module, shift, base: await base.hash() }),
+  documents: { kept: ["salt"], named: ["module"], reading: ["most"] },
+  create: async (base, options) => bankMethod({ ...options, base: await base.hash() }),
   save: async () => "nothing",
 });

@@ -14,7 +14,7 @@ interface Flags extends MemoryFlags {
   readonly kind?: EventKind;
 }
 
-const kinds: readonly EventKind[] = ["write", "supersede", "forget", "revert", "restore"];
+const kinds: readonly EventKind[] = ["write", "supersede", "forget", "revert", "restore", "evict"];
 
 export function define(command: Command): void {
   command

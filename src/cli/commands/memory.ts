@@ -61,14 +61,20 @@ async function imported(
   { memory }: Flags,
   session: Session,
 ): Promise<Record<string, unknown>> {
-  const { identity: found } = await readArchive(file);
+  const { identity: found, made: there } = await readArchive(file);
   // Only who has the model and the module can use the facts: their hashes are compared
   const kinds = ["facts", "documents"] as const;
-  const header = await withMemoryMethod(command, session, { identity: found }, kinds, async (method, made) => {
-    const taken = await importMemory(file, memory, { identity: memoryIdentityOf(method) });
-    await withLedger({ memory }, (ledger) => noteMade(ledger, made));
-    return taken;
-  });
+  const header = await withMemoryMethod(
+    command,
+    session,
+    { identity: found, made: there },
+    kinds,
+    async (method, made) => {
+      const taken = await importMemory(file, memory, { identity: memoryIdentityOf(method) });
+      await withLedger({ memory }, (ledger) => noteMade(ledger, made));
+      return taken;
+    },
+  );
   session.output.print(`${kept(header)} and ${header.events} events from ${file} in ${memory}`);
   return { file, ...header };
 }

@@ -15,7 +15,7 @@ import type { View } from "./view.ts";
 export interface AskingOptions {
   readonly reader: Reader;
   readonly bare: LanguageFace;
-  /** In place of what is told: the base with its adapters and nothing before the question. */
+  /** Where a view is mute: the base with its adapters and nothing before the question. */
   readonly adaptersOnly?: LanguageFace;
   readonly view: View;
   readonly tokenizer: Tokenizer;
@@ -124,8 +124,7 @@ export function createAsking(options: AskingOptions): Asking {
     const width = keys.length / queries.length;
     const found: boolean[] = [];
     for (const i of queries.keys()) {
-      const { scores } = await view.nearest(keys.subarray(i * width, (i + 1) * width), 1);
-      found.push(scores[0] >= threshold);
+      found.push((await view.best(keys.subarray(i * width, (i + 1) * width))) >= threshold);
     }
     return found;
   };
@@ -161,9 +160,10 @@ export function createAsking(options: AskingOptions): Asking {
     const scope = await inScope(items.map(queryOf));
     const [inside, outside] = [true, false].map((is) => [...items.keys()].filter((i) => scope[i] === is));
     if (outside.length > 0) await onLot(bare, outside);
-    if (adaptersOnly && inside.length > 0) await onLot(adaptersOnly, inside);
+    const mute = view.isMute() ? adaptersOnly : undefined;
+    if (mute && inside.length > 0) await onLot(mute, inside);
     const lot = topK > 0 || fast ? AT_ONCE : WHOLE_AT_ONCE;
-    for (let start = 0; start < inside.length && !adaptersOnly; start += lot) {
+    for (let start = 0; start < inside.length && !mute; start += lot) {
       asking.signal?.throwIfAborted();
       const members = inside.slice(start, start + lot);
       await onLot(reader.face, members, await told(members.map((i) => queryOf(items[i]))));
@@ -209,7 +209,7 @@ export function createAsking(options: AskingOptions): Asking {
     const query = askedIn(prompt);
     const [isInside] = query.text.trim() === "" ? [false] : await inScope([query]);
     if (!isInside) return { face: bare };
-    if (adaptersOnly) return { face: adaptersOnly };
+    if (adaptersOnly && view.isMute()) return { face: adaptersOnly };
     const [condition] = await told([query]);
     return { face: reader.face, condition };
   };
@@ -220,7 +220,7 @@ export function createAsking(options: AskingOptions): Asking {
     rate: ratings(inLots),
     without: { answer: answers(onBare), rate: ratings(onBare) },
     async look(queries) {
-      const scope = await inScope(queries);
+      const scope = view.isMute() ? [] : await inScope(queries);
       const inside = [...queries.keys()].filter((i) => scope[i]);
       const readings: DocumentReading[] = queries.map(() => ({ read: [] }));
       const lot = topK > 0 ? AT_ONCE : WHOLE_AT_ONCE;

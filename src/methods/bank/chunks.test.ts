@@ -18,7 +18,8 @@ const textsOf = (text: string, context: number): string[] => {
   const chunks = chunksOf(tokenizer, text, context);
   for (const chunk of chunks) {
     expect(chunk.ids.length).toBeLessThanOrEqual(context);
-    expect(chunk.ids).toEqual(tokenizer.encode(chunk.text, { addSpecialTokens: false }));
+    expect(chunk.ids).toEqual(tokenizer.encode(chunk.told, { addSpecialTokens: false }));
+    expect(chunk.told.endsWith(chunk.text)).toBe(true);
   }
   return chunks.map((chunk) => chunk.text);
 };
@@ -28,7 +29,7 @@ describe("chunks", () => {
   it("are whole sentences as long as they fit", () => {
     expect(textsOf("One two. Three four. Five.", 26)).toEqual(["One two. Three four. Five."]);
     expect(textsOf(" One two. Three four. Five.\n", 20)).toEqual(["One two. Three four.", "Five."]);
-    expect(textsOf("One two. Three four. Five.", 19)).toEqual(["One two.", "Three four. Five."]);
+    expect(textsOf("One two. Three four. Five.", 19)).toEqual(["One two.", "Three four.", "Five."]);
     expect(textsOf("一二。 三四！\n\n五", 13)).toEqual(["一二。", "三四！ 五"]);
     expect(textsOf("", 8)).toEqual([]);
     expect(textsOf(" \n\t ", 8)).toEqual([]);
@@ -40,6 +41,23 @@ describe("chunks", () => {
     // Three bytes each: no character is cut in two
     expect(textsOf("一二三四五。 六", 8)).toEqual(["一二", "三四", "五。", "六"]);
     expect(textsOf("🜁🜂🜃", 9)).toEqual(["🜁🜂", "🜃"]);
+  });
+
+  it("but the first are read behind the document's opening", () => {
+    const told = (text: string, context: number): string[] =>
+      chunksOf(tokenizer, text, context).map((chunk) => chunk.told);
+    expect(told("Ada Lo of Harn counts. She was born in May. She has two boats there.", 40)).toEqual([
+      "Ada Lo of Harn counts.",
+      "Ada Lo of She was born in May.",
+      "Ada Lo of She has two boats there.",
+    ]);
+    // A line of its own is one; too short a one goes on; none where no word fits in a quarter
+    expect(told("Boats of Harn now\nThey leave at nine. They come back.", 40)[1]).toBe("Boats of They come back.");
+    expect(told("Dr. Bo Lo lives. He counts all of the boats.", 40)[1]).toBe("Dr. Bo Lo He counts all of the boats.");
+    expect(told("Incomprehensible boats leave. They are blue.", 32)).toEqual([
+      "Incomprehensible boats leave.",
+      "They are blue.",
+    ]);
   });
 
   it("leave nothing out of any text", () => {

@@ -1,8 +1,16 @@
-/** Documents longer than the encoder, in chunks: whole sentences as long as they fit, pieces of those that do not. */
+/**
+ * Documents longer than the encoder, in chunks: whole sentences as long as they fit, pieces of those that do not. What
+ * comes later in a document seldom says again whom it is about, so every chunk but the first is read behind the
+ * document's opening: its first line or sentence, or the beginning of that.
+ */
 import type { Tokenizer } from "../../checkpoint/tokenizer.ts";
 
 export interface Chunk {
+  /** Its own part of the document. */
   readonly text: string;
+  /** What is read for it: the opening and its part. */
+  readonly told: string;
+  /** Of `told`. */
   readonly ids: readonly number[];
 }
 
@@ -11,9 +19,19 @@ const breaks = /(?<=[.!?。！？]["'”’」)]?)\s+|\n+/u;
 /** No piece of a sentence is looked for beyond so many characters a token. */
 const CHARACTERS = 8;
 
-/** Chunks of at most `context` tokens, in order, that leave out nothing but blanks; none for a text of blanks. */
+/** Part of a chunk's tokens that the opening may have. */
+const OPENING = 1 / 4;
+
+/**
+ * Chunks of at most `context` tokens, in order, whose own parts leave out nothing but blanks; none for a text of blanks.
+ */
 export function chunksOf(tokenizer: Tokenizer, text: string, context: number): Chunk[] {
-  const chunkOf = (part: string): Chunk => ({ text: part, ids: tokenizer.encode(part, { addSpecialTokens: false }) });
+  const idsOf = (part: string): number[] => tokenizer.encode(part, { addSpecialTokens: false });
+  let opening = "";
+  const chunkOf = (part: string): Chunk => {
+    const told = `${opening}${part}`;
+    return { text: part, told, ids: idsOf(told) };
+  };
   const fits = ({ ids }: Chunk): boolean => ids.length <= context;
   const whole = text.trim();
   if (whole === "") return [];
@@ -35,20 +53,24 @@ export function chunksOf(tokenizer: Tokenizer, text: string, context: number): C
     return words && fits(words) && words.text.trim() !== "" ? words : first(low);
   };
 
+  const sentences = whole.split(breaks).filter((part) => part.trim() !== "");
   const chunks: Chunk[] = [];
+  const close = (chunk: Chunk): void => {
+    if (chunks.push(chunk) === 1) opening = openingOf(sentences, OPENING * context, idsOf);
+  };
   let open: Chunk | undefined;
-  for (const sentence of whole.split(breaks).filter((part) => part.trim() !== "")) {
+  for (const sentence of sentences) {
     const joined = open && chunkOf(`${open.text} ${sentence}`);
     if (joined && fits(joined)) {
       open = joined;
       continue;
     }
-    if (open) chunks.push(open);
+    if (open) close(open);
     open = chunkOf(sentence.trim());
     while (!fits(open)) {
       const characters = [...open.text];
       const piece = beginning(characters);
-      chunks.push(piece);
+      close(piece);
       open = chunkOf(
         characters
           .slice([...piece.text].length)
@@ -57,6 +79,24 @@ export function chunksOf(tokenizer: Tokenizer, text: string, context: number): C
       );
     }
   }
-  if (open) chunks.push(open);
+  if (open) close(open);
   return chunks;
+}
+
+/** Fewer words are a title such as "Dr." and say too little. */
+const FEW_WORDS = 3;
+
+/** The beginning of a document that fits, in whole words, with a blank behind it; "" where not even one word does. */
+function openingOf(sentences: readonly string[], most: number, idsOf: (text: string) => number[]): string {
+  const words: string[] = [];
+  for (const sentence of sentences) {
+    if (words.length > FEW_WORDS) break;
+    words.push(...sentence.trim().split(/\s+/u));
+  }
+  // A word has a token at least
+  for (let count = Math.min(words.length, Math.floor(most)); count > 0; count--) {
+    const text = `${words.slice(0, count).join(" ")} `;
+    if (idsOf(text).length <= most) return text;
+  }
+  return "";
 }

@@ -38,6 +38,8 @@ export interface Kept {
   readonly loss: number;
   readonly updates?: number;
   readonly notes: readonly string[];
+  /** Documents that had to go for new ones. */
+  readonly evicted?: readonly string[];
   readonly became?: readonly Fate[];
 }
 

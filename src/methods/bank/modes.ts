@@ -13,6 +13,8 @@ export interface Mode {
   readonly topK: number;
   /** Least cosine, by key, of a question that the bank is read for; -1 for every one, as published. */
   readonly threshold: number;
+  /** Has residual codes, of which there may be fewer. */
+  readonly isDeep?: boolean;
   /** Needs no fitted module: adapters and codebooks learn from the stream. */
   readonly online?: boolean;
 }
@@ -38,6 +40,7 @@ const residual: Mode = {
   },
   topK: 4,
   threshold: SCOPE,
+  isDeep: true,
 };
 
 export const modes: Readonly<Record<ModeName, Mode>> = {

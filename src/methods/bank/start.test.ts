@@ -124,3 +124,18 @@ describe.each([
     await Promise.all([decoder.dispose(), scorer.dispose(), reader.dispose()]);
   });
 });
+
+describe("without a straight path", () => {
+  it.each([
+    ["texts that are all alike", (length: number) => Array.from({ length }, () => 5), 9],
+    ["no texts", () => [], 0],
+  ] as const)("%s: weights stay random, and it says so", async (_, text, count) => {
+    const base = await textModel(join(root, "alike"));
+    const module = await tinyModule(base, { shape });
+    const kept = Object.entries(module.weights).filter(([name]) => /patch|prefix/.test(name));
+    const before = kept.map(([, { data }]) => Array.from(data));
+    const texts = Array.from({ length: count }, (_, i) => text(4 + i));
+    expect(await straighten(runtime, base, module.weights, shape, texts, 1)).toBe(false);
+    expect(kept.map(([, { data }]) => Array.from(data))).toEqual(before);
+  });
+});

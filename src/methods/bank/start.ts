@@ -22,6 +22,8 @@ const MOST_NUMBERS = 6144;
 const AT_ONCE = 32;
 /** Of the regression, in parts of the mean square. */
 const RIDGE = 1e-4;
+/** Variance below this part of the mean square is what rounding makes of none. */
+const NOISE = 1e-7;
 /** Rounds of subspace iteration. */
 const ROUNDS = 12;
 /** Score of the like slot above all others, at the start of the first block. */
@@ -101,12 +103,13 @@ async function sumsOf(runtime: Runtime, base: LoadedModel, texts: readonly (read
   return sums;
 }
 
-/** Columns made orthonormal: Q of a [n, k]. */
-function orthonormal(a: Matrix): Matrix {
+/** Columns made orthonormal: Q of a [n, k]; undefined where they are not k directions. */
+function orthonormal(a: Matrix): Matrix | undefined {
   const across = transposed(a);
   const squares = gram(across);
   for (let i = 1; i <= a.columns; i++) squares[triangleSize(i) - 1] *= 1 + 1e-12;
-  const factor = cholesky(squares, a.columns) as Float64Array;
+  const factor = cholesky(squares, a.columns);
+  if (!factor) return undefined;
   // Rows of L⁻¹ A': forward substitution
   const q = across.data.slice();
   const n = a.rows;
@@ -121,17 +124,25 @@ function orthonormal(a: Matrix): Matrix {
   return transposed({ rows: a.columns, columns: n, data: q });
 }
 
-/** The k leading eigenvectors of a symmetric matrix [n, n] as columns, with the mean of their eigenvalues. */
-function leading(symmetric: Matrix, k: number, random: Random): { directions: Matrix; mean: number } {
+/**
+ * The k leading eigenvectors of a symmetric matrix [n, n] as columns, with the mean of their eigenvalues; undefined
+ * where it has fewer.
+ */
+function leading(symmetric: Matrix, k: number, random: Random): { directions: Matrix; mean: number } | undefined {
   const n = symmetric.rows;
   let q = orthonormal({ rows: n, columns: k, data: Float64Array.from({ length: n * k }, () => random.normal()) });
-  for (let round = 0; round < ROUNDS; round++) q = orthonormal(product(symmetric, q));
+  for (let round = 0; round < ROUNDS && q; round++) q = orthonormal(product(symmetric, q));
+  if (!q) return undefined;
   const image = product(symmetric, q);
-  const trace = image.data.reduce((total, value, i) => total + value * q.data[i], 0);
+  const { data } = q;
+  const trace = image.data.reduce((total, value, i) => total + value * data[i], 0);
   return { directions: q, mean: trace / k };
 }
 
-/** Writes the straight path into fresh weights; false where the base is too large for it, or too small for the slots. */
+/**
+ * Writes the straight path into fresh weights; false where the base is too large for it or too small for the slots, or
+ * where the texts are too few or too much alike to tell directions.
+ */
 export async function straighten(
   runtime: Runtime,
   base: LoadedModel,
@@ -153,25 +164,26 @@ export async function straighten(
   const group = W / (2 * base.geometry.layers);
   // Keys and values of every layer count alike
   const scale = new Float64Array(W);
+  let varies = false;
   for (let at = 0; at < W; at += group) {
-    let variance = 0;
-    for (let i = at; i < at + group; i++) variance += sums.placesPlaces[i * W + i] / count - meanW[i] ** 2;
-    scale.fill(Math.sqrt(variance / group) || 1, at, at + group);
+    let [variance, square] = [0, 0];
+    for (let i = at; i < at + group; i++) {
+      variance += sums.placesPlaces[i * W + i] / count - meanW[i] ** 2;
+      square += sums.placesPlaces[i * W + i] / count;
+    }
+    const own = variance > NOISE * square;
+    varies ||= own;
+    scale.fill(own ? Math.sqrt(variance / group) : 1, at, at + group);
   }
+  if (!varies) return false;
   const covariance = sums.placesPlaces.map((value, at) => {
     const [i, j] = [Math.floor(at / W), at % W];
     return (value / count - meanW[i] * meanW[j]) / (scale[i] * scale[j]);
   });
-  const { directions, mean } = leading({ rows: W, columns: W, data: covariance }, P, random);
-  const size = 1 / Math.sqrt(mean || 1);
-  // code = size U' ((places - mean) / scale), and back
-  const [expand, bias] = [own("prefix.expand.weight"), own("prefix.expand.bias")];
-  for (let v = 0; v < V; v++) {
-    for (let i = 0; i < W; i++) {
-      for (let p = 0; p < P; p++) expand[(v * W + i) * P + p] = (scale[i] * directions.data[i * P + p]) / size;
-    }
-  }
-  bias.set(meanW);
+  const found = leading({ rows: W, columns: W, data: covariance }, P, random);
+  if (!found || !(found.mean > 0)) return false;
+  const { directions, mean } = found;
+  const size = 1 / Math.sqrt(mean);
   const squares = new Float64Array(triangleSize(S));
   let trace = 0;
   for (let i = 0; i < S; i++) {
@@ -181,6 +193,7 @@ export async function straighten(
       if (i === j) trace += value;
     }
   }
+  if (!(trace > NOISE * meanS.reduce((sum, value) => sum + value ** 2, 0))) return false;
   for (let i = 1; i <= S; i++) squares[triangleSize(i) - 1] += (RIDGE * trace) / S;
   const towards: Matrix = {
     rows: W,
@@ -192,13 +205,23 @@ export async function straighten(
     columns: W,
     data: sums.statesPlaces.map((value, at) => value / count - meanS[Math.floor(at / W)] * meanW[at % W]),
   };
-  const found = choleskySolve(cholesky(squares, S) as Float64Array, product(across, towards)); // [S, P]
+  const factor = cholesky(squares, S);
+  if (!factor) return false;
+  const solved = choleskySolve(factor, product(across, towards)); // [S, P]
+  // code = size U' ((places - mean) / scale), and back
+  const [expand, bias] = [own("prefix.expand.weight"), own("prefix.expand.bias")];
+  for (let v = 0; v < V; v++) {
+    for (let i = 0; i < W; i++) {
+      for (let p = 0; p < P; p++) expand[(v * W + i) * P + p] = (scale[i] * directions.data[i * P + p]) / size;
+    }
+  }
+  bias.set(meanW);
   const [patch, shift] = [own("patch.weight"), own("patch.bias")];
   for (let p = 0; p < P; p++) {
     let at0 = 0;
     for (let s = 0; s < S; s++) {
-      patch[p * S + s] = found.data[s * P + p];
-      at0 += found.data[s * P + p] * meanS[s];
+      patch[p * S + s] = solved.data[s * P + p];
+      at0 += solved.data[s * P + p] * meanS[s];
     }
     shift[p] = -at0;
   }

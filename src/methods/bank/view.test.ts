@@ -1,5 +1,6 @@
 /** What questions see of a bank that changes underneath, and what the controls show them instead. */
 import { join } from "node:path";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { workbench } from "../../../tests/support/workbench.ts";
 import { type Bank, openBank } from "../../memory/bank.ts";
@@ -7,7 +8,7 @@ import type { Codebook } from "../../memory/codebook.ts";
 import { fullPrecision } from "../../memory/full-precision.ts";
 import { createMemoryBank } from "../../memory/memory-bank.ts";
 import type { EntryStore } from "../document-face.ts";
-import { type Control, createView, type Seen } from "./view.ts";
+import { type Control, controlNames, createView, type Seen } from "./view.ts";
 
 const { root } = workbench("view");
 
@@ -117,6 +118,75 @@ describe("a view", () => {
   });
 });
 
+const deed = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ do: fc.constant("replace" as const), d: fc.nat(6), chunks: fc.nat(2) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant("delete" as const), d: fc.nat(6) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("compact" as const), recode: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant("look" as const), all: fc.boolean() }) },
+);
+
+describe("after any history", () => {
+  it.each(controlNames)("%s: a view sees what a fresh one sees", async (control) => {
+    const random = (i: number, k: number): number => ((i * 7919 + k * 104729) % 13) - 6;
+    await fc.assert(
+      fc.asyncProperty(fc.array(deed, { minLength: 4, maxLength: 30 }), fc.nat(99), async (deeds, seed) => {
+        const bank = createMemoryBank({ keys, slack: 200 });
+        const version = await bank.addCodebook(codebook);
+        const view = viewOf(bank, control);
+        const query = Float32Array.from({ length: codes }, (_, k) => random(seed, k));
+        const seen = async (of: typeof view) => ({
+          count: of.count(),
+          best: await of.best(query),
+          nearest: await of.nearest(query, 3),
+          all: await of.all().then(({ documents, slots }) => ({ documents: [...documents], slots })),
+        });
+        for (const [i, one] of deeds.entries()) {
+          const document = "d" in one ? `d${one.d}` : "";
+          if (one.do === "delete" && bank.has(document)) await bank.delete(document);
+          if (one.do === "compact") {
+            const recode = (entry: { indices: Uint32Array }) => ({ version, indices: entry.indices.map((c) => 7 - c) });
+            await bank.compact(one.recode ? { recode } : {});
+          }
+          if (one.do === "look") await (one.all ? view.all() : view.nearest(query, 2));
+          if (one.do !== "replace") continue;
+          const chunks = Array.from({ length: one.chunks + 1 }, (_, chunk) => ({
+            ...entry(0, version, (i + chunk) % codes),
+            document,
+            key: Float32Array.from({ length: codes }, (_, k) => random(i + 31 * chunk, k)),
+          }));
+          await bank.replace(chunks);
+        }
+        const want = await seen(viewOf(bank, control));
+        expect(await seen(view)).toEqual(want);
+        expect(await seen(view)).toEqual(want);
+      }),
+      { numRuns: 40, seed: 1 },
+    );
+  });
+
+  it("reads of a bank only what came, whatever is in it", async () => {
+    const bank = await filled(3);
+    let read = 0;
+    const counted: EntryStore = {
+      ...bank,
+      async *pages(options) {
+        for await (const page of bank.pages(options)) {
+          read += page.length;
+          yield page;
+        }
+      },
+    };
+    const view = viewOf(counted);
+    await view.nearest(keyOf(0), 1);
+    for (const i of [3, 4, 5]) {
+      await bank.append([entry(i, 1)]);
+      await bank.delete(`d${i - 3}`);
+      expect((await view.nearest(keyOf(i), 1)).documents).toEqual([`d${i}`]);
+    }
+    expect(read).toBe(6);
+  });
+});
+
 describe("controls", () => {
   it("permuted: the same other code for a code everywhere, and another one's key", async () => {
     const bank = await filled();
@@ -147,6 +217,21 @@ describe("controls", () => {
     expect(read.filter((code, i) => code === i)).toEqual([]);
     expect(read.toSorted()).toEqual([...Array(count).keys()]);
     for (let i = 0; i < count; i++) expect(codesOf(await view.nearest(keyOf(i), 1))).toEqual([read[i]]);
+  });
+
+  it("wrong-bank: never a chunk of the same document; nothing of a bank with one", async () => {
+    const bank = await filled(1);
+    const more = (i: number, document: string) => ({ ...entry(i, 1), document });
+    await bank.replace([0, 1, 2, 3, 4].map((i) => more(i, "long")));
+    await bank.delete("d0");
+    const view = viewOf(bank, "wrong-bank");
+    expect(view.isMute()).toBe(true);
+    expect([await view.all(), await view.nearest(keyOf(0), 2)]).toMatchObject([{ documents: [] }, { documents: [] }]);
+    expect(await view.best(keyOf(2))).toBe(1);
+    await bank.append([more(5, "short"), more(6, "short")]);
+    expect(view.isMute()).toBe(false);
+    const read = codesOf(await view.all());
+    expect(read.map((code) => code > 4)).toEqual([true, true, true, true, true, false, false]);
   });
 
   it("prune: some of the entries as they are, found by their own keys", async () => {

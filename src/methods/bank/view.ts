@@ -1,10 +1,12 @@
 /**
  * What questions see of a bank: its keys to find entries by, and entries as slots again. The bank may change underneath
- * (a memory folder writes to it), so a view looks whether it still fits before it is used. The controls are views too:
- * of another document's entries, of indices that mean something else, of fewer entries.
+ * (a memory folder writes to it), so a view catches up before it is used: what came is read, what went is taken out, and
+ * the rest is not looked at again. The controls are views too: of another document's entries, of indices that mean
+ * something else, of fewer entries. Those that deal all entries out anew read all of them anew.
  */
 import { averageGroups, type Groups, nearestGroups, prunedGroups, randomGroups } from "../../memory/bank-reduction.ts";
 import type { NumberedEntry } from "../../memory/bank.ts";
+import type { BankMark } from "../../memory/bank-index.ts";
 import { createKeyIndex, type KeyIndex } from "../../memory/key-index.ts";
 import { randomStream } from "../../tensor/random.ts";
 import type { EntryStore } from "../document-face.ts";
@@ -20,6 +22,10 @@ export interface Seen {
 
 export interface View {
   readonly count: () => number;
+  /** Is nothing told, whatever there is? */
+  readonly isMute: () => boolean;
+  /** Of the nearest entry by key; -Infinity where there is none. */
+  best(key: Float32Array): Promise<number>;
   /** The k nearest entries by key, nearest first, with their scores. */
   nearest(key: Float32Array, k: number): Promise<Seen & { readonly scores: readonly number[] }>;
   /** Every entry. */
@@ -43,15 +49,22 @@ function remapped(indices: Uint32Array, codes: number, seed: number): Uint32Arra
 }
 
 interface Held {
+  readonly mark: BankMark;
   readonly index: KeyIndex;
-  /** Numbers of the entries, in the order in which they came. */
+  /** Of each entry by its number, in the order in which they came. */
+  readonly documents: Map<number, string>;
+  /** Slots made anew, a row for each number; read from the bank where there are none. */
+  readonly made?: Float32Array;
+  /** The numbers, ascending. */
+  order?: readonly number[];
+  all?: Promise<Whole>;
+  /** All entries at an earlier look: rows that are still there need not be read again. */
+  readonly before?: Promise<Whole>;
+}
+
+/** All entries, and what they are as slots. */
+interface Whole extends Seen {
   readonly numbers: readonly number[];
-  readonly documents: readonly string[];
-  /** Keys and slots made anew, by place; read from the bank where there are none. */
-  readonly made?: { readonly slots: Float32Array };
-  /** Whose entry is read in an entry's place, by place. */
-  readonly instead?: readonly number[];
-  all?: Promise<Seen>;
 }
 
 /** Reduces rows to groups of them. */
@@ -62,8 +75,10 @@ const reductions: Partial<Record<Control, (keys: Float32Array, width: number, ke
     nearest: (keys, width, keep) => nearestGroups(keys, width, keep),
   };
 
+/** Controls under which an entry is seen as itself, whatever else there is. */
+const followed: readonly Control[] = ["none", "adapters", "wrong-bank"];
+
 export function createView({ bank, size, control, share, seed }: ViewOptions): View {
-  let held: { readonly count: number; readonly last: number; readonly made: Promise<Held> } | undefined;
   const { width } = bank.keys;
 
   const slotsOf = ({ version, indices }: NumberedEntry): Float32Array => {
@@ -72,83 +87,139 @@ export function createView({ bank, size, control, share, seed }: ViewOptions): V
     return quantizer.decode(remapped(indices, quantizer.codebook.codes, seed));
   };
 
-  /** The number that came last: numbers only grow. */
-  const lastNumber = (): number => {
-    let last = -1;
-    for (const document of bank.documents())
-      for (const number of bank.numbersOf(document)) last = Math.max(last, number);
-    return last;
-  };
-
-  const read = async (): Promise<Held> => {
-    const numbers: number[] = [];
-    const documents: string[] = [];
-    const keys: Float32Array[] = [];
-    const reduction = reductions[control];
+  /** Reads the whole bank. */
+  const readAll = async (mark: BankMark): Promise<Held> => {
+    const entries: Pick<NumberedEntry, "number" | "document" | "key">[] = [];
     const slots: Float32Array[] = [];
+    const reduction = reductions[control];
     for await (const page of bank.pages()) {
       for (const entry of page) {
-        numbers.push(entry.number);
-        documents.push(entry.document);
-        keys.push(entry.key);
+        if (entry.number >= mark.next) continue;
+        const { number, document, key } = entry;
+        entries.push({ number, document, key });
         if (reduction) slots.push(slotsOf(entry));
       }
     }
     const index = createKeyIndex(bank.keys);
-    if (reduction && numbers.length > 0) {
-      const all = flat(keys, width);
-      const groups = reduction(all, width, Math.max(1, Math.round(share * numbers.length)), seed);
+    const N = entries.length;
+    if (reduction && N > 0) {
+      const all = flat(
+        entries.map(({ key }) => key),
+        width,
+      );
+      const groups = reduction(all, width, Math.max(1, Math.round(share * N)), seed);
       const fewer = averageGroups(all, width, groups);
       for (let g = 0; g < groups.length; g++) index.add(g, fewer.subarray(g * width, (g + 1) * width));
       return {
+        mark,
         index,
-        numbers: groups.map((_, g) => g),
-        documents: groups.map((group) => documents[group[0]]),
-        made: { slots: averageGroups(flat(slots, size), size, groups) },
+        documents: new Map(groups.map(([first], g) => [g, entries[first].document])),
+        made: averageGroups(flat(slots, size), size, groups),
       };
     }
     // Keys permuted with the codes: an entry is found by another one's key
-    const order =
-      control === "permuted"
-        ? [...randomStream(seed, "permuted keys").permutation(numbers.length)]
-        : [...numbers.keys()];
-    for (const [place, number] of numbers.entries()) index.add(number, keys[order[place]]);
-    const half = Math.ceil(numbers.length / 2);
-    const instead = control === "wrong-bank" ? numbers.map((_, i) => (i + half) % numbers.length) : undefined;
-    return { index, numbers, documents, instead };
+    const order = control === "permuted" ? [...randomStream(seed, "permuted keys").permutation(N)] : undefined;
+    for (const [place, { number }] of entries.entries()) index.add(number, entries[order?.[place] ?? place].key);
+    return { mark, index, documents: new Map(entries.map(({ number, document }) => [number, document])) };
   };
 
+  /** What has changed since, where that is all there is to do. */
+  const catchUp = async (held: Held | undefined): Promise<Held> => {
+    const mark = bank.mark();
+    const gone = held && bank.goneSince(held.mark);
+    if (held && gone?.length === 0 && mark.next === held.mark.next) return held;
+    if (!held || !gone || !followed.includes(control)) return readAll(mark);
+    const { index, documents } = held;
+    for (const number of gone) {
+      // What came and went between two looks was never in
+      if (documents.delete(number)) index.remove(number);
+    }
+    for await (const page of bank.pages({ from: held.mark.next })) {
+      for (const { number, document, key } of page) {
+        if (number >= mark.next) continue;
+        index.add(number, key);
+        documents.set(number, document);
+      }
+    }
+    return { mark, index, documents, before: held.all ?? held.before };
+  };
+
+  let last: Promise<Held | undefined> = Promise.resolve(undefined);
+  /** One after another, as they change what is held; after a failure all is read again. */
   const current = (): Promise<Held> => {
-    const [count, last] = [bank.count(), lastNumber()];
-    if (held?.count !== count || held.last !== last) held = { count, last, made: read() };
-    return held.made;
+    const next = last.catch(() => undefined).then(catchUp);
+    last = next;
+    return next;
   };
 
-  const at = async ({ numbers, documents, made, instead }: Held, places: readonly number[]): Promise<Seen> => {
-    const own = places.map((place) => instead?.[place] ?? place);
-    const named = places.map((place) => documents[place]);
-    if (made)
-      return {
-        documents: named,
-        slots: flat(
-          own.map((p) => made.slots.subarray(p * size, (p + 1) * size)),
-          size,
-        ),
-      };
-    const entries = await bank.read(own.map((place) => numbers[place]));
-    return { documents: named, slots: flat(entries.map(slotsOf), size) };
+  const orderOf = (held: Held): readonly number[] => (held.order ??= [...held.documents.keys()]);
+
+  /** Half the bank away, and on from there to another document's entry; undefined where there is none. */
+  const anothers = (held: Held, number: number): number | undefined => {
+    const order = orderOf(held);
+    const place = placeOf(order, number);
+    const own = held.documents.get(number);
+    for (let i = 0; i < order.length; i++) {
+      const other = order[(place + Math.ceil(order.length / 2) + i) % order.length];
+      if (held.documents.get(other) !== own) return other;
+    }
+    return undefined;
+  };
+
+  const slotsAt = async (held: Held, numbers: readonly number[]): Promise<Float32Array> => {
+    const { made } = held;
+    const own = control === "wrong-bank" ? numbers.flatMap((number) => anothers(held, number) ?? []) : numbers;
+    const rows = made
+      ? own.map((row) => made.subarray(row * size, (row + 1) * size))
+      : (await bank.read(own)).map(slotsOf);
+    return flat(rows, size);
+  };
+
+  const isMute = (): boolean => control === "adapters" || (control === "wrong-bank" && bank.documentCount() < 2);
+  const named = ({ documents }: Held, numbers: readonly number[]): string[] =>
+    numbers.map((number) => documents.get(number) as string);
+
+  const whole = async (held: Held): Promise<Whole> => {
+    const numbers = orderOf(held);
+    const documents = named(held, numbers);
+    // Whose entry is another's changes with the bank
+    const old = control === "wrong-bank" ? undefined : await held.before;
+    if (!old) return { numbers, documents, slots: await slotsAt(held, numbers) };
+    const places = new Map(old.numbers.map((number, place) => [number, place]));
+    const fresh = numbers.filter((number) => !places.has(number));
+    const read = await slotsAt(held, fresh);
+    const slots = new Float32Array(numbers.length * size);
+    let next = 0;
+    for (const [i, number] of numbers.entries()) {
+      const place = places.get(number);
+      const [from, at] = place === undefined ? [read, next++] : [old.slots, place];
+      slots.set(from.subarray(at * size, (at + 1) * size), i * size);
+    }
+    return { numbers, documents, slots };
   };
 
   return {
     count: () => bank.count(),
+    isMute,
+    async best(key) {
+      const [score = Number.NEGATIVE_INFINITY] = (await current()).index.topK(key, 1).scores;
+      return score;
+    },
     async nearest(key, k) {
-      const view = await current();
-      const { numbers, scores } = view.index.topK(key, k);
-      return { ...(await at(view, placesOf(view.numbers, numbers))), scores };
+      const held = await current();
+      if (isMute()) return { documents: [], slots: new Float32Array(), scores: [] };
+      const { numbers, scores } = held.index.topK(key, k);
+      return { documents: named(held, numbers), slots: await slotsAt(held, numbers), scores };
     },
     async all() {
-      const view = await current();
-      return (view.all ??= at(view, [...view.numbers.keys()]));
+      const held = await current();
+      if (isMute()) return { documents: [], slots: new Float32Array() };
+      try {
+        return await (held.all ??= whole(held));
+      } catch (error) {
+        last = Promise.resolve(undefined);
+        throw error;
+      }
     },
   };
 }
@@ -160,15 +231,13 @@ function flat(parts: readonly Float32Array[], width: number): Float32Array {
   return all;
 }
 
-/** Where numbers stand in an ascending list. */
-function placesOf(ascending: readonly number[], wanted: readonly number[]): number[] {
-  return wanted.map((number) => {
-    let [low, high] = [0, ascending.length - 1];
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (ascending[middle] < number) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  });
+/** Where a number stands in an ascending list that has it. */
+function placeOf(ascending: readonly number[], wanted: number): number {
+  let [low, high] = [0, ascending.length - 1];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ascending[middle] < wanted) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
