@@ -1,5 +1,5 @@
 /** Documents longer than the encoder, in chunks: whole sentences as long as they fit, pieces of those that do not. */
-import type { Tokenizer } from "../../checkpoint/tokenizer.ts";
+import type { SlotEncoder } from "./slot-encoder.ts";
 
 export interface Chunk {
   readonly text: string;
@@ -12,8 +12,11 @@ const breaks = /(?<=[.!?。！？]["'”’」)]?)\s+|\n+/u;
 const CHARACTERS = 8;
 
 /** Chunks of at most `context` tokens, in order, that leave out nothing but blanks; none for a text of blanks. */
-export function chunksOf(tokenizer: Tokenizer, text: string, context: number): Chunk[] {
-  const chunkOf = (part: string): Chunk => ({ text: part, ids: tokenizer.encode(part, { addSpecialTokens: false }) });
+export function chunksOf(
+  { context, documentIds }: Pick<SlotEncoder, "context" | "documentIds">,
+  text: string,
+): Chunk[] {
+  const chunkOf = (part: string): Chunk => ({ text: part, ids: documentIds(part) });
   const fits = ({ ids }: Chunk): boolean => ids.length <= context;
   const whole = text.trim();
   if (whole === "") return [];
