@@ -96,7 +96,7 @@ export async function encoderOfModule(
   const { t5 } = await openT5(name).catch((error: unknown) => {
     if (!(error instanceof UserError)) throw error;
     throw new UserError(
-      `bank-compression: expected the encoder ${name} that the module in ${module} was fitted with, got none ` +
+      `bank-compression: expected the encoder ${name} that the module in ${module} was fitted with, got no T5 ` +
         `(${error.message}); put it there, or say with --encoder where it is`,
     );
   });
