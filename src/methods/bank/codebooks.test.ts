@@ -12,7 +12,7 @@ function setup(more: Partial<CareOptions> = {}) {
   const book = () => ({ codes: new Float32Array(2), width: 1 });
   const draws: number[] = [];
   const options: CareOptions = {
-    slotsOf: async (draw) => {
+    slotsOf: async (_, draw) => {
       draws.push(draw);
       return vectors;
     },

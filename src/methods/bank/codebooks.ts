@@ -6,9 +6,9 @@
 import { internal } from "../../errors.ts";
 import { createCodebookAverage } from "../../memory/codebook-average.ts";
 import { replaceCodes, worstReconstructed } from "../../memory/codebook-reset.ts";
-import { codebookFromData } from "../../memory/codebook-start.ts";
+import { clusterSums, codebookFromData } from "../../memory/codebook-start.ts";
 import { perplexity } from "../../memory/codebook-usage.ts";
-import { randomStream } from "../../tensor/random.ts";
+import { type Random, randomStream } from "../../tensor/random.ts";
 import type { Objective } from "../objective.ts";
 import type { Nearest } from "./nearest.ts";
 import type { EpisodeBatch } from "./objective.ts";
@@ -22,15 +22,15 @@ export interface Book {
 }
 
 export interface CareOptions {
-  /** Slots of documents drawn by this number. */
-  readonly slotsOf: (draw: number) => Promise<Float32Array>;
+  /** Slots of so many documents, drawn by a number. */
+  readonly slotsOf: (count: number, draw: number) => Promise<Float32Array>;
   readonly nearest: Nearest;
   readonly single: Book;
   /** By depth: each quantises what those before it leave. */
   readonly residual: readonly Book[];
   /** The step at which there are codebooks. */
   readonly from: number;
-  /** Steps between two looks. */
+  /** Steps between two looks; Infinity for codebooks that stay as they were made. */
   readonly every: number;
   /** Put unused codes elsewhere? */
   readonly reset: boolean;
@@ -39,8 +39,13 @@ export interface CareOptions {
   readonly seed: number;
 }
 
-/** Rounds of k-means for codebooks from data; more than a few change little in so many dimensions. */
-const ROUNDS = 6;
+/** Documents whose slots codebooks are made from and judged by: of fewer, some codes would serve one slot alone. */
+const STARTING = 1024;
+/** Documents of a look. */
+const LOOKED_AT = 128;
+/** Vectors that first codes are drawn from, and rounds of k-means over all of them. */
+const DRAWN_FROM = 16_384;
+const ROUNDS = 12;
 
 export interface BookUse {
   readonly dead: number;
@@ -88,10 +93,23 @@ async function walk(
   }
 }
 
+/** A codebook from data, as codebook-start.ts makes it, but for nearest codes by the runtime. */
+async function startedFrom(vectors: Float32Array, { codes, width }: Book, nearest: Nearest, random: Random) {
+  const sizes = { codes: codes.length / width, width };
+  codes.set(codebookFromData(vectors.subarray(0, DRAWN_FROM * width), { ...sizes, random, rounds: 0 }));
+  for (let round = 0; round < ROUNDS; round++) {
+    const { counts, sums } = clusterSums(vectors, (await nearest(vectors, codes, width)).indices, sizes);
+    for (let at = 0; at < codes.length; at++) {
+      const count = counts[Math.floor(at / width)];
+      if (count > 0) codes[at] = sums[at] / count;
+    }
+  }
+}
+
 /** Codebooks as they stand, looked at with documents drawn by a number. */
 export async function usesOf(options: CareOptions, draw: number): Promise<{ single: BookUse; residual: BookUse[] }> {
   const found: BookUse[] = [];
-  await walk(options, await options.slotsOf(draw), async (book, vectors) => {
+  await walk(options, await options.slotsOf(STARTING, draw), async (book, vectors) => {
     found.push(await useOf(vectors, book, options.nearest));
   });
   const [single, ...residual] = found;
@@ -104,12 +122,11 @@ export function withCare(objective: Objective<EpisodeBatch>, options: CareOption
   let cared = -1;
   const care = async (step: number): Promise<void> => {
     const random = randomStream(seed, "codebooks", step);
-    const slots = await slotsOf(step);
+    const slots = await slotsOf(step === from ? STARTING : LOOKED_AT, step);
     await walk(options, slots, async (book, vectors) => {
       const { codes, width } = book;
       if (step === from) {
-        codes.set(codebookFromData(vectors, { codes: codes.length / width, width, random, rounds: ROUNDS }));
-        return;
+        return startedFrom(vectors, book, nearest, random);
       }
       if (decay !== undefined) {
         const { counts, indices } = await useOf(vectors, book, nearest);

@@ -29,9 +29,9 @@ import {
 import { createFitObjective } from "./objective.ts";
 import { createNearest } from "./nearest.ts";
 import { createReader } from "./reader.ts";
-import { trainedParts } from "./t5-encoder.ts";
-import { usual } from "./shape.ts";
+import { isEncoder, usual } from "./shape.ts";
 import { straighten } from "./start.ts";
+import { trainedParts } from "./t5-encoder.ts";
 
 const share = (preset: number) => z.number().min(0).default(preset);
 
@@ -72,6 +72,10 @@ const options = z.object({
   alpha: z.number().positive().default(usual.alpha).describe("adapters are scaled by alpha / rank"),
   adaptedLayers: z.int().nonnegative().optional().describe("last layers of the base with adapters (default: all)"),
   beside: z.enum(["kv", "qkv"]).default("kv").describe("adapters on keys and values, or on queries too"),
+  learns: z
+    .enum(["all", "reading"])
+    .default("all")
+    .describe("what learns: all, or what reads the bank, while encoders stay and codebooks are made once"),
   steps: z.int().positive().default(3000).describe("updates"),
   groups: z.int().positive().default(4).describe("G: episodes per update"),
   perGroup: z.int().min(2).default(4).describe("K: documents of an episode"),
@@ -108,9 +112,6 @@ async function collected(documents: AsyncIterable<Document>): Promise<Document[]
 /** Documents kept from the fit, to measure it by; and those that a start and codebooks are made from. */
 const HELD_OUT = 128;
 const STARTING = 384;
-const LOOKED_AT = 128;
-/** Documents by which codebooks are judged at the end: enough that a code in use is met. */
-const JUDGED_BY = 512;
 
 /** Takes on the weights of a module of the same sizes; codebooks of other sizes are made anew. */
 function goOnFrom({ config, weights }: BankModule, from: BankModule): void {
@@ -190,9 +191,12 @@ export const bankFit = defineFit("bank-compression", {
       quantizedFrom,
       seed,
     });
-    const learnsCodes = given.codebook === "gradient";
     const books: readonly string[] = Object.values(codebookNames);
-    const trainable = Object.keys(weights).filter((name) => learnsCodes || !books.includes(name));
+    // Encoders that stay need codebooks that stay
+    const learnsCodes = given.codebook === "gradient" && given.learns === "all";
+    const trainable = Object.keys(weights).filter((name) =>
+      books.includes(name) ? learnsCodes : given.learns === "all" || !isEncoder(name),
+    );
     const parameters = Object.values(weights).reduce((sum, { data }) => sum + data.length, 0);
     yield { type: "note", message: `${episodes.count} documents, ${parameters} parameters` };
     if (given.from !== undefined) goOnFrom(module, await loadModule(base, given.from, { encoder: given.encoder }));
@@ -243,11 +247,11 @@ export const bankFit = defineFit("bank-compression", {
     };
     const care: CareOptions = {
       nearest: nearest.nearest,
-      slotsOf: (draw) => reader.slots(episodes.texts(draw < 0 ? JUDGED_BY : LOOKED_AT, draw)),
+      slotsOf: (count, draw) => reader.slots(episodes.texts(count, draw)),
       single: bookOf(codebookNames.single, shape.width),
       residual: Array.from({ length: depth }, (_, r) => bookOf(codebookNames.residual, shape.width / places, r)),
       from: quantizedFrom,
-      every: given.careSteps,
+      every: given.learns === "all" ? given.careSteps : Number.POSITIVE_INFINITY,
       reset: given.reset,
       decay: learnsCodes ? undefined : given.decay,
       seed,

@@ -135,6 +135,10 @@ export function readingShapes(shape: BankShape, geometry: Geometry): Shapes {
   return below(ROOT, shapes);
 }
 
+/** Is a tensor of this name part of how documents become slots? */
+export const isEncoder = (name: string): boolean =>
+  /^(patch|read|positions|layers|prompted|t5|document|slots)\./.test(name.slice(ROOT.length + 1));
+
 /** Values before the first step; start.ts then gives the straight path through the networks its own. */
 export const networkRule =
   ({ encoderLayers }: BankShape): InitRule =>
