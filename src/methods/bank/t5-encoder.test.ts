@@ -252,6 +252,20 @@ describe("a fit", () => {
     );
   });
 
+  it("learns from what documents say: without that its answers stay unlikely", async () => {
+    const options = {
+      ...{ trainEncoder: "all", steps: 250, quantizeFrom: 1, learningRate: 5e-3 },
+      ...{ retrieved: 1, mostRetrieved: 1, unanswerable: 0 },
+    };
+    const mute = documents.map((document) => ({ ...document, text: "he counts." }));
+    const [told, untold] = [await fitT5({ options }), await fitT5({ options, documents: mute })].map(({ events }) => {
+      const last = lossesOf(events).slice(-50);
+      return last.reduce((sum, [, loss]) => sum + loss, 0) / last.length;
+    });
+    // One of four things; an answer has some five tokens
+    expect(untold - told).toBeGreaterThan(Math.log(4) / 10);
+  });
+
   it.each([
     ["t5", "none"],
     ["t5-gated", "all"],
