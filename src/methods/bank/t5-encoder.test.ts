@@ -252,7 +252,7 @@ describe("a fit", () => {
     );
   });
 
-  it("learns from what documents say: without that its answers stay unlikely", async () => {
+  it("learns from what documents say: without that its answers stay unlikely", { timeout: 180_000 }, async () => {
     const options = {
       ...{ trainEncoder: "all", steps: 250, quantizeFrom: 1, learningRate: 5e-3 },
       ...{ retrieved: 1, mostRetrieved: 1, unanswerable: 0 },
