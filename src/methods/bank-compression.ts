@@ -24,6 +24,7 @@ import { type Chunk, chunksOf } from "./bank/chunks.ts";
 import { bankFit } from "./bank/fit.ts";
 import { modeNames, modes } from "./bank/modes.ts";
 import { adaptedModel, emptyModule, loadModule, usualConfig } from "./bank/module.ts";
+import { createNearest, encodeNearest, followingCodebook } from "./bank/nearest.ts";
 import { createOnline } from "./bank/online.ts";
 import { createReader } from "./bank/reader.ts";
 import { controlNames, createView, type View } from "./bank/view.ts";
@@ -60,6 +61,10 @@ const options = z.object({
     .default(NAMES_SHARE)
     .describe("share that rare words in common have in how near a question is to a document"),
   nameWidth: z.int().positive().default(128).describe("numbers for the rare words in a key"),
+  codebook: z
+    .enum(["module", "stream"])
+    .default("module")
+    .describe("the module's own, or made to follow the documents of a first step, where that has 128 or more"),
   keyBits: z.enum(["8", "16", "32"]).default("8").describe("bits of a number in a key"),
   threshold: z
     .number()
@@ -92,6 +97,9 @@ const options = z.object({
 
 /** Documents that are encoded and written together. */
 const AT_ONCE = 64;
+/** Most documents that a codebook follows, and the fewest. */
+const FOLLOWED = 2048;
+const FEWEST = 128;
 
 const receiptsSchema = z.object({
   writes: z.int().min(0),
@@ -151,7 +159,8 @@ export const bankCompression = defineMethod({
     const online = mode.online
       ? await createOnline({ runtime, base, module, reader, alpha, learningRate, updates, reset, seed })
       : undefined;
-    const codebook = mode.codebook(module, depth);
+    let codebook = mode.codebook(module, depth);
+    const { nearest, dispose: disposeNearest } = createNearest(runtime);
     const identity = identityOf({
       method: "bank-compression",
       base: await base.hash(),
@@ -233,7 +242,8 @@ export const bankCompression = defineMethod({
       );
       const found = await embedder.embed(chunks.map(({ text }) => text));
       const quantizer = bank.quantizer(version);
-      const { indices, errors } = quantizer.encode(slots);
+      const { indices, errors } =
+        quantizer.bins === 0 ? quantizer.encode(slots) : await encodeNearest(quantizer.codebook, slots, nearest);
       const { positions } = quantizer;
       const perChunk = errors.length / chunks.length;
       let at = 0;
@@ -259,6 +269,19 @@ export const bankCompression = defineMethod({
       });
     };
 
+    /** A codebook of the bank's own, in place of the module's as long as no entry has that. */
+    const follow = async (documents: readonly Document[], signal?: AbortSignal): Promise<void> => {
+      if (given.codebook === "module" || codebook.kind === "full" || bank.count() > 0) return;
+      const some = documents.slice(0, FOLLOWED).flatMap(({ text }) => chunksOf(tokenizer, text, context));
+      if (some.length < FEWEST) return;
+      const slots = await reader.slots(
+        some.map(({ ids }) => ids),
+        { signal },
+      );
+      codebook = await followingCodebook(codebook, slots, nearest);
+      version = await own.addCodebook(codebook);
+    };
+
     async function* observe(
       documents: readonly Document[],
       { signal }: ObserveOptions = {},
@@ -267,6 +290,7 @@ export const bankCompression = defineMethod({
       const id = receiptId("bank-compression", hashOf([writes, contentsOf(documents)]));
       await online?.begin(documents);
       if (online) await renew();
+      await follow(documents, signal);
       const encoded: EncodedDocument[] = [];
       for (let start = 0; start < documents.length && !signal?.aborted; start += AT_ONCE) {
         encoded.push(...(await encode(documents.slice(start, start + AT_ONCE))));
@@ -389,6 +413,7 @@ export const bankCompression = defineMethod({
       },
       async dispose() {
         await online?.dispose();
+        await disposeNearest();
         await reader.dispose();
         await bare.dispose();
         await adaptersOnly?.dispose();

@@ -6,17 +6,19 @@
 import { internal } from "../../errors.ts";
 import { createCodebookAverage } from "../../memory/codebook-average.ts";
 import { replaceCodes, worstReconstructed } from "../../memory/codebook-reset.ts";
-import { clusterSums, codebookFromData } from "../../memory/codebook-start.ts";
+import { codebookFromData } from "../../memory/codebook-start.ts";
 import { perplexity } from "../../memory/codebook-usage.ts";
 import { type Random, randomStream } from "../../tensor/random.ts";
 import type { Objective } from "../objective.ts";
-import type { Nearest } from "./nearest.ts";
+import { followed, leftover, type Nearest } from "./nearest.ts";
 import type { EpisodeBatch } from "./objective.ts";
 
 export interface Book {
   /** [K, D], changed in place; several depths are books of their own. */
   readonly codes: Float32Array;
   readonly width: number;
+  /** Vectors of a look that chose each code, [K]: a moving average over looks, part of what a stopped fit goes on with. */
+  readonly counts: Float32Array;
   /** What the optimizer remembers of the codes, as long as these: forgotten of a code that is put elsewhere. */
   readonly moments?: () => readonly Float32Array[];
 }
@@ -34,18 +36,24 @@ export interface CareOptions {
   readonly every: number;
   /** Put unused codes elsewhere? */
   readonly reset: boolean;
-  /** Weight of the past where codebooks follow the data; undefined where they learn by gradient. */
-  readonly decay?: number;
+  /** Weight of the past at each look. */
+  readonly decay: number;
+  /** Do codes follow the data at each look? Else they learn by gradient, and looks only put dead ones elsewhere. */
+  readonly learnsByAverage: boolean;
   readonly seed: number;
 }
 
 /** Documents whose slots codebooks are made from and judged by: of fewer, some codes would serve one slot alone. */
-const STARTING = 1024;
+const STARTING = 2048;
 /** Documents of a look. */
-const LOOKED_AT = 128;
+const LOOKED_AT = 64;
 /** Vectors that first codes are drawn from, and rounds of k-means over all of them. */
 const DRAWN_FROM = 16_384;
 const ROUNDS = 12;
+/** A code is dead below this part of the mean count. */
+const DEAD = 0.002;
+/** Least count of a moving average. */
+const RARE = 1e-3;
 
 export interface BookUse {
   readonly dead: number;
@@ -57,7 +65,7 @@ export interface BookUse {
 /** How a book serves vectors [N, D]. */
 export async function useOf(
   vectors: Float32Array,
-  { codes, width }: Book,
+  { codes, width }: Pick<Book, "codes" | "width">,
   nearest: Nearest,
 ): Promise<BookUse & { readonly counts: Float64Array; readonly indices: Uint32Array }> {
   const { indices, errors } = await nearest(vectors, codes, width);
@@ -71,13 +79,6 @@ export async function useOf(
     error: errors.reduce((sum, error) => sum + error, 0) / vectors.length,
   };
 }
-
-/** What chosen codes of a book leave of vectors. */
-export const leftover = (
-  vectors: Float32Array,
-  indices: ArrayLike<number>,
-  { codes, width }: Pick<Book, "codes" | "width">,
-): Float32Array => vectors.map((value, at) => value - codes[indices[Math.floor(at / width)] * width + (at % width)]);
 
 /** Every book with the vectors that it is asked for, depth after depth; `look` may change the book. */
 async function walk(
@@ -94,16 +95,11 @@ async function walk(
 }
 
 /** A codebook from data, as codebook-start.ts makes it, but for nearest codes by the runtime. */
-async function startedFrom(vectors: Float32Array, { codes, width }: Book, nearest: Nearest, random: Random) {
-  const sizes = { codes: codes.length / width, width };
-  codes.set(codebookFromData(vectors.subarray(0, DRAWN_FROM * width), { ...sizes, random, rounds: 0 }));
-  for (let round = 0; round < ROUNDS; round++) {
-    const { counts, sums } = clusterSums(vectors, (await nearest(vectors, codes, width)).indices, sizes);
-    for (let at = 0; at < codes.length; at++) {
-      const count = counts[Math.floor(at / width)];
-      if (count > 0) codes[at] = sums[at] / count;
-    }
-  }
+async function start(vectors: Float32Array, { codes, width, counts: kept }: Book, nearest: Nearest, random: Random) {
+  const sizes = { codes: codes.length / width, width, random, rounds: 0 };
+  codes.set(codebookFromData(vectors.subarray(0, DRAWN_FROM * width), sizes));
+  const { counts } = await followed(vectors, { codes, width }, nearest, ROUNDS);
+  for (const [code, count] of counts.entries()) kept[code] = (count * LOOKED_AT) / STARTING;
 }
 
 /** Codebooks as they stand, looked at with documents drawn by a number. */
@@ -118,35 +114,35 @@ export async function usesOf(options: CareOptions, draw: number): Promise<{ sing
 
 /** The same objective, whose codebooks are looked after before each step that asks for it. */
 export function withCare(objective: Objective<EpisodeBatch>, options: CareOptions): Objective<EpisodeBatch> {
-  const { from, every, reset, decay, seed, slotsOf, nearest } = options;
+  const { from, every, reset, decay, learnsByAverage, seed, slotsOf, nearest } = options;
   let cared = -1;
   const care = async (step: number): Promise<void> => {
     const random = randomStream(seed, "codebooks", step);
     const slots = await slotsOf(step === from ? STARTING : LOOKED_AT, step);
     await walk(options, slots, async (book, vectors) => {
-      const { codes, width } = book;
-      if (step === from) {
-        return startedFrom(vectors, book, nearest, random);
-      }
-      if (decay !== undefined) {
-        const { counts, indices } = await useOf(vectors, book, nearest);
-        // The past counts as if it had been like this look, so nothing but the codes themselves is carried on
+      const { codes, width, counts: kept } = book;
+      if (step === from) return start(vectors, book, nearest, random);
+      const { counts, indices } = await useOf(vectors, book, nearest);
+      if (learnsByAverage) {
         const average = createCodebookAverage(codes, {
           width,
           decay,
-          count: counts.map((count) => Math.max(count, 1)),
+          count: kept.map((count) => Math.max(count, RARE)),
         });
         average.update(vectors, indices);
         for (const [code, count] of counts.entries())
           if (count > 0) codes.set(average.codes.subarray(code * width, (code + 1) * width), code * width);
       }
+      for (const [code, count] of counts.entries()) kept[code] = decay * kept[code] + (1 - decay) * count;
       if (!reset) return;
-      const { counts: chosen } = await useOf(vectors, book, nearest);
-      const dead = [...chosen].flatMap((count, code) => (count === 0 ? [code] : []));
+      const mean = kept.reduce((sum, count) => sum + count, 0) / kept.length;
+      const dead = [...kept.keys()].filter((code) => kept[code] < DEAD * mean);
       if (dead.length === 0) return;
       const rows = worstReconstructed(vectors, codes, dead.length, { width, random });
-      for (const code of replaceCodes(codes, dead, rows, width))
+      for (const code of replaceCodes(codes, dead, rows, width)) {
+        kept[code] = mean;
         for (const moments of book.moments?.() ?? []) moments.fill(0, code * width, (code + 1) * width);
+      }
     });
   };
   return {

@@ -233,11 +233,13 @@ export const bankFit = defineFit("bank-compression", {
     );
     let moments: OptimizerState | undefined;
     const optimizer: Optimizer = { ...adam, init: (params) => (moments = adam.init(params)) };
-    const bookOf = (name: string, width: number, book = 0): Book => {
+    const counts = new Float32Array((1 + depth) * codes);
+    const bookOf = (name: string, width: number, at: number, book = 0): Book => {
       const own = (data: Float32Array): Float32Array => data.subarray(book * codes * width, (book + 1) * codes * width);
       return {
         codes: own(weights[name].data as Float32Array),
         width,
+        counts: counts.subarray((at + book) * codes, (at + book + 1) * codes),
         moments: () =>
           ["exp_avg", "exp_avg_sq"].flatMap((part) => {
             const data = learnsCodes ? moments?.tensors[`${name}.${part}`] : undefined;
@@ -248,20 +250,24 @@ export const bankFit = defineFit("bank-compression", {
     const care: CareOptions = {
       nearest: nearest.nearest,
       slotsOf: (count, draw) => reader.slots(episodes.texts(count, draw)),
-      single: bookOf(codebookNames.single, shape.width),
-      residual: Array.from({ length: depth }, (_, r) => bookOf(codebookNames.residual, shape.width / places, r)),
+      single: bookOf(codebookNames.single, shape.width, 0),
+      residual: Array.from({ length: depth }, (_, r) => bookOf(codebookNames.residual, shape.width / places, 1, r)),
       from: quantizedFrom,
       every: given.learns === "all" ? given.careSteps : Number.POSITIVE_INFINITY,
       reset: given.reset,
-      decay: learnsCodes ? undefined : given.decay,
+      decay: given.decay,
+      learnsByAverage: !learnsCodes,
       seed,
     };
     try {
       const result = yield* train({
         objective: withCare(objective, care),
         batches: episodes,
-        // Codebooks without gradients too: they are part of what a stopped fit goes on with
-        weights: Object.fromEntries(Object.entries(weights).map(([name, { data }]) => [name, data as Float32Array])),
+        // Codebooks without gradients too, and their counts: they are part of what a stopped fit goes on with
+        weights: {
+          ...Object.fromEntries(Object.entries(weights).map(([name, { data }]) => [name, data as Float32Array])),
+          counts,
+        },
         optimizer,
         learningRate: given.learningRate,
         schedule: schedules.cosine,

@@ -133,7 +133,7 @@ async function asked(
   const [once, ...depths] = [single, ...[1, 2, 3].map(residual)].map(
     (each) => sum(each.encode(slots).errors) / slots.length,
   );
-  const drawn = (BETA * sum(depths)) / 3;
+  const drawn = BETA * depths[2];
   const learned = learnsCodes ? sum(depths) / 3 + once : 0;
   return nats / tokens + batch.quantizes * LAMBDA * (drawn + learned);
 }

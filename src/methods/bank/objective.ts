@@ -135,8 +135,8 @@ function fitGraph(options: FitObjectiveOptions) {
     reshape(input("targets", "int32", [G * Q, "A"]), scored),
   );
   const answers = sum(mul(losses, reshape(input("share", "float32", [G * Q, "A"]), scored)));
-  // One code for a slot is far from it: drawn to those, slots would all be alike
-  const drawn = mul(residual.commitmentLoss, options.commitment / R);
+  // Drawn to what all codes together say alone: drawn to the first of them, or to one for a slot, all would be alike
+  const drawn = mul(residual.leftLoss, options.commitment);
   const learned = add(mul(residual.codebookLoss, 1 / R), single.codebookLoss);
   const quantization = mul(learnsCodes ? add(drawn, learned) : drawn, sum(input("quantizes", "float32", [G])));
   return { inputs, loss: add(answers, quantization) };

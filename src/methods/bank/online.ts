@@ -17,7 +17,7 @@ import { float32Host, type HostTensor } from "../../tensor/dtype.ts";
 import { randomStream } from "../../tensor/random.ts";
 import type { Document, StatedFact } from "../method.ts";
 import { factsOf } from "../stated.ts";
-import { leftover } from "./codebooks.ts";
+import { leftover } from "./nearest.ts";
 import { createEpisodes } from "./episodes.ts";
 import { adaptedModel, adaptersOf, type BankModule, codebookNames } from "./module.ts";
 import { createFitObjective, type EpisodeBatch } from "./objective.ts";
