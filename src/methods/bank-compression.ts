@@ -272,7 +272,7 @@ export const bankCompression = defineMethod({
     /** A codebook of the bank's own, in place of the module's as long as no entry has that. */
     const follow = async (documents: readonly Document[], signal?: AbortSignal): Promise<void> => {
       if (given.codebook === "module" || codebook.kind === "full" || bank.count() > 0) return;
-      const some = documents.slice(0, FOLLOWED).flatMap(({ text }) => chunksOf(tokenizer, text, context));
+      const some = documents.slice(0, FOLLOWED).flatMap(({ text }) => chunksOf(module.encoder, text));
       if (some.length < FEWEST) return;
       const slots = await reader.slots(
         some.map(({ ids }) => ids),

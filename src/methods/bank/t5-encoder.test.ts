@@ -254,8 +254,13 @@ describe("a fit", () => {
 
   it("learns from what documents say: without that its answers stay unlikely", { timeout: 180_000 }, async () => {
     const options = {
-      ...{ trainEncoder: "all", steps: 250, quantizeFrom: 1, learningRate: 5e-3 },
-      ...{ retrieved: 1, mostRetrieved: 1, unanswerable: 0 },
+      trainEncoder: "all",
+      steps: 250,
+      quantizeFrom: 1,
+      learningRate: 5e-3,
+      retrieved: 1,
+      mostRetrieved: 1,
+      unanswerable: 0,
     };
     const mute = documents.map((document) => ({ ...document, text: "he counts." }));
     const [told, untold] = [await fitT5({ options }), await fitT5({ options, documents: mute })].map(({ events }) => {
