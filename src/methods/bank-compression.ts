@@ -50,6 +50,11 @@ const options = z.object({
     .enum(modeNames)
     .default("mbc-residual")
     .describe("mac: full precision; mbc: one code for a slot; mbc-topk: of the nearest entries; mbc-residual: several"),
+  encoder: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("where the T5 is that the module was fitted with (default: where it was then)"),
   topK: z.int().nonnegative().optional().describe("entries that a question reads, 0 for all (default: the mode's)"),
   depth: z.int().positive().optional().describe("residual codes for each place of a slot (default: all there are)"),
   embedder: z.string().min(1).default("mneme-embed").describe("sentence encoder that makes the keys"),
@@ -137,7 +142,7 @@ export const bankCompression = defineMethod({
   fit: bankFit,
   documents: {
     kept: ["kind", "depth", "names", "nameWidth", "keyBits"],
-    named: ["module", "embedder"],
+    named: ["module", "embedder", "encoder"],
     reading: ["topK", "threshold", "sharpness", "together"],
   },
   async create(base, given, { runtime, seed }) {
@@ -145,7 +150,7 @@ export const bankCompression = defineMethod({
     const mode = modes[kind];
     const module = mode.online
       ? { ...emptyModule(base, await usualConfig(base), seed), sha256: "online" }
-      : await loadModule(base, await moduleFolder(given.module));
+      : await loadModule(base, await moduleFolder(given.module), { encoder: given.encoder });
     const { shape, depth: deepest } = module.config;
     const { depth = deepest } = given;
     if (given.depth !== undefined && !mode.isDeep) {
@@ -161,13 +166,13 @@ export const bankCompression = defineMethod({
     const topK = given.topK ?? mode.topK;
     const { tokenizer, eosIds } = base;
     const size = shape.slots * shape.width;
-    const context = Math.min(shape.context, base.geometry.context);
+    const { context } = module.encoder;
     const encoder = await loadEncoder((await resolveModel(given.embedder)).folder);
     const embedder = withNames(await createTextEmbedder(runtime, encoder), encoder.tokenizer, {
       share: given.names,
       width: given.nameWidth,
     });
-    const frozen = !mode.online && fitsGraph(base);
+    const frozen = !mode.online && fitsGraph({ weights: { ...base.weights, ...module.encoder.weights } });
     const reader = createReader({ runtime, base, module, frozen });
     const bare = languageFace({ runtime, model: base, tokenizer, eosIds, frozen: fitsGraph(base) });
     const adaptersOnly =
@@ -193,6 +198,7 @@ export const bankCompression = defineMethod({
       base: await base.hash(),
       module: module.sha256,
       embedder: await encoder.hash(),
+      ...(module.config.encoder && { encoder: module.config.encoder.sha256 }),
       kind,
       ...(mode.isDeep && { depth }),
       names: given.names,
@@ -247,7 +253,7 @@ export const bankCompression = defineMethod({
         nearest: (key, k) => view.nearest(key, k),
         all: () => view.all(),
       },
-      tokenizer,
+      questionIds: module.encoder.questionIds,
       size,
       topK,
       threshold: given.threshold ?? mode.threshold,
@@ -277,7 +283,7 @@ export const bankCompression = defineMethod({
     const encodeSlots = async (documents: readonly Document[], encoding: EncodeOptions = {}): Promise<Arrival[]> => {
       const { nameOf = (i: number) => `document ${i + 1}`, signal, onProgress } = encoding;
       const cut = documents.map(({ text }, i): Chunk[] => {
-        const chunks = chunksOf(tokenizer, text, context);
+        const chunks = chunksOf(module.encoder, text);
         if (chunks.length > 0) return chunks;
         throw new UserError(`bank-compression: expected a text, got an empty one in ${nameOf(i)}; leave it out`);
       });
@@ -349,7 +355,7 @@ export const bankCompression = defineMethod({
     /** A codebook of the bank's own, in place of the module's as long as no entry has that. */
     const follow = async (documents: readonly Document[], signal?: AbortSignal): Promise<void> => {
       if (given.codebook === "module" || codebook.kind === "full" || bank.count() > 0) return;
-      const some = documents.slice(0, FOLLOWED).flatMap(({ text }) => chunksOf(tokenizer, text, context));
+      const some = documents.slice(0, FOLLOWED).flatMap(({ text }) => chunksOf(module.encoder, text));
       if (some.length < FEWEST) return;
       const slots = await reader.slots(
         some.map(({ ids }) => ids),
@@ -401,10 +407,6 @@ export const bankCompression = defineMethod({
             message: `${encoded.length} documents in ${chunks} chunks of at most ${context} tokens`,
           };
       }
-      const parameters = Object.entries(module.weights).reduce(
-        (sum, [name, { data }]) => sum + (/^bank\.(patch|read|layers|prompted)/.test(name) ? data.length : 0),
-        Object.values(base.weights).reduce((sum, { data }) => sum + data.length, 0),
-      );
       yield {
         type: "receipt",
         receipt: {
@@ -416,7 +418,7 @@ export const bankCompression = defineMethod({
           seconds: (performance.now() - started) / 1000,
           finalLoss: written?.loss ?? 0,
           stopped: written ? "done" : "interrupted",
-          flops: 2 * parameters * tokens,
+          flops: 2 * module.encoder.parameters * tokens,
           ...(written?.became && { became: written.became }),
         },
       };

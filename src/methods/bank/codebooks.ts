@@ -50,6 +50,11 @@ const LOOKED_AT = 64;
 /** Vectors that first codes are drawn from, and rounds of k-means over all of them. */
 const DRAWN_FROM = 16_384;
 const ROUNDS = 12;
+/** Documents that codebooks settle by, the number that draws them, passes, and vectors that a code should serve. */
+const SETTLED_BY = 4096;
+const SETTLING = -3;
+const PASSES = 3;
+const FEW = 4;
 /** A code is dead below this part of the mean count. */
 const DEAD = 0.002;
 /** Least count of a moving average. */
@@ -110,6 +115,25 @@ export async function usesOf(options: CareOptions, draw: number): Promise<{ sing
   });
   const [single, ...residual] = found;
   return { single: single ?? internal("usesOf: no book"), residual };
+}
+
+/**
+ * Codebooks at the end of a fit, when slots no longer move: k-means from where they are, over more documents than any
+ * look had, and codes that even those leave out where they are worst off.
+ */
+export async function settle({ slotsOf, reset, ...options }: CareOptions): Promise<void> {
+  const random = randomStream(options.seed, "settled");
+  await walk({ slotsOf, reset, ...options }, await slotsOf(SETTLED_BY, SETTLING), async (book, vectors) => {
+    const { codes, width } = book;
+    for (let pass = 0; pass < PASSES; pass++) {
+      const { counts } = await followed(vectors, book, options.nearest, ROUNDS / 2);
+      const dead = [...counts.keys()].filter((code) => counts[code] < FEW);
+      if (!reset || dead.length === 0 || pass + 1 === PASSES) continue;
+      // Among a part of them: a code that is to serve many
+      const some = vectors.subarray(0, DRAWN_FROM * width);
+      replaceCodes(codes, dead, worstReconstructed(some, codes, dead.length, { width, random }), width);
+    }
+  });
 }
 
 /** The same objective, whose codebooks are looked after before each step that asks for it. */

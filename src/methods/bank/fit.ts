@@ -11,7 +11,8 @@ import { defineFit } from "../definition.ts";
 import { contentsOf, hashOf } from "../identity.ts";
 import type { Document } from "../method.ts";
 import { train } from "../train.ts";
-import { type Book, type CareOptions, usesOf, withCare } from "./codebooks.ts";
+import { type Book, type CareOptions, settle, usesOf, withCare } from "./codebooks.ts";
+import { chooseEncoder } from "./encoders.ts";
 import { createEpisodes } from "./episodes.ts";
 import { measureModule } from "./measure.ts";
 import {
@@ -28,8 +29,9 @@ import {
 import { createFitObjective } from "./objective.ts";
 import { createNearest } from "./nearest.ts";
 import { createReader } from "./reader.ts";
-import { isEncoder, placesOf, usual } from "./shape.ts";
+import { isEncoder, usual } from "./shape.ts";
 import { straighten } from "./start.ts";
+import { trainedParts } from "./t5-encoder.ts";
 
 const share = (preset: number) => z.number().min(0).default(preset);
 
@@ -46,18 +48,24 @@ const options = z.object({
     .positive()
     .default(usual.places)
     .describe("V: places before the text that a slot becomes in every layer"),
-  encoderWidth: z.int().positive().default(usual.encoderWidth).describe("width of the encoders"),
-  encoderLayers: z
-    .int()
-    .nonnegative()
-    .default(usual.encoderLayers)
-    .describe("layers of the encoders that read both ways"),
-  encoderHeads: z.int().positive().default(usual.encoderHeads).describe("attention heads of the encoders"),
-  inner: z.int().positive().default(usual.inner).describe("width of the feed-forward layers of encoders and slots"),
+  encoder: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("folder or hub id of a T5 as encoder (default: our own, which reads the base)"),
+  trainEncoder: z.enum(trainedParts).default("decoder").describe("what of a T5 is trained beside its prompts"),
+  encoderWidth: z.int().positive().default(usual.encoderWidth).describe("width of our own encoder"),
+  encoderLayers: z.int().nonnegative().default(usual.encoderLayers).describe("its layers that read both ways"),
+  encoderHeads: z.int().positive().default(usual.encoderHeads).describe("its attention heads"),
+  inner: z.int().positive().default(usual.inner).describe("width of the feed-forward layers of encoder and slots"),
   blocks: z.int().positive().default(usual.blocks).describe("cross-attention blocks of the aggregator"),
   blockHeads: z.int().positive().default(usual.blockHeads).describe("heads of the aggregator"),
   blockInner: z.int().positive().default(usual.blockInner).describe("width of the aggregator's feed-forward layers"),
-  context: z.int().min(8).optional().describe("most tokens of a document (default: one for each place)"),
+  context: z
+    .int()
+    .min(8)
+    .optional()
+    .describe("most tokens of a document (default: one for each place, or the context of the T5)"),
   codes: z.int().min(2).max(65536).default(usual.codes).describe("codes of each codebook"),
   depth: z.int().positive().default(usual.depth).describe("R: residual codes for each place of a slot"),
   rank: z.int().nonnegative().default(usual.rank).describe("r, the width of the adapters; 0 for none"),
@@ -107,7 +115,8 @@ const STARTING = 384;
 
 /** Takes on the weights of a module of the same sizes; codebooks of other sizes are made anew. */
 function goOnFrom({ config, weights }: BankModule, from: BankModule): void {
-  const sizesOf = ({ shape, adapters }: ModuleConfig): string => JSON.stringify({ ...shape, ...adapters });
+  const sizesOf = ({ shape, adapters, encoder }: ModuleConfig): string =>
+    JSON.stringify({ ...shape, ...adapters, encoder: encoder?.sha256, trained: encoder?.trained });
   const [wanted, got] = [sizesOf(config), sizesOf(from.config)];
   if (wanted !== got)
     throw new UserError(`fit: expected a module of the sizes asked for, ${wanted}, got one of ${got}; give its sizes`);
@@ -133,21 +142,20 @@ export const bankFit = defineFit("bank-compression", {
     const kept = count === 0 ? [] : documents.slice(-count);
     const learned = documents.slice(0, documents.length - count);
     const hash = await base.hash();
+    const choice = await chooseEncoder(base, given);
     const parsed = moduleSchema.safeParse({
       model_type: "mneme-bank-compression",
       base: { name: base.folder.split(/[\\/]/).at(-1), sha256: hash },
+      encoder: choice.config,
       shape: {
         slots,
         width: given.width ?? base.geometry.width,
         places,
-        encoderWidth: given.encoderWidth,
-        encoderLayers: given.encoderLayers,
-        encoderHeads: given.encoderHeads,
+        ...choice.sizes,
         inner: given.inner,
         blocks: given.blocks,
         blockHeads: given.blockHeads,
         blockInner: given.blockInner,
-        context: given.context ?? slots * places,
       },
       codes,
       depth,
@@ -164,14 +172,13 @@ export const bankFit = defineFit("bank-compression", {
     }
     const config = parsed.data;
     const { shape } = config;
-    const module = emptyModule(base, config, seed);
+    const module = emptyModule(base, config, seed, choice.encoderOf(shape));
     const { weights } = module;
     const quantizedFrom = Math.round(given.quantizeFrom * steps);
     const episodes = createEpisodes({
       tokenizer: base.tokenizer,
+      encoder: module.encoder,
       documents: learned,
-      context: Math.min(shape.context, base.geometry.context),
-      places: placesOf(shape),
       depth,
       groups,
       perGroup,
@@ -192,9 +199,12 @@ export const bankFit = defineFit("bank-compression", {
     );
     const parameters = Object.values(weights).reduce((sum, { data }) => sum + data.length, 0);
     yield { type: "note", message: `${episodes.count} documents, ${parameters} parameters` };
-    if (given.from !== undefined) goOnFrom(module, await loadModule(base, given.from));
+    if (given.from !== undefined) goOnFrom(module, await loadModule(base, given.from, { encoder: given.encoder }));
     else if (!(await straighten(runtime, base, weights, shape, episodes.texts(STARTING, -1), seed)))
-      yield { type: "note", message: "no start by regression for a base of this size and these slots: random numbers" };
+      yield {
+        type: "note",
+        message: "no start by regression for this base, these slots and this encoder: random numbers",
+      };
     const model = adaptedModel(base, module);
     const objective = await createFitObjective({
       runtime,
@@ -202,6 +212,7 @@ export const bankFit = defineFit("bank-compression", {
       config: base.config,
       geometry: base.geometry,
       shape,
+      encoder: module.encoder,
       weights: model.weights,
       trainable,
       modification: adaptersOf(config),
@@ -276,12 +287,14 @@ export const bankFit = defineFit("bank-compression", {
                   hash,
                   contentsOf(documents),
                   documents.map(({ facts }) => facts ?? null),
+                  ...(choice.config ? [choice.config.sha256] : []),
                 ]),
               },
         signal,
       });
       let measured: Record<string, number> = {};
       if (result.stopped !== "interrupted") {
+        if (!learnsCodes && quantizedFrom < steps) await settle(care);
         measured = await measureModule({ runtime, base, module, documents: kept, seed, signal });
         if (quantizedFrom < steps) {
           const uses = await usesOf(care, -2);

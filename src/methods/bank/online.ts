@@ -23,7 +23,6 @@ import { adaptedModel, adaptersOf, type BankModule, codebookNames } from "./modu
 import { createFitObjective, type EpisodeBatch } from "./objective.ts";
 import type { Objective } from "../objective.ts";
 import type { Reader } from "./reader.ts";
-import { placesOf } from "./shape.ts";
 import { straighten } from "./start.ts";
 
 export interface OnlineOptions {
@@ -113,6 +112,7 @@ export async function createOnline(options: OnlineOptions): Promise<Online> {
       config: base.config,
       geometry: base.geometry,
       shape,
+      encoder: module.encoder,
       weights: adaptedModel(base, module).weights,
       trainable: trained,
       modification: adaptersOf(config),
@@ -143,9 +143,8 @@ export async function createOnline(options: OnlineOptions): Promise<Online> {
     const filled = Array.from({ length: Math.max(own.length, TOGETHER) }, (_, i) => own[i % own.length]);
     return createEpisodes({
       tokenizer: base.tokenizer,
+      encoder: module.encoder,
       documents: filled,
-      context: shape.context,
-      places: placesOf(shape),
       depth,
       groups: 1,
       perGroup: TOGETHER,
