@@ -34,22 +34,58 @@ const vector = (...code: number[]): number[] => [0xfd, ...code];
 const addVectors = vector(0xae, 1);
 /** Half of sixteen steps, widened (`widen`: its low or high half), times the question at `offset` bytes. */
 const half = (widen: number, offset: number): number[] => [
-  ...[...get(key), ...get(at), add, ...vector(0, 0, 0), ...vector(widen, 1)],
-  ...[...get(question), ...get(at), ...get(at), add, add, ...vector(0, 0, offset), ...vector(0xba, 1)],
+  ...get(key),
+  ...get(at),
+  add,
+  ...vector(0, 0, 0),
+  ...vector(widen, 1),
+  ...get(question),
+  ...get(at),
+  ...get(at),
+  add,
+  add,
+  ...vector(0, 0, offset),
+  ...vector(0xba, 1),
 ];
 const untilLess = (a: number, b: number): number[] => [...get(a), ...get(b), 0x49, 0x0d, 0];
 const loop = (...code: number[]): number[] => [0x03, none, ...code, 0x0b];
 const body = [
   ...loop(
-    ...[...vector(0x0c, ...Array<number>(lanes).fill(0)), ...set(sums), ...number(0), ...set(at)],
+    ...vector(0x0c, ...Array<number>(lanes).fill(0)),
+    ...set(sums),
+    ...number(0),
+    ...set(at),
     ...loop(
-      ...[...get(sums), ...half(0x87, 0), ...addVectors, ...half(0x88, lanes), ...addVectors, ...set(sums)],
-      ...[...get(at), ...number(lanes), add, ...set(at), ...untilLess(at, width)],
+      ...get(sums),
+      ...half(0x87, 0),
+      ...addVectors,
+      ...half(0x88, lanes),
+      ...addVectors,
+      ...set(sums),
+      ...get(at),
+      ...number(lanes),
+      add,
+      ...set(at),
+      ...untilLess(at, width),
     ),
     // The four sums of a row as one
-    ...[...get(out), ...[0, 1, 2, 3].flatMap((lane) => [...get(sums), ...vector(0x1b, lane)]), add, add, add],
-    ...[0x36, 2, 0, ...get(out), ...number(4), add, ...set(out)],
-    ...[...get(key), ...get(width), add, ...set(key), ...untilLess(key, end)],
+    ...get(out),
+    ...[0, 1, 2, 3].flatMap((lane) => [...get(sums), ...vector(0x1b, lane)]),
+    add,
+    add,
+    add,
+    0x36,
+    2,
+    0,
+    ...get(out),
+    ...number(4),
+    add,
+    ...set(out),
+    ...get(key),
+    ...get(width),
+    add,
+    ...set(key),
+    ...untilLess(key, end),
   ),
   0x0b,
 ];
@@ -57,7 +93,14 @@ const length = (n: number): number[] => (n < 128 ? [n] : [128 | (n & 127), ...le
 const section = (id: number, ...content: number[]): number[] => [id, ...length(content.length), ...content];
 const code = [2, 1, i32, 1, v128, ...body];
 const program = Uint8Array.from([
-  ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+  0,
+  0x61,
+  0x73,
+  0x6d,
+  1,
+  0,
+  0,
+  0,
   ...section(1, 1, 0x60, 5, i32, i32, i32, i32, i32, 0),
   ...section(2, 1, 1, 0x6d, 1, 0x6d, 2, 0, 0), // memory "m" of "m"
   ...section(3, 1, 0),

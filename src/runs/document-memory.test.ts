@@ -483,7 +483,11 @@ test("a limited memory: the oldest go, and everything says so", async () => {
   const plain = await open("limited");
   const more = await plain.learn(Array.from({ length: 6 }, (_, i) => note(10 + i)));
   expect(more.flatMap(({ evicted = [] }) => evicted.map(({ document }) => document))).toEqual([
-    ...["harbour", "n2", "n3", "rope", "n10"],
+    "harbour",
+    "n2",
+    "n3",
+    "rope",
+    "n10",
   ]);
   expect(await plain.verify()).toMatchObject({ facts: 5, equal: true });
   await plain.close();
