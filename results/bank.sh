@@ -20,6 +20,7 @@ stream="--task world-documents --limit 500"
 plain="--no-baseline --known 10"
 modes() {
   one mode-residual $stream --seeds $seeds $bank
+  one mode-residual-stream $stream $plain --seeds $seeds $bank --codebook stream
   one mode-mac $stream --seeds $seeds $mac 4
   one mode-mac-nearest $stream $plain --seeds $seeds $mac 1
   one mode-mbc $stream $plain --seeds $seeds $bank --kind mbc
@@ -45,7 +46,7 @@ policies() {
 }
 # F1 against bits: residual codes of every depth
 depths() {
-  for depth in 1 2 3 4 5 6; do
+  for depth in 1 2 3 4; do
     one depth-$depth $stream $plain --seeds $seeds $bank --depth $depth
   done
 }
@@ -81,7 +82,7 @@ retention() {
 # 10,000 documents, of which all bytes are counted
 many() {
   one many-residual $stream --documents 10000 $plain $bank
-  for depth in 3 4 5; do one many-depth-$depth $stream --documents 10000 $plain $bank --depth $depth; done
+  for depth in 2 3 4; do one many-depth-$depth $stream --documents 10000 $plain $bank --depth $depth; done
   one many-mac $stream --documents 10000 $plain $mac 4
 }
 # Other people's paragraphs; beyond this base

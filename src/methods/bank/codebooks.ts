@@ -5,7 +5,7 @@
  */
 import { internal } from "../../errors.ts";
 import { createCodebookAverage } from "../../memory/codebook-average.ts";
-import { replaceCodes, worstReconstructed } from "../../memory/codebook-reset.ts";
+import { fromBatch, replaceCodes, worstReconstructed } from "../../memory/codebook-reset.ts";
 import { codebookFromData } from "../../memory/codebook-start.ts";
 import { perplexity } from "../../memory/codebook-usage.ts";
 import { type Random, randomStream } from "../../tensor/random.ts";
@@ -50,11 +50,11 @@ const LOOKED_AT = 64;
 /** Vectors that first codes are drawn from, and rounds of k-means over all of them. */
 const DRAWN_FROM = 16_384;
 const ROUNDS = 12;
-/** Documents that codebooks settle by, the number that draws them, passes, and vectors that a code should serve. */
+/** Documents that codebooks settle by, the number that draws them, passes, and the part of its even share that a code should serve. */
 const SETTLED_BY = 4096;
 const SETTLING = -3;
 const PASSES = 3;
-const FEW = 4;
+const RARELY = 0.05;
 /** A code is dead below this part of the mean count. */
 const DEAD = 0.002;
 /** Least count of a moving average. */
@@ -119,7 +119,7 @@ export async function usesOf(options: CareOptions, draw: number): Promise<{ sing
 
 /**
  * Codebooks at the end of a fit, when slots no longer move: k-means from where they are, over more documents than any
- * look had, and codes that even those leave out where they are worst off.
+ * look had; codes that serve few of their vectors go where vectors are.
  */
 export async function settle({ slotsOf, reset, ...options }: CareOptions): Promise<void> {
   const random = randomStream(options.seed, "settled");
@@ -127,11 +127,10 @@ export async function settle({ slotsOf, reset, ...options }: CareOptions): Promi
     const { codes, width } = book;
     for (let pass = 0; pass < PASSES; pass++) {
       const { counts } = await followed(vectors, book, options.nearest, ROUNDS / 2);
-      const dead = [...counts.keys()].filter((code) => counts[code] < FEW);
-      if (!reset || dead.length === 0 || pass + 1 === PASSES) continue;
-      // Among a part of them: a code that is to serve many
-      const some = vectors.subarray(0, DRAWN_FROM * width);
-      replaceCodes(codes, dead, worstReconstructed(some, codes, dead.length, { width, random }), width);
+      const rare = [...counts.keys()].filter((code) => counts[code] < (RARELY * vectors.length) / codes.length);
+      if (!reset || rare.length === 0 || pass + 1 === PASSES) continue;
+      // Where vectors are many, not where they are worst off: that is where rare codes come from
+      replaceCodes(codes, rare, fromBatch(vectors, rare.length, { width, random }), width);
     }
   });
 }

@@ -132,8 +132,8 @@ describe("a fit", () => {
   it.each([
     ["fewer tokens than numbers in a place", { width: 64, places: 1, perGroup: 2 }, smallDocuments.slice(0, 2)],
     [
-      "slots wider than keys and values, dropped gradients, averages, no adapters",
-      { width: 128, places: 1, keep: 0.5, codebook: "average", rank: 0 },
+      "slots wider than keys and values, dropped gradients, codes by gradient, no adapters",
+      { width: 128, places: 1, keep: 0.5, codebook: "gradient", rank: 0 },
       smallDocuments,
     ],
   ])("runs with %s", async (_, options, documents) => {

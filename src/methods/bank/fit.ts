@@ -95,12 +95,12 @@ const options = z.object({
   residual: share(0.65).describe("share of episodes with residual codes"),
   single: share(0.1).describe("share of episodes with one code for a slot"),
   quantizationLoss: z.number().nonnegative().default(1).describe("lambda of the quantisation loss"),
-  commitment: z.number().nonnegative().default(0.25).describe("beta: how much slots are drawn to their codes"),
-  codebook: z.enum(["gradient", "average"]).default("gradient").describe("how codebooks learn"),
+  commitment: z.number().nonnegative().default(1).describe("beta: how much slots are drawn to their codes"),
+  codebook: z.enum(["gradient", "average"]).default("average").describe("how codebooks learn"),
   codebookRate: z.number().positive().default(10).describe("rate of codebooks by gradient, in learning rates"),
   decay: z.number().min(0).lt(1).default(0.9).describe("weight of the past where they learn by moving averages"),
   reset: z.boolean().default(true).describe("put codes that nothing chooses where the data is"),
-  careSteps: z.int().positive().default(100).describe("steps between two looks at the codebooks"),
+  careSteps: z.int().positive().default(10).describe("steps between two looks at the codebooks"),
 });
 
 async function collected(documents: AsyncIterable<Document>): Promise<Document[]> {

@@ -42,7 +42,7 @@ export const usual = {
   blockHeads: 8,
   blockInner: 256,
   codes: 512,
-  depth: 6,
+  depth: 5,
   rank: 16,
   alpha: 32,
 } as const;
