@@ -34,6 +34,15 @@ online() {
   one online-reset $steps
   one online-no-reset $steps --no-reset
 }
+# What becomes of documents where room is short: the bandit and fixed rules under one budget, a quarter of the bytes that
+# all of them take; the questions which documents bring are not those that are asked. The last row keeps all
+policies() {
+  room="--task world-documents --batch 185 --columns seen --limit 60 --brought 2 $plain --seeds $seeds $bank"
+  for policy in bandit random store oldest merge replace; do
+    one policy-$policy $room --policy $policy --budget ${BUDGET:-575000}
+  done
+  one policy-no-budget $room
+}
 # F1 against bits: residual codes of every depth
 depths() {
   for depth in 1 2 3 4 5 6; do
@@ -86,7 +95,7 @@ squad() {
 }
 
 {
-  for name in controls reduced many online; do if part $name; then $name; fi; done
+  for name in controls reduced many online policies; do if part $name; then $name; fi; done
 } &
 other=$!
 for name in modes depths retention squad finetune; do if part $name; then $name; fi; done

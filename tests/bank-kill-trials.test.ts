@@ -1,13 +1,13 @@
 /** The tool that kills a writer of a bank: a few trials of it, two kills each. */
 import { spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-
-const tool = fileURLToPath(new URL("../tools/bank-kill-trials.ts", import.meta.url));
+import { scriptArguments } from "./support/script.ts";
 
 test("a bank loses nothing acknowledged when its writer is killed", { timeout: 600_000 }, async () => {
-  const args = ["--import", import.meta.resolve("tsx"), tool];
-  args.push("--trials", "4", "--kills", "2", "--writes", "300", "--json");
+  const args = [
+    ...scriptArguments("tools/bank-kill-trials.ts"),
+    ..."--trials 4 --kills 2 --writes 300 --json".split(" "),
+  ];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));

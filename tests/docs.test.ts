@@ -14,9 +14,11 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { addCommonFlags, type CommandModule } from "../src/cli/session.ts";
 import { taskNamed, tasks } from "../src/eval/tasks/index.ts";
 import { methods } from "../src/methods/index.ts";
+import { compiler } from "./support/compiled.ts";
+import { loader, moduleUrl } from "./support/script.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const library = new URL("../src/index.ts", import.meta.url).href;
+const library = moduleUrl("src/index.ts");
 const pages = [
   "README.md",
   ...readdirSync(join(root, "docs"))
@@ -42,15 +44,18 @@ for (const name of new Set(blocks.flatMap(({ source }) => missing(source))))
   console.log(`skipped: examples in the docs need models/${name}, which is not there`);
 
 let folder: string;
+let javascript: Awaited<ReturnType<typeof compiler>>;
 beforeAll(async () => {
+  javascript = await compiler();
   folder = await mkdtemp(join(tmpdir(), "mneme-docs-"));
 });
 afterAll(() => rm(folder, { recursive: true }));
 
 async function run(source: string, cwd: string): Promise<{ code: number | null; stdout: string; stderr: string }> {
   await mkdir(cwd);
-  await writeFile(join(cwd, "example.mts"), source.replaceAll('from "mneme"', `from "${library}"`));
-  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), "example.mts"], { cwd });
+  const text = javascript(source.replaceAll('from "mneme"', `from "${library}"`), "example.mts");
+  await writeFile(join(cwd, "example.mjs"), text);
+  const child = spawn(process.execPath, [...loader(), "example.mjs"], { cwd });
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));
   child.stderr.on("data", (data: Buffer) => (stderr += data.toString()));

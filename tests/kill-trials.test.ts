@@ -1,12 +1,10 @@
 /** The tool that kills evaluations: a few trials of it, each of which must end as an unbroken run does. */
 import { spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-
-const tool = fileURLToPath(new URL("../tools/kill-trials.ts", import.meta.url));
+import { scriptArguments } from "./support/script.ts";
 
 test("evaluations killed at random moments go on to the same numbers and weights", { timeout: 600_000 }, async () => {
-  const args = ["--import", import.meta.resolve("tsx"), tool, "--trials", "2", "--methods", "finetune,lora", "--json"];
+  const args = [...scriptArguments("tools/kill-trials.ts"), "--trials", "2", "--methods", "finetune,lora", "--json"];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));

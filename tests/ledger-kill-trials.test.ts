@@ -1,12 +1,10 @@
 /** The tool that kills a writer of a ledger: a few trials of it. */
 import { spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-
-const tool = fileURLToPath(new URL("../tools/ledger-kill-trials.ts", import.meta.url));
+import { scriptArguments } from "./support/script.ts";
 
 test("a ledger loses nothing acknowledged when its writer is killed", { timeout: 600_000 }, async () => {
-  const args = ["--import", import.meta.resolve("tsx"), tool, "--trials", "5", "--writes", "200", "--json"];
+  const args = [...scriptArguments("tools/ledger-kill-trials.ts"), "--trials", "5", "--writes", "200", "--json"];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (data: Buffer) => (stdout += data.toString()));

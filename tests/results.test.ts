@@ -1,9 +1,9 @@
 /** The tool that writes measured numbers into the pages: its tables from hand-made cases, and the pages as they stand. */
 import { spawnSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import type { EvalResult } from "../tools/markdown-tables.ts";
 import { type CsvRow, fillPage, type Measured, tables } from "../tools/results-tables.ts";
+import { scriptArguments } from "./support/script.ts";
 
 const nothing: Measured = {
   methods: [],
@@ -136,6 +136,7 @@ describe("tables", () => {
       "depth-2": result(0.5),
       "mode-mac": result(1),
       "depth-1": result(0.25, { method: "rag" }),
+      "policy-bandit": result(0.5, { metrics: { f1: 0.5, reward: 0.4, value: 2, forgetting: null } }),
     };
     const bank = { results, bench: { bytes: { value: 0.1, moduleBytes: 1000 } } };
     const made = (table: string) => lines(tables[table]({ ...nothing, bank }, "en"));
@@ -145,6 +146,10 @@ describe("tables", () => {
       "|---|---:|---:|---:|---:|",
       "| 1 | 1 | 0.250 | – | 25.0 % |",
       "| 2 | 1 | 0.500 | 320 | 50.0 % |",
+    ]);
+    expect(made("bank-policies").slice(0, 1).concat(made("bank-policies").slice(2))).toEqual([
+      "|  | seeds | reward | f1 | value | bytes of the bank |",
+      "| bandit | 1 | 0.400 | 0.500 | 2.000 | 4,000 |",
     ]);
     // (0.55 - 0.1) / (0.6 - 0.1)
     expect(made("bank-retention")[2]).toBe("| mac | 0.100 | 0.600 | 0.550 | 90.0 % |");
@@ -251,10 +256,8 @@ describe("pages", () => {
   });
 
   test("say what the files in results/ say", { timeout: 240_000 }, () => {
-    const tool = fileURLToPath(new URL("../tools/results.ts", import.meta.url));
-    const { status, stderr } = spawnSync(process.execPath, ["--import", import.meta.resolve("tsx"), tool, "--check"], {
-      encoding: "utf8",
-    });
+    const args = [...scriptArguments("tools/results.ts"), "--check"];
+    const { status, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
     expect(stderr).toBe("");
     expect(status).toBe(0);
   });

@@ -5,9 +5,9 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
+import { scriptArguments } from "./support/script.ts";
 
 const driver = "/usr/lib/chromium/vk_swiftshader_icd.json";
 const present = existsSync(driver);
@@ -15,10 +15,9 @@ if (!present)
   console.log(`skipped: webgpu equals cpu (needs Chromium's SwiftShader, ${driver}; apt-get install chromium)`);
 
 test.skipIf(!present)("a training graph on webgpu equals the CPU within 1e-3", { timeout: 120_000 }, async () => {
-  const child = fileURLToPath(new URL("./support/devices-child.ts", import.meta.url));
   // Chromium's folder also holds the Vulkan loader, which a machine without a GPU often lacks
   const libraries = [dirname(driver), process.env.LD_LIBRARY_PATH].filter(Boolean).join(":");
-  const { stdout } = await promisify(execFile)(process.execPath, ["--import", "tsx", child], {
+  const { stdout } = await promisify(execFile)(process.execPath, scriptArguments("tests/support/devices-child.ts"), {
     env: { ...process.env, VK_ICD_FILENAMES: driver, LD_LIBRARY_PATH: libraries },
     timeout: 110_000,
   });

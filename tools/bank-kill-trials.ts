@@ -26,7 +26,7 @@ await killTrials({
   tool: "bank-kill-trials",
   what: "banks",
   writes: 1000,
-  script: new URL("../tests/support/bank-child.ts", import.meta.url),
+  script: "tests/support/bank-child.ts",
   args: (folder, from, to) => [folder, `${from}`, `${to}`],
   inspect,
 });

@@ -69,6 +69,12 @@ function bitsOf({ bench }: MeasuredBank): Extra {
   };
 }
 
+/** Bytes of the whole bank at the end, without the module. */
+function bankBytes({ bench }: MeasuredBank): Extra {
+  const module = bench?.bytes?.moduleBytes;
+  return { "bytes of the bank": ({ cost: { bytes } }) => (module && bytes ? count(bytes - module) : absent) };
+}
+
 /** F1 in parts of that of another row. */
 const shareOf = (title: string, of: EvalResult | undefined): Extra => {
   const whole = of?.metrics.f1;
@@ -205,6 +211,10 @@ export const bankTables: Readonly<Record<string, (measured: MeasuredBank) => str
         ...bitsOf(all),
         ...shareOf("of mac's f1", all.results["many-mac"]),
       },
+    }),
+  "bank-policies": (all) =>
+    groupTable({ prefix: "policy-", scores: ["reward", "f1", "exactMatch", "forgetting", "value"] }, all.results, {
+      extra: bankBytes(all),
     }),
   "bank-squad": ({ results }) => groupTable({ prefix: "squad-", scores: answered }, results),
   "bank-retention": retention,

@@ -27,7 +27,7 @@ await killTrials({
   tool: "document-kill-trials",
   what: "memories",
   writes: 300,
-  script: new URL("../tests/support/document-child.ts", import.meta.url),
+  script: "tests/support/document-child.ts",
   args: (folder, from, to) => [folder, `${from}`, `${to}`],
   inspect,
 });

@@ -10,12 +10,12 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { isDeepStrictEqual, parseArgs } from "node:util";
 import type { RunResult } from "../src/eval/result.ts";
 import { seedFolder } from "../src/runs/evaluation.ts";
 import { randomStream } from "../src/tensor/random.ts";
 import { writeTinyModel } from "../tests/support/cli-model.ts";
+import { scriptArguments } from "../tests/support/script.ts";
 
 const tiny = "--task tokens --topics 3 --pairs 4 --batch-size 4 --epochs 40 --learning-rate 0.01".split(" ");
 const { values, positionals } = parseArgs({
@@ -32,8 +32,7 @@ const { values, positionals } = parseArgs({
   },
 });
 const methods = values.methods.split(",");
-const source = fileURLToPath(new URL("../src/cli/main.ts", import.meta.url));
-const program = values.program === undefined ? ["--import", import.meta.resolve("tsx"), source] : [values.program];
+const program = values.program === undefined ? scriptArguments("src/cli/main.ts") : [values.program];
 const root = mkdtempSync(join(tmpdir(), "mneme-kills-"));
 const model = join(root, "model");
 /** What follows "--" replaces the tiny task and the random model. */

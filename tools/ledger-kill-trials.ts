@@ -41,7 +41,7 @@ await killTrials({
   tool: "ledger-kill-trials",
   what: "ledgers",
   writes: 1000,
-  script: new URL("../tests/support/ledger-child.ts", import.meta.url),
+  script: "tests/support/ledger-child.ts",
   args: (folder, from, to) => [folder, "", `${from}`, `${to}`],
   inspect,
 });

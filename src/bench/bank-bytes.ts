@@ -64,10 +64,12 @@ async function partsOf(module: BankModule, kind: ModeName, depth: number, keys: 
 }
 
 /** A module of these sizes, as far as a bank needs it. */
-function sizedModule({ config }: BankModule, width: number, slots: number): BankModule {
+function sizedModule(module: BankModule, width: number, slots: number): BankModule {
+  const { config } = module;
   const { codes, depth, shape } = config;
   const zeros = (dims: number[]) => float32Host(dims, new Float32Array(sizeOf(dims)));
   return {
+    ...module,
     config: { ...config, shape: { ...shape, width, slots } },
     weights: {
       [codebookNames.single]: zeros([codes, width]),

@@ -35,7 +35,7 @@ export const encodeMs = ofBankModule(async (folder, { quick, model, signal }) =>
   const reader = createReader({ runtime, base, module });
   const length = Math.min(LENGTH, module.config.shape.context);
   const documents = evenDocuments(base, quick ? 8 : 128, length);
-  const texts = documents.map(({ text }) => base.tokenizer.encode(text.trim(), { addSpecialTokens: false }));
+  const texts = documents.map(({ text }) => module.encoder.documentIds(text));
   const rounds = quick ? 1 : 7;
   const each = (times: readonly number[]): number[] => times.map((ms) => ms / documents.length);
   try {

@@ -4,7 +4,6 @@
  */
 import { loadModule } from "../methods/bank/module.ts";
 import { createReader, type Reader } from "../methods/bank/reader.ts";
-import { promptIdsOf } from "../methods/stated.ts";
 import { createTally, type BankTally } from "../memory/bank-tally.ts";
 import { modes } from "../methods/bank/modes.ts";
 import { createQuantizer } from "../memory/quantizers.ts";
@@ -82,7 +81,7 @@ export const readGrowth = ofBankModule(async (folder, { quick, model, log, signa
   const sizes = quick ? [100, 1000] : [1000, 10_000, 1_000_000];
   const naiveAt = quick ? 100 : 1000;
   try {
-    const question = await reader.questions([promptIdsOf(base.tokenizer, { text: "Who counts the boats?" })]);
+    const question = await reader.questions([module.encoder.questionIds({ text: "Who counts the boats?" })]);
     const banks = sizes.map((entries) => {
       const { tally } = filledTally(quantizer, entries, 0);
       log(`readGrowth: filled with ${entries} documents`);

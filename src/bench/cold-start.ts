@@ -11,12 +11,12 @@ const command = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url)
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
 export const coldStartMs: Measure = async ({ quick, model, signal }) => {
+  if (!(await exists(join(model, "config.json"))))
+    return absent(`expected a model folder at ${model}, got none; name one with --model`);
   // In a checkout, build what is there now; an installed package has its build
   if (await exists(join(root, "src")))
     await runNode([join(root, "node_modules/typescript/bin/tsc"), "-p", root], signal);
   if (!(await exists(command))) return absent("expected the built command dist/cli/main.js, got none; build it first");
-  if (!(await exists(join(model, "config.json"))))
-    return absent(`expected a model folder at ${model}, got none; name one with --model`);
   const args = [command, "generate", "--model", model, "--max-tokens", "1", "Once upon a time"];
   const repeats = quick ? 3 : 15;
   await runNode(args, signal); // files into the system's cache

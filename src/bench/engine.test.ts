@@ -48,7 +48,7 @@ test("the model that trains is the peer's, and its steps learn", async () => {
   // Batches 0 and 1 come round again as steps 4 and 5
   expect(losses[4]).toBeLessThan(losses[0]);
   expect(losses[5]).toBeLessThan(losses[1]);
-}, 60_000);
+});
 
 test("copies come to an end with any number of threads", async () => {
   for (const threads of [1, 3]) {

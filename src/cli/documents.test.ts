@@ -17,7 +17,7 @@ import { textModel } from "../../tests/support/text-model.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mneme-documents-"));
 const named = (name: string): string => join(folder, name);
-const preload = new URL("../../tests/support/bank-method-preload.ts", import.meta.url);
+const preload = "tests/support/bank-method-preload.ts";
 const engine = ["--threads", "1"];
 const first = ["--method", "stub-bank", "--model", "base", ...engine];
 

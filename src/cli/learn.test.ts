@@ -24,7 +24,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** The arguments of the command that a stopped one names to go on with. */
 function resumeArguments(stderr: string): string[] {
-  const command = /go on with: npx tsx \S*main\.ts (.*)\n/.exec(stderr)?.[1];
+  const command = /go on with: (?:npx tsx \S*main\.ts|mneme) (.*)\n/.exec(stderr)?.[1];
   if (command === undefined) throw new Error(`expected a command to go on with in ${stderr}`);
   return command.split(" ");
 }

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { Command } from "commander";
 import { describe, expect, test } from "vitest";
+import { loader, moduleUrl } from "../../tests/support/script.ts";
 import { tasks } from "../eval/tasks/index.ts";
 import { methods } from "../methods/index.ts";
 import { planSchema } from "../runs/evaluation.ts";
@@ -195,18 +196,12 @@ describe("flags of methods", () => {
 
 test("the first Ctrl-C asks, the second ends at once", async () => {
   const source = `
-    import { listenForInterrupts } from ${JSON.stringify(new URL("./signals.ts", import.meta.url).href)};
+    import { listenForInterrupts } from ${JSON.stringify(moduleUrl("src/cli/signals.ts"))};
     const { signal } = listenForInterrupts(() => console.log("first", signal.aborted));
     setInterval(() => undefined, 1000);
     console.log("ready");
   `;
-  const child = spawn(process.execPath, [
-    "--import",
-    import.meta.resolve("tsx"),
-    "--input-type=module",
-    "--eval",
-    source,
-  ]);
+  const child = spawn(process.execPath, [...loader(), "--input-type=module", "--eval", source]);
   let stdout = "";
   child.stdout.on("data", (data: Buffer) => {
     stdout += data.toString();

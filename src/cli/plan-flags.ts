@@ -16,6 +16,7 @@ export interface PlanFlags extends EngineFlags {
   readonly seeds: number;
   readonly columns?: "all" | "seen";
   readonly baseline?: boolean;
+  readonly byteCost?: number;
 }
 
 export function addPlanFlags(command: Command, { several }: { several: boolean }): void {
@@ -29,7 +30,7 @@ export function addPlanFlags(command: Command, { several }: { several: boolean }
       1,
     );
   addEngineFlags(command);
-  addSchemaFlags(command, streamConfigSchema.pick({ columns: true, baseline: true }));
+  addSchemaFlags(command, streamConfigSchema.pick({ columns: true, baseline: true, byteCost: true }));
   addMethodFlags(command, { several });
   addTaskFlags(command);
 }
@@ -86,7 +87,7 @@ export function plansOf(
   flags: PlanFlags,
   { tuned = [], development = false }: PlanPresets = {},
 ): EvaluationPlan[] {
-  const { seeds: count, seed, columns, baseline } = flags;
+  const { seeds: count, seed, columns, baseline, byteCost } = flags;
   const [from] = tuned;
   const [name] = flags.task ?? (from ? [from.task] : []);
   const methods = flags.method ?? (tuned.length === 1 ? [from.method] : undefined);
@@ -112,6 +113,7 @@ export function plansOf(
       method: definition.name,
       methodOptions: options,
       columns: columns ?? from?.columns,
+      byteCost: byteCost ?? from?.byteCost,
       baseline: from && !given("baseline") ? from.baseline : baseline,
       seeds,
       stream,

@@ -14,7 +14,8 @@ import type { NamedScores, Task } from "./task.ts";
 export type StreamEvent =
   | { type: "topic-start"; topic: number; name: string; topics: number }
   | { type: "method"; topic: number; event: MethodEvent }
-  | { type: "topic-learned"; topic: number; name: string; receipt: Receipt }
+  /** `bytes`: what the method holds of its own from then on. */
+  | { type: "topic-learned"; topic: number; name: string; receipt: Receipt; bytes: number }
   /** `score` is the one that fills R; both are null where nothing was evaluated. */
   | { type: "cell"; row: number; column: number; score: Cell; scores: NamedScores | null }
   | { type: "probe"; row: number; name: string; value: number }
@@ -27,6 +28,8 @@ export interface StreamRow {
   readonly cells: readonly (NamedScores | null)[];
   readonly probes: NamedScores;
   readonly snapshot: Snapshot | null;
+  /** What the method held then; absent before learning, and where an older version began the run. */
+  readonly bytes?: number;
   /** Is nothing left to measure? */
   readonly done: boolean;
 }
@@ -74,7 +77,7 @@ export function advance(progress: StreamProgress, event: StreamEvent): StreamPro
     return {
       ...progress,
       learned: event.topic + 1,
-      rows: [...progress.rows, noRow],
+      rows: [...progress.rows, { ...noRow, bytes: event.bytes }],
       receipts: [...progress.receipts, event.receipt],
     };
   }
@@ -204,7 +207,7 @@ export async function* evaluateStream(
       yield { type: "topic-start", topic, name, topics: task.topics.length };
       const receipt = yield* learn(task, method, topic, options);
       if (!receipt) return "interrupted";
-      yield { type: "topic-learned", topic, name, receipt };
+      yield { type: "topic-learned", topic, name, receipt, bytes: method.bytes() };
     }
     const done = progress.rows[topic] ?? noRow;
     if (!done.done && !(yield* measure({ task, method, row: topic, done, base }, options))) return "interrupted";

@@ -97,6 +97,7 @@ function labRun(method: string, seed: number, { gain, keep, seconds, drift }: Co
       probes,
       metrics: runMetrics(matrix, scores, probes),
       diagnostics: diagnosticsOf(matrix, insides),
+      rewards: null,
       cost: {
         seconds: seconds + 10 * shift,
         tokens: 512_000,

@@ -4,7 +4,7 @@
  * Runs that differ in their seed only are put together; every part whose numbers are missing is left out.
  */
 import { isDeepStrictEqual } from "node:util";
-import { formatScore, formatSeconds } from "./format.ts";
+import { formatBytes, formatChange, formatScore, formatSeconds } from "./format.ts";
 import { flattened, groupRuns } from "./report-groups.ts";
 import type { Group } from "./report-groups.ts";
 import { interval95 } from "./interval.ts";
@@ -31,12 +31,22 @@ function durations({ runs, matrix }: Group): string {
     interval95(runs.map((run) => pick(run) ?? null))?.mean ?? null;
   const shown = (value: Cell) => `<td>${value === null ? "–" : formatSeconds(value)}</td>`;
   const shiftOf = ({ result }: ReportRun) => (result.durations.evaluate.length > result.matrix.R.length ? 1 : 0);
+  const rewarded = runs.some(({ result }) => result.rewards);
+  const heldAt = (i: number): string => {
+    const bytes = mean(({ result }) => result.rewards?.[i]?.bytes);
+    return `<td>${bytes === null ? "–" : formatBytes(Math.round(bytes))}</td>`;
+  };
+  const rewardAt = (i: number): string => {
+    const reward = mean(({ result }) => result.rewards?.[i]?.reward);
+    return `<td>${reward === null ? "–" : formatChange(reward)}</td>`;
+  };
   const rows = matrix.R.map((_, i) => ({
     name: short(matrix.topics[i]),
     cells: [
       shown(mean(({ result }) => result.durations.learn[i])),
       shown(mean((run) => run.result.durations.evaluate[i + shiftOf(run)])),
       `<td>${formatScore(mean(({ result }) => result.metrics.forgettingPerTopic[i]))}</td>`,
+      ...(rewarded ? [heldAt(i), rewardAt(i)] : []),
     ],
   }));
   const before = mean((run) => (shiftOf(run) ? run.result.durations.evaluate[0] : null));
@@ -44,8 +54,11 @@ function durations({ runs, matrix }: Group): string {
   const total = formatSeconds(mean(({ result }) => result.durations.total) ?? 0);
   const took = runs.length > 1 ? `A run took ${total} in the mean of ${runs.length}` : `The run took ${total}`;
   return (
-    numbers(["topic", "learned in", "row scored in", "forgotten"], rows, "Topics") +
-    `<p class="soft">${took}${scoring}.</p>`
+    numbers(
+      ["topic", "learned in", "row scored in", "forgotten", ...(rewarded ? ["held after", "reward"] : [])],
+      rows,
+      "Topics",
+    ) + `<p class="soft">${took}${scoring}.</p>`
   );
 }
 

@@ -4,6 +4,15 @@
  */
 import type { StreamSummary } from "./summary.ts";
 
+/** V(M): nats of log-likelihood of answers, with the memory minus without. */
+export interface MemoryValue {
+  /** Mean over all probes. */
+  readonly mean: number;
+  readonly probes: number;
+  /** By the documents that probes name. */
+  readonly documents: readonly { readonly document: string; readonly mean: number; readonly probes: number }[];
+}
+
 /** What learning cost. Null: not known. */
 export interface Cost {
   /** Seconds of learning. */
@@ -35,6 +44,8 @@ export interface RunResult extends StreamSummary {
    * the runtime was not watched.
    */
   readonly outsideRuntimeShare: number | null;
+  /** Of the memory at the end, for methods that keep documents, on some of the questions; absent for others. */
+  readonly value?: MemoryValue;
   readonly config: Readonly<Record<string, unknown>>;
   readonly versions: Readonly<Record<string, string>>;
   readonly machine: Readonly<Record<string, string | number>>;

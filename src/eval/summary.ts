@@ -3,6 +3,7 @@ import { baseRetention, probeRatio, type ProbeScores } from "./comparison.ts";
 import { type Diagnostics, diagnosticsOf } from "./diagnostics.ts";
 import type { StreamProgress, StreamRow } from "./harness.ts";
 import { type Cell, mean, type Metrics, metricsOf, type ScoreMatrix } from "./metrics.ts";
+import { meanReward, type StepReward, stepRewards } from "./rewards.ts";
 import type { NamedScores, Task } from "./task.ts";
 
 /** One named score as a matrix: R[i][j] and the row before learning. */
@@ -25,6 +26,8 @@ export interface StreamSummary {
   readonly probes: Readonly<Record<string, ProbeScores>>;
   readonly metrics: RunMetrics;
   readonly diagnostics: Diagnostics;
+  /** What each step was worth; null where scores are no accuracy. */
+  readonly rewards: readonly StepReward[] | null;
 }
 
 const namesIn = (rows: readonly StreamRow[]): string[] => [
@@ -52,8 +55,12 @@ export function runMetrics(
   return { ...means, ...metricsOf(matrix), baseRetention: baseRetention(probes), probeRatios };
 }
 
-/** Summary of the finished rows of a progress. */
-export function summarize(task: Task, { baseline, rows }: StreamProgress): StreamSummary {
+/** Summary of the finished rows of a progress; `byteCost` is the λ of rewards, accuracy for a megabyte. */
+export function summarize(
+  task: Task,
+  { baseline, rows }: StreamProgress,
+  { byteCost = 0 }: { readonly byteCost?: number } = {},
+): StreamSummary {
   const finished = rows.filter(({ done }) => done);
   const before = baseline.done ? baseline : null;
   const matrixOf = (name: string): NamedMatrix => ({
@@ -79,11 +86,17 @@ export function summarize(task: Task, { baseline, rows }: StreamProgress): Strea
     before: before?.snapshot ?? null,
     after: finished.map(({ snapshot }) => snapshot).filter((snapshot) => snapshot !== null),
   };
+  const rewards = stepRewards(
+    matrix,
+    finished.map(({ bytes }) => bytes),
+    { byteCost },
+  );
   return {
     matrix,
     scores,
     probes,
-    metrics: runMetrics(matrix, scores, probes),
+    metrics: { ...runMetrics(matrix, scores, probes), reward: meanReward(rewards) },
     diagnostics: diagnosticsOf(matrix, snapshots),
+    rewards,
   };
 }

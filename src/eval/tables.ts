@@ -13,6 +13,7 @@ import type { Cell, Direction } from "./metrics.ts";
 import { groupRuns, numberAt } from "./report-groups.ts";
 import type { Group } from "./report-groups.ts";
 import type { ReportRun, RunResult } from "./result.ts";
+import { rewardFormula } from "./rewards.ts";
 
 export interface Column {
   /** Plain name, as in JSON and CSV. */
@@ -125,6 +126,22 @@ export function scoreColumns(groups: readonly Group[], { reference = cerReferenc
       value: metric("forgetting"),
       show: score,
       better: "lower",
+    },
+    {
+      key: "reward",
+      title: "Reward",
+      formula: rewardFormula,
+      value: metric("reward"),
+      show: change,
+      better: "higher",
+    },
+    {
+      key: "value",
+      title: "V(M)",
+      formula: "V(M) = mean nats of log-likelihood of answers, with the memory minus without",
+      value: metric("value"),
+      show: change,
+      better: "higher",
     },
     { key: "fwt", title: "FWT", formula: formulas.fwt, value: metric("fwt"), show: change, better: direction },
   ];

@@ -206,7 +206,8 @@ export function createMemoryBank({
         }
         Object.assign(contents, next);
         arena = nextArena;
-        manifest = found;
+        // As before it was saved: the bytes of the records stand in a state alone
+        manifest = { ...found, sealed: { generation: 0, bytes: 0 } };
       }),
   };
 }

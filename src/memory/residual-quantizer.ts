@@ -21,12 +21,17 @@ export interface ResidualOptions extends QuantizeOptions {
   readonly depths?: Tensor;
 }
 
+export interface ResidualQuantized extends Quantized {
+  /** Commitment loss of the last depth alone: what all codes together leave of x. Scalar. */
+  readonly leftLoss: Tensor;
+}
+
 /** R codes for each token: x [..., D], codebooks [R, K, D] -> quantized [..., D], indices [..., R]; losses add up. */
 export function residualQuantize(
   x: Tensor,
   codebooks: Tensor,
   { depths, ...options }: ResidualOptions = {},
-): Quantized {
+): ResidualQuantized {
   expectShape("residualQuantize (codebooks)", codebooks.shape, "R K D", { D: x.shape[x.rank - 1] });
   const [R, K, D] = codebooks.shape;
   if (typeof R !== "number" || R < 1) {
@@ -52,6 +57,7 @@ export function residualQuantize(
     ),
     codebookLoss: total("codebookLoss"),
     commitmentLoss: total("commitmentLoss"),
+    leftLoss: stages[R - 1].commitmentLoss,
     loss: total("loss"),
   };
 }

@@ -1,5 +1,6 @@
 /** Bank compression on tiny bases: what is kept is read, what is forgotten never was, an empty bank is the base. */
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
 import { fitSmall } from "../../tests/support/small-bank.ts";
 import { textModel } from "../../tests/support/text-model.ts";
@@ -343,4 +344,35 @@ describe("refused", () => {
   ])("is %j", async (options, message) => {
     await expect(use(options, async () => undefined)).rejects.toThrow(message);
   });
+});
+
+it("makes a codebook of the stream's own follow its first documents, and keeps it", async () => {
+  const many: Document[] = Array.from({ length: 130 }, (_, i) => ({
+    id: `m${i}`,
+    text: `Hut ${i} has ${i % 7} goats.`,
+  }));
+  const errors: number[] = [];
+  for (const codebook of ["module", "stream"]) {
+    await use({ codebook }, async (method) => {
+      const { bank } = documentFaceOf(method);
+      const before = bank.quantizer(bank.versions()[0]).codebook.data.slice();
+      await learn(method, many);
+      expect(bank.versions()).toHaveLength(1);
+      const own = bank.quantizer(bank.versions()[0]).codebook;
+      expect(isDeepStrictEqual(own.data, before)).toBe(codebook === "module");
+      const encoded = await documentFaceOf(method).encode(many.slice(0, 20));
+      errors.push(encoded.reduce((sum, { error = Number.NaN }) => sum + error, 0));
+      const said = await saidBy(method);
+      const state = await method.state();
+      await use({ codebook }, async (again) => {
+        await again.restore(state);
+        expect(await saidBy(again)).toEqual(said);
+        expect(await documentFaceOf(again).encode(many.slice(0, 20))).toEqual(encoded);
+      });
+    });
+  }
+  expect(errors[1]).toBeLessThan(0.9 * errors[0]);
+  await expect(use({ kind: "mbc-online", codebook: "stream" }, async () => undefined)).rejects.toThrow(
+    "bank-compression: expected codebook module with mbc-online, whose codebook learns by itself, got stream; leave it out",
+  );
 });

@@ -25,7 +25,11 @@ import { type Chunk, chunksOf } from "./bank/chunks.ts";
 import { bankFit } from "./bank/fit.ts";
 import { modeNames, modes } from "./bank/modes.ts";
 import { adaptedModel, emptyModule, loadModule, usualConfig } from "./bank/module.ts";
+import { createNearest, encodeNearest, followingCodebook } from "./bank/nearest.ts";
 import { createOnline } from "./bank/online.ts";
+import { type Arrival, checkBudget } from "./bank/curator.ts";
+import { createKeeping, type Kept } from "./bank/keeping.ts";
+import { policyNames } from "./bank/policy.ts";
 import { createReader } from "./bank/reader.ts";
 import { controlNames, createView, type View } from "./bank/view.ts";
 import { defineMethod } from "./definition.ts";
@@ -46,6 +50,11 @@ const options = z.object({
     .enum(modeNames)
     .default("mbc-residual")
     .describe("mac: full precision; mbc: one code for a slot; mbc-topk: of the nearest entries; mbc-residual: several"),
+  encoder: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("where the T5 is that the module was fitted with (default: where it was then)"),
   topK: z.int().nonnegative().optional().describe("entries that a question reads, 0 for all (default: the mode's)"),
   depth: z.int().positive().optional().describe("residual codes for each place of a slot (default: all there are)"),
   embedder: z.string().min(1).default("mneme-embed").describe("sentence encoder that makes the keys"),
@@ -56,6 +65,10 @@ const options = z.object({
     .default(NAMES_SHARE)
     .describe("share that rare words in common have in how near a question is to a document"),
   nameWidth: z.int().positive().default(128).describe("numbers for the rare words in a key"),
+  codebook: z
+    .enum(["module", "stream"])
+    .default("module")
+    .describe("the module's own, or made to follow the documents of a first step, where that has 128 or more"),
   keyBits: z.enum(["8", "16", "32"]).default("8").describe("bits of a number in a key"),
   threshold: z
     .number()
@@ -79,6 +92,17 @@ const options = z.object({
   reset: z.boolean().default(true).describe("mbc-online: put codes that nothing chooses where the data is"),
   versions: z.int().positive().default(4).describe("mbc-online: most codebooks kept; older entries are coded anew"),
   mostEntries: z.int().positive().optional().describe("most entries; then the oldest document goes"),
+  policy: z
+    .enum(policyNames)
+    .optional()
+    .describe(
+      "what becomes of documents where room is short, in evaluations: store (then drop), oldest (goes), merge (with the " +
+        "nearest), replace (the nearest), random, or bandit: what the questions that documents bring reward (default " +
+        "with a budget: oldest)",
+    ),
+  budget: z.int().positive().optional().describe("most bytes of the bank, with codebooks and settings"),
+  policyCost: z.number().nonnegative().default(0.01).describe("bandit: accuracy that a megabyte costs"),
+  explore: z.number().nonnegative().default(0.3).describe("bandit: how much an uncertain reward counts as a good one"),
   control: z
     .enum(controlNames)
     .default("none")
@@ -88,12 +112,16 @@ const options = z.object({
 
 /** Documents that are encoded and written together. */
 const AT_ONCE = 64;
+/** Most documents that a codebook follows, and the fewest. */
+const FOLLOWED = 2048;
+const FEWEST = 128;
 
 const receiptsSchema = z.object({
   writes: z.int().min(0),
   receipts: z.array(z.object({ id: z.string(), documents: z.array(z.string()) })),
   bank: z.record(z.string(), z.unknown()),
   online: z.object({ steps: z.int().min(0), updates: z.int().min(0) }).optional(),
+  keeping: z.record(z.string(), z.unknown()).optional(),
 });
 
 /** A module by its folder or by the name of one that comes along. */
@@ -114,7 +142,7 @@ export const bankCompression = defineMethod({
   fit: bankFit,
   documents: {
     kept: ["kind", "depth", "names", "nameWidth", "keyBits"],
-    named: ["module", "embedder"],
+    named: ["module", "embedder", "encoder"],
     reading: ["topK", "threshold", "sharpness", "together"],
   },
   async create(base, given, { runtime, seed }) {
@@ -122,7 +150,7 @@ export const bankCompression = defineMethod({
     const mode = modes[kind];
     const module = mode.online
       ? { ...emptyModule(base, await usualConfig(base), seed), sha256: "online" }
-      : await loadModule(base, await moduleFolder(given.module));
+      : await loadModule(base, await moduleFolder(given.module), { encoder: given.encoder });
     const { shape, depth: deepest } = module.config;
     const { depth = deepest } = given;
     if (given.depth !== undefined && !mode.isDeep) {
@@ -138,13 +166,13 @@ export const bankCompression = defineMethod({
     const topK = given.topK ?? mode.topK;
     const { tokenizer, eosIds } = base;
     const size = shape.slots * shape.width;
-    const context = Math.min(shape.context, base.geometry.context);
+    const { context } = module.encoder;
     const encoder = await loadEncoder((await resolveModel(given.embedder)).folder);
     const embedder = withNames(await createTextEmbedder(runtime, encoder), encoder.tokenizer, {
       share: given.names,
       width: given.nameWidth,
     });
-    const frozen = !mode.online && fitsGraph(base);
+    const frozen = !mode.online && fitsGraph({ weights: { ...base.weights, ...module.encoder.weights } });
     const reader = createReader({ runtime, base, module, frozen });
     const bare = languageFace({ runtime, model: base, tokenizer, eosIds, frozen: fitsGraph(base) });
     const adaptersOnly =
@@ -156,23 +184,34 @@ export const bankCompression = defineMethod({
     const online = mode.online
       ? await createOnline({ runtime, base, module, reader, alpha, learningRate, updates, reset, seed })
       : undefined;
-    const codebook = mode.codebook(module, depth);
+    if (mode.online && given.codebook === "stream") {
+      throw new UserError(
+        "bank-compression: expected codebook module with mbc-online, whose codebook learns by itself, got stream; leave it out",
+      );
+    }
+    const fitted = mode.codebook(module, depth);
+    // One that follows the stream moves, and the module's stays
+    const codebook = given.codebook === "module" ? fitted : { ...fitted, data: fitted.data.slice() };
+    const { nearest, dispose: disposeNearest } = createNearest(runtime);
     const identity = identityOf({
       method: "bank-compression",
       base: await base.hash(),
       module: module.sha256,
       embedder: await encoder.hash(),
+      ...(module.config.encoder && { encoder: module.config.encoder.sha256 }),
       kind,
       ...(mode.isDeep && { depth }),
       names: given.names,
       nameWidth: given.nameWidth,
       keyBits: given.keyBits,
     });
-    const limit = given.mostEntries === undefined ? undefined : { entries: given.mostEntries };
+    const { budget, mostEntries, policy = budget === undefined ? undefined : "oldest" } = given;
+    const limit = mostEntries === undefined || policy ? undefined : { entries: mostEntries };
     const own = createMemoryBank({ module: module.sha256, keys, limit });
 
     let bank: EntryStore = own;
     let version = await own.addCodebook(codebook);
+    await checkBudget(own, budget);
     let view: View;
     const look = (): void => {
       view = createView({ bank, size, control, share: given.left, seed });
@@ -185,13 +224,15 @@ export const bankCompression = defineMethod({
     /** The codebook as it stands is a version of its own; entries of old versions are coded anew where there are many. */
     const renew = async (): Promise<void> => {
       version = await own.addCodebook(codebook);
-      const kept = own.versions().slice(-given.versions);
+      // Under a budget, codebooks are not to take the room of entries
+      const kept = own.versions().slice(budget === undefined ? -given.versions : -1);
       if (own.versions().length <= kept.length) return;
       const newest = own.quantizer(version);
       await own.compact({
         recode: (entry) =>
           kept.includes(entry.version) ? entry : recoded(entry, own.quantizer(entry.version), newest, version),
       });
+      look();
     };
 
     /** Reads the histogram of the whole bank, unless some of its entries are of another codebook. */
@@ -212,7 +253,7 @@ export const bankCompression = defineMethod({
         nearest: (key, k) => view.nearest(key, k),
         all: () => view.all(),
       },
-      tokenizer,
+      questionIds: module.encoder.questionIds,
       size,
       topK,
       threshold: given.threshold ?? mode.threshold,
@@ -222,10 +263,27 @@ export const bankCompression = defineMethod({
       ...(codebook.kind === "token" && control === "none" && given.together === 0 && { fast }),
     });
 
-    const encode = async (documents: readonly Document[], encoding: EncodeOptions = {}): Promise<EncodedDocument[]> => {
+    const keeping =
+      policy &&
+      createKeeping({
+        policy,
+        bank: own,
+        budget,
+        mostEntries,
+        codebook,
+        online,
+        rate: asking.rate,
+        cost: given.policyCost,
+        explore: given.explore,
+        seed,
+        renew,
+      });
+
+    /** As entries of the newest codebook, with the numbers that were coded. */
+    const encodeSlots = async (documents: readonly Document[], encoding: EncodeOptions = {}): Promise<Arrival[]> => {
       const { nameOf = (i: number) => `document ${i + 1}`, signal, onProgress } = encoding;
       const cut = documents.map(({ text }, i): Chunk[] => {
-        const chunks = chunksOf(tokenizer, text, context);
+        const chunks = chunksOf(module.encoder, text);
         if (chunks.length > 0) return chunks;
         throw new UserError(`bank-compression: expected a text, got an empty one in ${nameOf(i)}; leave it out`);
       });
@@ -237,12 +295,14 @@ export const bankCompression = defineMethod({
       );
       const found = await embedder.embed(chunks.map(({ told }) => told));
       const quantizer = bank.quantizer(version);
-      const { indices, errors } = quantizer.encode(slots);
+      const { indices, errors } =
+        quantizer.bins === 0 ? quantizer.encode(slots) : await encodeNearest(quantizer.codebook, slots, nearest);
       const { positions } = quantizer;
       const perChunk = errors.length / chunks.length;
       let at = 0;
       return documents.map(({ id, time = 0 }, i) => {
         const entries: BankEntry[] = [];
+        const own: Float32Array[] = [];
         let [tokens, error] = [0, 0];
         for (const { ids } of cut[i]) {
           entries.push({
@@ -252,15 +312,60 @@ export const bankCompression = defineMethod({
             version,
             indices: indices.slice(at * positions, (at + 1) * positions),
           });
+          own.push(slots.slice(at * size, (at + 1) * size));
           tokens += ids.length;
           for (let k = at * perChunk; k < (at + 1) * perChunk; k++) error += errors[k];
           at++;
         }
         onProgress?.(i + 1, documents.length);
         // In full precision there is nothing that a codebook could fit
-        const kept = { document: id, entries, tokens };
+        const kept = { document: id, entries, tokens, slots: own };
         return quantizer.bins === 0 ? kept : { ...kept, error: error / (size * cut[i].length) };
       });
+    };
+    const encode = async (documents: readonly Document[], encoding?: EncodeOptions): Promise<EncodedDocument[]> =>
+      (await encodeSlots(documents, encoding)).map(({ document, entries, tokens, error }) => {
+        return { document, entries, tokens, ...(error !== undefined && { error }) };
+      });
+
+    const writeAll = async (documents: readonly Document[], encoded: readonly Arrival[]): Promise<Kept> => {
+      const evicted: string[] = [];
+      for (const lot of inLots(encoded, given.mostEntries))
+        evicted.push(...(await bank.replace(lot.flatMap(({ entries }) => entries))).evicted);
+      const learned = await online?.learn(documents);
+      return { loss: learned?.loss ?? 0, updates, notes: [], evicted };
+    };
+
+    /** Undefined where it was stopped: then all is as before. */
+    const keep = async (
+      documents: readonly Document[],
+      encoded: readonly Arrival[],
+      signal: AbortSignal | undefined,
+    ): Promise<Kept | undefined> => {
+      const before = signal && (await method.state());
+      try {
+        return await keeping?.take(documents, encoded, { signal });
+      } catch (error) {
+        if (!before || !signal?.aborted) throw error;
+        await method.restore(before);
+        return undefined;
+      }
+    };
+
+    /** A codebook of the bank's own, in place of the module's as long as no entry has that. */
+    const follow = async (documents: readonly Document[], signal?: AbortSignal): Promise<void> => {
+      if (given.codebook === "module" || codebook.kind === "full" || bank.count() > 0) return;
+      const some = documents.slice(0, FOLLOWED).flatMap(({ text }) => chunksOf(module.encoder, text));
+      if (some.length < FEWEST) return;
+      const slots = await reader.slots(
+        some.map(({ ids }) => ids),
+        { signal },
+      );
+      codebook.data.set((await followingCodebook(codebook, slots, nearest)).data);
+      version = await own.addCodebook(codebook);
+      // No entry has the module's
+      await own.compact();
+      look();
     };
 
     async function* observe(
@@ -271,25 +376,27 @@ export const bankCompression = defineMethod({
       const id = receiptId("bank-compression", hashOf([writes, contentsOf(documents)]));
       await online?.begin(documents);
       if (online) await renew();
-      const encoded: EncodedDocument[] = [];
+      await follow(documents, signal);
+      const encoded: Arrival[] = [];
       for (let start = 0; start < documents.length && !signal?.aborted; start += AT_ONCE) {
-        encoded.push(...(await encode(documents.slice(start, start + AT_ONCE))));
+        const some = documents.slice(start, start + AT_ONCE);
+        const lot = await encodeSlots(some);
+        encoded.push(...(keeping ? lot : lot.map((one) => ({ ...one, slots: [] }))));
         if (start + AT_ONCE < documents.length)
           yield { type: "note", message: `encoded ${encoded.length} of ${documents.length} documents` };
       }
-      const stopped = encoded.length < documents.length ? "interrupted" : "done";
+      const whole = encoded.length === documents.length;
       const tokens = encoded.reduce((sum, one) => sum + one.tokens, 0);
-      let loss = 0;
-      const evicted: string[] = [];
-      if (stopped === "done") {
-        for (const lot of inLots(encoded, given.mostEntries))
-          evicted.push(...(await bank.replace(lot.flatMap(({ entries }) => entries))).evicted);
-        const learned = await online?.learn(documents);
-        loss = learned?.loss ?? 0;
+      const written = whole
+        ? await (keeping ? keep(documents, encoded, signal) : writeAll(documents, encoded))
+        : undefined;
+      if (written) {
+        for (const message of written.notes) yield { type: "note", message };
         receipts.push({ id, documents: documents.map((document) => document.id) });
         writes++;
         if (bank === own) bits = (await own.size()).total;
         const chunks = encoded.reduce((sum, { entries }) => sum + entries.length, 0);
+        const { evicted = [] } = written;
         if (evicted.length > 0) {
           const some = `${evicted.slice(0, 3).join(", ")}${evicted.length > 3 ? ", ..." : ""}`;
           yield { type: "note", message: `no room left: ${evicted.length} of the oldest documents went (${some})` };
@@ -300,29 +407,27 @@ export const bankCompression = defineMethod({
             message: `${encoded.length} documents in ${chunks} chunks of at most ${context} tokens`,
           };
       }
-      const parameters = Object.entries(module.weights).reduce(
-        (sum, [name, { data }]) => sum + (/^bank\.(patch|read|layers|prompted)/.test(name) ? data.length : 0),
-        Object.values(base.weights).reduce((sum, { data }) => sum + data.length, 0),
-      );
       yield {
         type: "receipt",
         receipt: {
           id,
           documents: documents.map((document) => document.id),
-          ...(evicted.length > 0 && { evicted }),
-          steps: online ? updates : 0,
+          ...(written?.evicted && written.evicted.length > 0 && { evicted: written.evicted }),
+          steps: online ? (written?.updates ?? updates) : 0,
           tokens,
           seconds: (performance.now() - started) / 1000,
-          finalLoss: loss,
-          stopped,
-          flops: 2 * parameters * tokens,
+          finalLoss: written?.loss ?? 0,
+          stopped: written ? "done" : "interrupted",
+          flops: 2 * module.encoder.parameters * tokens,
+          ...(written?.became && { became: written.became }),
         },
       };
     }
 
     const method: Method = {
       name: "bank-compression",
-      canForget: true,
+      // What was averaged cannot be taken apart
+      canForget: !keeping,
       needsFit: true,
       observe,
       documents: {
@@ -336,6 +441,12 @@ export const bankCompression = defineMethod({
             throw new UserError(
               "bank-compression: expected a kind with a fitted module for a bank in a folder, got mbc-online, whose codes " +
                 "move; name another --kind",
+            );
+          }
+          if (keeping) {
+            throw new UserError(
+              "bank-compression: expected no policy and no budget for a bank in a folder, which keeps every document that " +
+                `is learned, got ${policy}; leave out --policy and --budget, which are for evaluations`,
             );
           }
           if (other.module !== module.sha256 || other.keys.width !== keys.width || other.keys.bits !== keys.bits) {
@@ -354,6 +465,12 @@ export const bankCompression = defineMethod({
         without: asking.without,
       },
       async forget(id) {
+        if (keeping) {
+          throw new UserError(
+            `bank-compression: expected a bank without a policy to forget a receipt in, got ${policy}; forget documents ` +
+              "of a bank that keeps all",
+          );
+        }
         const found = receipts.find((receipt) => receipt.id === id);
         if (!found) {
           const last = receipts.at(-1)?.id;
@@ -382,29 +499,40 @@ export const bankCompression = defineMethod({
         }
         const { tensors, json } = await own.state();
         const moved = online?.state();
+        const kept = keeping?.state();
         return {
-          tensors: { ...tensors, ...moved?.tensors },
-          json: { writes, receipts, bank: json, ...(moved && { online: moved.json }) },
+          tensors: { ...tensors, ...moved?.tensors, ...kept?.tensors },
+          json: {
+            writes,
+            receipts,
+            bank: json,
+            ...(moved && { online: moved.json }),
+            ...(kept && { keeping: kept.json }),
+          },
         };
       },
       async restore({ tensors, json }) {
         const parsed = receiptsSchema.safeParse(json);
-        if (!parsed.success || bank !== own) {
+        if (!parsed.success || bank !== own || Boolean(keeping) !== Boolean(parsed.data.keeping)) {
           throw new UserError(
             "bank-compression: expected a state with a bank and receipts, got none or another method's; restore it with " +
               "the options it was made with",
           );
         }
         if (online && parsed.data.online) online.restore(tensors, parsed.data.online);
-        const ofBank = Object.entries(tensors).filter(([name]) => !/^(module|moment|usage)\//.test(name));
+        const ofBank = Object.entries(tensors).filter(([name]) => !/^(module|moment|usage|keeping)\//.test(name));
         await own.restore({ tensors: Object.fromEntries(ofBank), json: parsed.data.bank });
+        const last = own.versions().at(-1);
+        if (given.codebook === "stream" && last !== undefined) codebook.data.set(own.quantizer(last).codebook.data);
         ({ writes, receipts } = parsed.data);
+        if (parsed.data.keeping) await keeping?.restore({ tensors, json: parsed.data.keeping });
         version = await own.addCodebook(codebook);
         bits = (await own.size()).total;
         look();
       },
       async dispose() {
         await online?.dispose();
+        await disposeNearest();
         await reader.dispose();
         await bare.dispose();
         await adaptersOnly?.dispose();

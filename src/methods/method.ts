@@ -59,6 +59,16 @@ export interface Receipt {
   readonly stopped: "done" | "early-stop" | "token-budget" | "interrupted";
   /** Floating-point operations, by the method's own count (6 * parameters * tokens for full training). */
   readonly flops?: number;
+  /** What became of each document, from methods that do not keep all of them. */
+  readonly became?: readonly Fate[];
+}
+
+/** What became of one document: the method's word for it, what it is now a part of, and what went for it. */
+export interface Fate {
+  readonly document: string;
+  readonly deed: string;
+  readonly into?: string;
+  readonly gone: readonly string[];
 }
 
 /** Options of generation. All optional; the model decides what ends a text. */

@@ -4,7 +4,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { repositoryFile } from "../../tests/support/model-fixture.ts";
+import { scriptArguments } from "../../tests/support/script.ts";
 import { killableRun, type KillableResult } from "../../tests/support/train-child.ts";
 import { savedState } from "../../tests/support/training.ts";
 
@@ -16,7 +16,7 @@ afterAll(() => rm(root, { recursive: true }));
 
 /** Run the child until it is done (its outcome) or, after `steps` printed steps and `delay` ms, killed (undefined). */
 async function sitting(folder: string, steps: number, delay: number): Promise<KillableResult | undefined> {
-  const child = spawn(process.execPath, ["--import", "tsx", repositoryFile("tests/support/train-child.ts"), folder], {
+  const child = spawn(process.execPath, [...scriptArguments("tests/support/train-child.ts"), folder], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   let text = "";

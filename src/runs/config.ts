@@ -26,6 +26,11 @@ export const streamConfigSchema = z.strictObject({
   holdout: holdoutOption,
   columns: z.enum(["all", "seen"]).default("all").describe("score all topics after each step, or those learned so far"),
   baseline: z.boolean().default(true).describe("score all topics before anything is learned (FWT and NAR need it)"),
+  byteCost: z
+    .number()
+    .nonnegative()
+    .default(0.01)
+    .describe("reward of a step: accuracy that a megabyte (10^6 bytes) the method holds costs"),
   threads: z.int().min(1).optional().describe("threads of the engine"),
   out: z.string().min(1).describe("folder of the run"),
 });

@@ -3,13 +3,14 @@
  * became, when it came and from where is in the ledger; what a question reads is the bank (document-store.ts).
  * Which method it is shows nowhere here: everything goes through its face for documents (methods/document-face.ts).
  */
+import type { MemoryValue } from "../eval/result.ts";
 import { UserError } from "../errors.ts";
 import { mostIdBytes } from "../memory/bank-entry.ts";
 import { documentFaceOf, inLots } from "../methods/document-face.ts";
 import type { AnswerOptions, Document, Method } from "../methods/method.ts";
 import { queryOf } from "../methods/prompt.ts";
 import { type DocumentStore, type Kept, openDocumentStore, type StoreOptions } from "./document-store.ts";
-import { type DocumentStats, documentStats, type MemoryValue, memoryValue, type Probe } from "./document-stats.ts";
+import { type DocumentStats, documentStats, memoryValue, type Probe } from "./document-stats.ts";
 import { quoted } from "./ledger-fact.ts";
 
 export interface LearnOptions {

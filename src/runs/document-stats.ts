@@ -2,6 +2,8 @@
  * What a memory of documents weighs, to the bit and by part; how its codebooks are used; and what it is worth, V(M):
  * the mean log-likelihood of answers with the memory minus without it, on a set of probes.
  */
+import type { MemoryValue } from "../eval/result.ts";
+import type { Task } from "../eval/task.ts";
 import type { BankSize } from "../memory/bank.ts";
 import { perplexity } from "../memory/codebook-usage.ts";
 import { documentFaceOf } from "../methods/document-face.ts";
@@ -15,14 +17,6 @@ export interface Probe {
   readonly answer: string;
   /** Id of the document that says so. */
   readonly document?: string;
-}
-
-/** Nats of log-likelihood of an answer, with the memory minus without. */
-export interface MemoryValue {
-  /** Mean over all probes. */
-  readonly mean: number;
-  readonly probes: number;
-  readonly documents: readonly { readonly document: string; readonly mean: number; readonly probes: number }[];
 }
 
 export interface CodebookUse {
@@ -92,6 +86,27 @@ export async function documentStats(store: Pick<DocumentStore, "ledger" | "bank"
     codebooks: codebookUse(store, size),
     drift: driftOf(store),
   };
+}
+
+/** Questions that V(M) of a run is taken on, at most: with a bank that is read whole, each takes seconds. */
+const MOST_PROBES = 100;
+
+/** V(M) on questions about what was learned, spread evenly; undefined for a method that keeps no documents. */
+export async function valueInRun(
+  method: Method,
+  { questions = [], topics }: Pick<Task, "questions" | "topics">,
+  { signal }: Pick<AnswerOptions, "signal"> = {},
+): Promise<MemoryValue | undefined> {
+  if (!method.documents) return undefined;
+  const learned = new Set(topics.flatMap(({ documents }) => documents.map(({ id }) => id)));
+  const all = questions.flatMap(({ query: { text, form = "question", document }, answers: [answer] }): Probe[] =>
+    form === "question" && document !== undefined && learned.has(document)
+      ? [{ question: text, answer, document }]
+      : [],
+  );
+  const count = Math.min(MOST_PROBES, all.length);
+  const probes = Array.from({ length: count }, (_, i) => all[Math.floor((i * all.length) / count)]);
+  return probes.length === 0 ? undefined : memoryValue(method, probes, { signal });
 }
 
 /** V(M) of the bank that the method reads now, in all and by the documents that probes name. */

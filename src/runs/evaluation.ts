@@ -27,7 +27,8 @@ import type { Summary } from "./summary.ts";
 const options = z.record(z.string(), z.unknown());
 
 /** What an evaluation is asked to do. */
-export const planSchema = streamConfigSchema.pick({ model: true, method: true, columns: true, baseline: true }).extend({
+const shared = { model: true, method: true, columns: true, baseline: true, byteCost: true } as const;
+export const planSchema = streamConfigSchema.pick(shared).extend({
   kind: z.literal("eval").default("eval"),
   task: z.string().min(1),
   taskOptions: options.default({}),
@@ -129,9 +130,9 @@ export async function beginEvaluation(
 
 /** The configuration of one seed's run. */
 function seedConfig(plan: EvaluationPlan, seed: number, folder: string): StreamConfig {
-  const { model, method, methodOptions, task, columns, baseline, stream } = plan;
+  const { model, method, methodOptions, task, columns, baseline, byteCost, stream } = plan;
   const taskOptions = taskOptionsOf(plan, seed);
-  const rest = { columns, baseline, seed, streamSeed: stream?.option, out: seedFolder(folder, seed) };
+  const rest = { columns, baseline, byteCost, seed, streamSeed: stream?.option, out: seedFolder(folder, seed) };
   return parseStreamConfig({ model, method, methodOptions, task, taskOptions, ...rest });
 }
 

@@ -5,14 +5,13 @@ import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "no
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { scriptArguments } from "../../tests/support/script.ts";
 import { UserError } from "../errors.ts";
 import { readEvents } from "./event-log.ts";
 import type { RunEvent } from "./events.ts";
 import { openRunFolder } from "./folder.ts";
 
-const childScript = fileURLToPath(new URL("../../tests/support/folder-child.ts", import.meta.url));
 const note = (time: number): RunEvent => ({ type: "failed", message: "m", time });
 
 let root = "";
@@ -25,7 +24,7 @@ async function startChild(
   resume: "new" | "resume",
   mode: "write" | "hold",
 ): Promise<{ child: ChildProcess; line: string }> {
-  const child = spawn(process.execPath, ["--import", "tsx", childScript, path, resume, mode], {
+  const child = spawn(process.execPath, [...scriptArguments("tests/support/folder-child.ts"), path, resume, mode], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   let text = "";

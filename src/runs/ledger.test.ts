@@ -12,10 +12,10 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { DatabaseSync } from "@photostructure/sqlite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ledgerAfter, ledgerScript } from "../../tests/support/ledger-script.ts";
+import { scriptArguments } from "../../tests/support/script.ts";
 import { sumFact, sumIdentity, sumMemory } from "../../tests/support/sum-memory.ts";
 import { UserError } from "../errors.ts";
 import type { MemoryStore } from "../memory/memory-store.ts";
@@ -23,8 +23,6 @@ import { openLedger } from "./ledger.ts";
 import { subjectOf } from "../memory/subject.ts";
 import { factBytes } from "./ledger-fact.ts";
 import { type Memory, type MemoryOptions, openMemory } from "./ledger-memory.ts";
-
-const childScript = fileURLToPath(new URL("../../tests/support/ledger-child.ts", import.meta.url));
 
 let root = "";
 beforeAll(() => void (root = mkdtempSync(join(tmpdir(), "mneme-ledger-"))));
@@ -371,7 +369,7 @@ describe("a memory folder", () => {
   test("takes the writes of two processes, one after another, and loses none", { timeout: 120_000 }, async () => {
     const folder = join(root, "two");
     const ends = ["left", "right"].map((name) => {
-      const args = ["--import", import.meta.resolve("tsx"), childScript, folder, name, "0", "60"];
+      const args = [...scriptArguments("tests/support/ledger-child.ts"), folder, name, "0", "60"];
       const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
       return new Promise((resolve) => child.on("close", resolve));
     });

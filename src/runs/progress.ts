@@ -17,6 +17,7 @@ const rowSchema = z.object({
   cells: z.array(numbers.nullable()),
   probes: numbers,
   snapshot: z.custom<Snapshot>(isObject).nullable(),
+  bytes: z.number().optional(),
   done: z.boolean(),
 });
 

@@ -3,10 +3,10 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { fakeMethod, sampleTexts } from "../../tests/support/fake-method.ts";
 import { richTask, transparentMethod } from "../../tests/support/rich-stream.ts";
+import { scriptArguments } from "../../tests/support/script.ts";
 import { UserError } from "../errors.ts";
 import type { RunResult } from "../eval/result.ts";
 import { textTask } from "../eval/tasks/text.ts";
@@ -18,7 +18,6 @@ import { openRunFolder } from "./folder.ts";
 import { loadReportRun, runStream, savedConfig } from "./run.ts";
 import type { StreamDeps } from "./run.ts";
 
-const childScript = fileURLToPath(new URL("../../tests/support/run-child.ts", import.meta.url));
 const config = (more: Partial<StreamConfigInput> = {}) =>
   parseStreamConfig({ model: "m", method: "fake", files: ["a.txt", "b.txt", "c.txt"], seed: 7, out: "x", ...more });
 
@@ -264,6 +263,92 @@ describe("named scores, probes, diagnostics and costs", () => {
   });
 });
 
+describe("rewards", () => {
+  const planned = [[0.8], [0.6, 0.9], [0.7, 0.5, 1]];
+  /** Holds a megabyte more after each topic, and is scored as planned. */
+  const growing = (): Pick<StreamDeps, "task" | "createMethod"> => {
+    let topics = 0;
+    const task = { ...richTask(), probes: [], diagnosticTexts: undefined };
+    return {
+      task: { ...task, evaluate: async (_method, topic) => ({ share: planned[topics - 1][topic] }) },
+      async createMethod() {
+        const method = fakeMethod({ seed: 7 });
+        return {
+          ...method,
+          async *observe(...given) {
+            yield* method.observe(...given);
+            topics++;
+          },
+          bytes: () => 1e6 * topics,
+        };
+      },
+    };
+  };
+  const configuration = { columns: "seen", baseline: false, byteCost: 0.1 } as const;
+  const worked = [
+    { accuracy: 0.8, forgetting: 0, bytes: 1e6, reward: 0.7 },
+    { accuracy: 0.9, forgetting: 0.8 - 0.6, bytes: 2e6, reward: 0.5 },
+    { accuracy: 1, forgetting: (0.8 - 0.7 + (0.9 - 0.5)) / 2, bytes: 3e6, reward: 0.45 },
+  ];
+
+  test("new accuracy - forgetting - lambda x bytes stands with each step, in the report too", async () => {
+    await sit("rewards", { ...growing(), configuration });
+    const { rewards, metrics } = await resultIn("rewards");
+    expect(rewards).toHaveLength(3);
+    for (const [i, step] of (rewards ?? []).entries()) {
+      for (const [name, value] of Object.entries(worked[i]))
+        expect(step).toHaveProperty(name, expect.closeTo(value, 9));
+    }
+    expect(metrics.reward).toBeCloseTo(0.55, 9);
+    const page = await readFile(join(root, "rewards", "report.html"), "utf8");
+    expect(page).toContain("<td>3.00 MB</td><td>+0.450</td>");
+    expect(page).toContain("Reward");
+  });
+
+  test("are the same in a run that was stopped between, and none where scores are no accuracy", async () => {
+    const stop = new AbortController();
+    const parts = growing();
+    const onEvent = (event: RunEvent) => void (event.type === "row" && event.row === 1 && stop.abort());
+    await sit("rewards-stopped", { ...parts, configuration, signal: stop.signal, onEvent });
+    await sit("rewards-stopped", { ...parts, configuration, resume: true });
+    const [stopped, whole] = [await resultIn("rewards-stopped"), await resultIn("rewards")];
+    expect(stopped.rewards).toEqual(whole.rewards);
+    expect(await resultIn("whole")).toMatchObject({ rewards: null, metrics: { reward: null } });
+  });
+});
+
+test("V(M) at the end of a run: nats with the memory minus without, of questions about what was learned", async () => {
+  const rated = (nats: number) => ({ nats, tokens: 1, bytes: 1, correct: 1 });
+  const asked = (id: string, document?: string, form?: "completion") => ({
+    id,
+    query: { text: id, ...(document !== undefined && { document }), ...(form && { form }) },
+    answers: ["yes"],
+  });
+  const text = textTask(sampleTexts());
+  const [first, second] = text.topics.flatMap(({ documents }) => documents.map(({ id }) => id));
+  // The last ones are about nothing that is learned, about nothing told, and no questions
+  const questions = [asked("1", first), asked("22", first), asked("333", second), asked("4444", "x"), asked("55555")];
+  const task = { ...text, questions: [...questions, asked("666666", first, "completion")] };
+  const rate: Method["rate"] = async (pairs) => pairs.map(({ query }) => rated(query.text.length));
+  const without = {
+    rate: async (pairs: Parameters<Method["rate"]>[0]) => pairs.map(() => rated(4)),
+    answer: async () => [],
+  };
+  const createMethod = async () => ({ ...fakeMethod(), rate, documents: { without } }) as unknown as Method;
+  await sit("value", { task, createMethod });
+  const { value, metrics } = await resultIn("value");
+  expect(value).toEqual({
+    mean: 2,
+    probes: 3,
+    documents: [
+      { document: first, mean: 2.5, probes: 2 },
+      { document: second, mean: 1, probes: 1 },
+    ],
+  });
+  expect(metrics.value).toBe(2);
+  expect(await resultIn("whole")).not.toHaveProperty("value");
+});
+
 describe("stopping and going on", () => {
   test("at every kind of moment gives the same matrix and learns nothing twice", async () => {
     const { matrix } = await resultIn("whole");
@@ -323,7 +408,7 @@ describe("stopping and going on", () => {
     const path = join(root, "killed");
     for (let sitting = 0; sitting < 40 && !existsSync(join(path, "result.json")); sitting++) {
       const mode = existsSync(join(path, "config.json")) ? "resume" : "new";
-      const child = spawn(process.execPath, ["--import", "tsx", childScript, path, mode], {
+      const child = spawn(process.execPath, [...scriptArguments("tests/support/run-child.ts"), path, mode], {
         stdio: ["ignore", "pipe", "inherit"],
       });
       const gone = new Promise<NodeJS.Signals | null>((resolve) => child.once("exit", (_, signal) => resolve(signal)));

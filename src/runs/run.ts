@@ -7,13 +7,14 @@ import { isDeepStrictEqual } from "node:util";
 import { readBase } from "../eval/diagnostics.ts";
 import { advance, evaluateStream, noProgress } from "../eval/harness.ts";
 import { reportHtml } from "../eval/report.ts";
-import type { ReportRun, RunResult } from "../eval/result.ts";
+import type { MemoryValue, ReportRun, RunResult } from "../eval/result.ts";
 import { summarize } from "../eval/summary.ts";
 import type { Task } from "../eval/task.ts";
 import { UserError } from "../errors.ts";
 import type { Method } from "../methods/method.ts";
 import { parseStreamConfig } from "./config.ts";
 import type { StreamConfig } from "./config.ts";
+import { valueInRun } from "./document-stats.ts";
 import { lossPoints } from "./events.ts";
 import type { RunEvent, RunEventBody } from "./events.ts";
 import type { RunFolder } from "./folder.ts";
@@ -83,11 +84,19 @@ export async function loadReportRun(folder: RunFolder): Promise<ReportRun> {
 
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 
-function resultOf(config: StreamConfig, deps: StreamDeps, saved: Saved, method: Method, finished: number): RunResult {
+interface Ended {
+  readonly saved: Saved;
+  readonly method: Method;
+  readonly value: MemoryValue | undefined;
+  readonly finished: number;
+}
+
+function resultOf(config: StreamConfig, deps: StreamDeps, { saved, method, value, finished }: Ended): RunResult {
   const { task, folder, versions = versionInfo(), machine = machineInfo() } = deps;
   const { runtime, ...durations } = saved.seconds;
   const { receipts, learned } = saved.progress;
   const flops = receipts.map((receipt) => receipt.flops);
+  const summary = summarize(task, saved.progress, config);
   const documents = sum(task.topics.slice(0, learned).map((topic) => topic.documents.length));
   return {
     run: folder.name,
@@ -97,7 +106,8 @@ function resultOf(config: StreamConfig, deps: StreamDeps, saved: Saved, method: 
     method: method.name,
     model: config.model,
     seeds: [config.seed],
-    ...summarize(task, saved.progress),
+    ...summary,
+    ...(value && { value, metrics: { ...summary.metrics, value: value.mean } }),
     cost: {
       seconds: sum(durations.learn),
       tokens: sum(receipts.map((receipt) => receipt.tokens)),
@@ -238,6 +248,7 @@ export async function* runStream(config: StreamConfig, deps: StreamDeps): AsyncG
       // A consumer that leaves early must end the method's work as well.
       await events.return("interrupted");
     }
+    const value = outcome.value === "interrupted" ? undefined : await valueInRun(method, task);
     if (outcome.value === "interrupted") {
       await save();
       const { learned } = saved.progress;
@@ -245,7 +256,7 @@ export async function* runStream(config: StreamConfig, deps: StreamDeps): AsyncG
       await folder.sync();
       return;
     }
-    const result = resultOf(config, deps, saved, method, clock());
+    const result = resultOf(config, deps, { saved, method, value, finished: clock() });
     const losses = lossPoints(await folder.events());
     await folder.writeText("report.html", reportHtml([{ result, losses }]));
     const event = await log({ type: "result", result });

@@ -4,10 +4,10 @@ import { existsSync } from "node:fs";
 import { cp, mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { DatabaseSync } from "@photostructure/sqlite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { fakeMethod, sampleTexts } from "../../tests/support/fake-method.ts";
+import { scriptArguments } from "../../tests/support/script.ts";
 import { UserError } from "../errors.ts";
 import { textTask } from "../eval/tasks/text.ts";
 import {
@@ -27,8 +27,6 @@ import { type Migration, migrate } from "./migrate.ts";
 import { reindex } from "./reindex.ts";
 import { runDatabase } from "./store-migrations.ts";
 import { type NewRun, openStore, type RunStore } from "./store.ts";
-
-const childScript = fileURLToPath(new URL("../../tests/support/store-child.ts", import.meta.url));
 
 let root = "";
 beforeAll(async () => void (root = await mkdtemp(join(tmpdir(), "mneme-store-"))));
@@ -206,7 +204,7 @@ test("several processes write into one new database and nothing is lost", async 
   const events = 200;
   const run = (name: string): Promise<number | null> =>
     new Promise((resolve, reject) => {
-      const args = ["--import", import.meta.resolve("tsx"), childScript, path, name, String(events)];
+      const args = [...scriptArguments("tests/support/store-child.ts"), path, name, String(events)];
       const child = spawn(process.execPath, args, { stdio: "inherit" });
       child.on("error", reject).on("close", resolve);
     });

@@ -175,6 +175,7 @@ test("a run's events become scalars whose steps go on from topic to topic", () =
     topic,
     name: "ab"[topic],
     receipt: { id: "r", documents: [], steps: 2, tokens: 8, seconds: 3, finalLoss: 1, stopped: "done" },
+    bytes: 7,
   });
   const convert = runScalars({ prefix: "lora/" });
   const all = [

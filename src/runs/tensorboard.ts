@@ -119,7 +119,7 @@ export function runScalars({ prefix = "" }: { prefix?: string } = {}): (event: R
     }
     if (event.type === "topic-learned") {
       before += event.receipt.steps;
-      return at(event.topic + 1, { "cost/secondsPerTopic": event.receipt.seconds });
+      return at(event.topic + 1, { "cost/secondsPerTopic": event.receipt.seconds, "cost/bytes": event.bytes });
     }
     if (event.type === "cell") {
       const topic = topics[event.column] ?? String(event.column);

@@ -1,8 +1,11 @@
 /** Copies of a program in threads of their own: their numbers, their sums, their errors and their end. */
 import { execFile } from "node:child_process";
-import { fileURLToPath } from "node:url";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, describe, expect, test } from "vitest";
+import { loader, moduleUrl } from "../../tests/support/script.ts";
 import { float32Host, int32Host } from "../tensor/dtype.ts";
 import { gather, input, mul, sum, tanh } from "../tensor/functions.ts";
 import { randomStream } from "../tensor/random.ts";
@@ -68,18 +71,21 @@ describe("replicas", () => {
 
   test("keep no process alive, disposed or not", async () => {
     const script = `
-      import { createRuntime } from ${JSON.stringify(new URL("./runtime.ts", import.meta.url).href)};
-      import { input, tanh } from ${JSON.stringify(new URL("../tensor/functions.ts", import.meta.url).href)};
+      import { createRuntime } from ${JSON.stringify(moduleUrl("src/runtime/runtime.ts"))};
+      import { input, tanh } from ${JSON.stringify(moduleUrl("src/tensor/functions.ts"))};
       const runtime = createRuntime({ threads: 2 });
       await runtime.replicate({ y: tanh(input("x", "float32", [2])) }, 2);
-      if (process.argv[1] === "dispose") await runtime.dispose();
+      if (process.argv[2] === "dispose") await runtime.dispose();
       console.log("end");`;
+    const folder = await mkdtemp(join(tmpdir(), "mneme-replicas-"));
+    const file = join(folder, "script.mjs");
+    await writeFile(file, script);
     for (const how of ["dispose", "leave"]) {
-      const args = ["--import", "tsx", "--input-type=module", "-e", script, how];
-      const cwd = fileURLToPath(new URL("../..", import.meta.url));
-      const { stdout } = await promisify(execFile)(process.execPath, args, { cwd, timeout: 60_000 });
+      const args = [...loader(), file, how];
+      const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: 60_000 });
       expect(stdout.trim()).toBe("end");
     }
+    await rm(folder, { recursive: true });
   });
 });
 

@@ -20,7 +20,8 @@ function startThread(): Worker {
   const compiled = !import.meta.url.endsWith(".ts");
   const file = new URL(compiled ? "./worker-thread.js" : "./worker-thread.ts", import.meta.url);
   const native = Boolean((process.features as { typescript?: unknown }).typescript); // newer than the types of Node 20
-  if (compiled || native) return new Worker(file);
+  if (compiled || native)
+    return new Worker(file, { execArgv: process.execArgv.filter((flag) => !flag.startsWith("--input-type")) });
   const [loader, entry] = [import.meta.resolve("tsx/esm/api"), file.href].map((url) => JSON.stringify(url));
   return new Worker(`import(${loader}).then(({ register }) => { register(); return import(${entry}); })`, {
     eval: true,

@@ -1,6 +1,6 @@
 /** Tiny modules of bank compression on tiny random bases, and the networks of one without a base. */
 import { type BankModule, emptyModule, moduleSchema } from "../../src/methods/bank/module.ts";
-import { type BankShape, networkRule, networkShapes } from "../../src/methods/bank/shape.ts";
+import { type BankShape, encoderShapes, networkRule, readingShapes } from "../../src/methods/bank/shape.ts";
 import type { LoadedModel, Weights } from "../../src/models/load.ts";
 import { initialize } from "../../src/nn/init.ts";
 import { paramsOf, weightInputs, type Params } from "../../src/nn/params.ts";
@@ -37,7 +37,8 @@ export function tinyNetworks(
   geometry: LoadedModel["geometry"],
   shape: BankShape = tinyBank,
 ): { weights: Weights; params: Params } {
-  const weights = stirred(initialize(networkShapes(shape, geometry), networkRule(shape), 1), 2);
+  const shapes = { ...encoderShapes(shape, geometry), ...readingShapes(shape, geometry) };
+  const weights = stirred(initialize(shapes, networkRule(shape), 1), 2);
   const inputs = weightInputs(
     Object.fromEntries(Object.entries(weights).map(([name, tensor]) => [name, tensor.shape])),
   );

@@ -1,8 +1,6 @@
 /** The real command line as a child process. */
 import { spawn } from "node:child_process";
-import { fileURLToPath } from "node:url";
-
-const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url));
+import { moduleUrl, scriptArguments } from "./script.ts";
 
 export interface CliResult {
   readonly code: number | null;
@@ -21,19 +19,18 @@ export interface CliOptions {
   kill?: NodeJS.Signals;
   /** Closes our end of its stdout after the first bytes. */
   closeStdout?: boolean;
-  /** A module to load before the program, as a URL. */
-  preload?: URL;
+  /** A module to load before the program, by its path in the repository. */
+  preload?: string;
 }
 
-const imports = (preload?: URL): string[] =>
-  [import.meta.resolve("tsx"), ...(preload ? [preload.href] : [])].flatMap((url) => ["--import", url]);
+const imports = (preload?: string): string[] => (preload === undefined ? [] : ["--import", moduleUrl(preload)]);
 
 /** Runs `mneme ...args` to its end. */
 export function mneme(
   args: readonly string[],
   { cwd, stdin = "", env = {}, interruptAt, kill = "SIGINT", closeStdout = false, preload }: CliOptions = {},
 ): Promise<CliResult> {
-  const child = spawn(process.execPath, [...imports(preload), main, ...args], {
+  const child = spawn(process.execPath, [...imports(preload), ...scriptArguments("src/cli/main.ts"), ...args], {
     cwd,
     env: { PATH: process.env.PATH, HOME: process.env.HOME, HF_HUB_OFFLINE: "1", ...env },
   });

@@ -8,9 +8,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { randomStream } from "../../src/tensor/random.ts";
+import { scriptArguments } from "./script.ts";
 
 export interface Found {
   /** Deeds that are there, -1 where that cannot be said. */
@@ -25,8 +25,8 @@ export interface KillTrials {
   /** What is written, in the plural. */
   readonly what: string;
   readonly writes: number;
-  /** The writer's script, as a URL, and its arguments. */
-  readonly script: URL;
+  /** The writer's script, by its path in the repository, and its arguments. */
+  readonly script: string;
   readonly args: (folder: string, from: number, to: number) => readonly string[];
   /** What a folder holds; at most the one deed in flight may be there unacknowledged. */
   readonly inspect: (folder: string, acknowledged: number, writes: number) => Promise<Found>;
@@ -40,8 +40,8 @@ interface Moment {
 }
 
 /** Runs a writer to its end, or kills it; returns how many deeds are acknowledged in the end. */
-async function sitting(script: URL, args: readonly string[], from: number, moment?: Moment): Promise<number> {
-  const child = spawn(process.execPath, ["--import", import.meta.resolve("tsx"), fileURLToPath(script), ...args], {
+async function sitting(script: string, args: readonly string[], from: number, moment?: Moment): Promise<number> {
+  const child = spawn(process.execPath, [...scriptArguments(script), ...args], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   let [acknowledged, log, killing] = [from, "", false];

@@ -47,6 +47,27 @@ describe("world-documents", () => {
     expect(less).toMatchObject({ exactMatch: 0, truncatedMatch: 0 });
   });
 
+  it("lets documents bring questions: of what they state, what is not asked about first, and never in the words asked", async () => {
+    const plain = await make({ documents: 200, known: 5 });
+    const task = await make({ documents: 200, known: 5, brought: 2 });
+    expect(task.questions).toEqual(plain.questions);
+    expect(task.fingerprint).toBe(plain.fingerprint);
+    const asked = new Map(task.questions?.map(({ query, answers }) => [query.document, { query, answers }]));
+    let others = 0;
+    for (const { id, text, facts = [] } of task.topics[0].documents) {
+      const question = asked.get(id);
+      expect(facts.length).toBeGreaterThan(0);
+      expect(facts.length).toBeLessThanOrEqual(2);
+      for (const { prompt, target } of facts) {
+        expect(text).toContain(target);
+        expect(prompt.text).not.toBe(question?.query.text);
+      }
+      if (facts[0].target !== question?.answers[0]) others++;
+    }
+    // All but those that state one fact
+    expect(others).toBeGreaterThan(150);
+  });
+
   it("states at most the facts asked for, in few words", async () => {
     for (const facts of [1, 5]) {
       const { topics } = await make({ documents: 200, facts, known: 5 });

@@ -4,15 +4,26 @@
  * Differs: a world of which nothing is known before instead of newspapers, greedy answers instead of 12 beams.
  */
 import { z } from "zod";
+import type { Document } from "../../methods/method.ts";
 import { randomStream } from "../../tensor/random.ts";
 import type { Task } from "../task.ts";
 import { defineTask, drawnByWorld } from "./definition.ts";
 import { type AskedDocument, documentStream, publishedCount, streamOptions } from "./document-stream.ts";
 import { questionOf } from "./world/render.ts";
-import { answerRoom, askedOf, knownTexts, knownWorldProbes, sample, testVoice, worldOptions } from "./world/stream.ts";
+import {
+  answerRoom,
+  askedOf,
+  knownTexts,
+  knownWorldProbes,
+  sample,
+  statedAs,
+  testVoice,
+  trainVoice,
+  worldOptions,
+} from "./world/stream.ts";
 import { type SubjectDocument, subjectDocuments } from "./world/subject-documents.ts";
 import { firstValidationSeed } from "./world/validation.ts";
-import { createWorld } from "./world/world.ts";
+import { createWorld, type Fact } from "./world/world.ts";
 
 const options = z.object({
   world: worldOptions({ world: 600, people: 60 }).world,
@@ -24,6 +35,12 @@ const options = z.object({
     .describe("documents, each about a subject of its own"),
   facts: z.int().min(1).max(5).default(5).describe("facts that a document states, at most"),
   questions: z.int().min(1).max(5).default(1).describe("questions about each document, as far as it states facts"),
+  brought: z
+    .int()
+    .min(0)
+    .max(5)
+    .default(0)
+    .describe("facts that each document brings along as questions in training forms, those not asked about first"),
   ...streamOptions,
   known: z.int().positive().default(150).describe("questions about the known world"),
 });
@@ -59,11 +76,20 @@ function told({ world, documents: count, facts }: Options): SubjectDocument[] {
 function worldDocumentsTask(given: Options): Task {
   const random = randomStream(given.world, "world-documents", "questions");
   const voice = testVoice(random);
+  // Draws of their own, so that the questions asked are the same with and without
+  const bringing = randomStream(given.world, "world-documents", "brought");
+  const bring = (facts: readonly Fact[], asked: readonly Fact[]): Pick<Document, "facts"> => {
+    if (given.brought === 0) return {};
+    const others = bringing.shuffle(facts.filter((fact) => !asked.includes(fact)));
+    const chosen = [...others, ...asked].slice(0, given.brought);
+    return { facts: chosen.map((fact) => statedAs(fact, questionOf(fact, trainVoice(bringing)), 0, bringing)) };
+  };
   const asked = told(given).map(({ document, told: facts }): AskedDocument => {
-    const questions = sample(facts, given.questions, random).map((fact) => {
+    const chosen = sample(facts, given.questions, random);
+    const questions = chosen.map((fact) => {
       return { ...askedOf(questionOf(fact, voice)), id: `${document.id}/${fact.relation.id}` };
     });
-    return { document, questions };
+    return { document: { ...document, ...bring(facts, chosen) }, questions };
   });
   const task = documentStream(asked, {
     ...given,

@@ -2,13 +2,11 @@
  * How questions are asked of a bank: the entries that a question reads are found, aggregated under the question, and what
  * comes of it stands before the question as keys and values. An empty bank leaves the base as it is.
  */
-import type { Tokenizer } from "../../checkpoint/tokenizer.ts";
 import type { Condition } from "../../models/condition.ts";
 import type { DocumentReading, ReadDocument } from "../document-face.ts";
 import type { LanguageFace } from "../language.ts";
 import type { AnswerOptions, Method, Query } from "../method.ts";
 import { askedIn, documentBreak, promptOf } from "../prompt.ts";
-import { promptIdsOf } from "../stated.ts";
 import type { Reader } from "./reader.ts";
 import type { View } from "./view.ts";
 
@@ -18,7 +16,8 @@ export interface AskingOptions {
   /** Where a view is mute: the base with its adapters and nothing before the question. */
   readonly adaptersOnly?: LanguageFace;
   readonly view: View;
-  readonly tokenizer: Tokenizer;
+  /** A question as the encoder reads it. */
+  readonly questionIds: (query: Query) => readonly number[];
   /** T D. */
   readonly size: number;
   /** Entries that a question reads; 0 for all. */
@@ -62,7 +61,7 @@ function byDocument(documents: readonly string[], weights: Float32Array): ReadDo
 }
 
 export function createAsking(options: AskingOptions): Asking {
-  const { reader, bare, adaptersOnly, view, tokenizer, size, topK, threshold, sharpness, together, keysOf, fast } =
+  const { reader, bare, adaptersOnly, view, questionIds, size, topK, threshold, sharpness, together, keysOf, fast } =
     options;
 
   /** Each question over the few entries that are nearest to it. */
@@ -110,7 +109,7 @@ export function createAsking(options: AskingOptions): Asking {
   };
 
   const find = async (queries: readonly Query[], { entries = false } = {}): Promise<Found> => {
-    const questions = await reader.questions(queries.map((query) => promptIdsOf(tokenizer, query)));
+    const questions = await reader.questions(queries.map(questionIds));
     if (topK > 0) return overNearest(queries, questions);
     const latents = entries ? undefined : await fast?.(questions);
     return latents ? { latents, read: [] } : overAll(questions);

@@ -3,7 +3,7 @@
  * comes later in a document seldom says again whom it is about, so every chunk but the first is read behind the
  * document's opening: its first line or sentence, or the beginning of that.
  */
-import type { Tokenizer } from "../../checkpoint/tokenizer.ts";
+import type { SlotEncoder } from "./slot-encoder.ts";
 
 export interface Chunk {
   /** Its own part of the document. */
@@ -25,12 +25,14 @@ const OPENING = 1 / 4;
 /**
  * Chunks of at most `context` tokens, in order, whose own parts leave out nothing but blanks; none for a text of blanks.
  */
-export function chunksOf(tokenizer: Tokenizer, text: string, context: number): Chunk[] {
-  const idsOf = (part: string): number[] => tokenizer.encode(part, { addSpecialTokens: false });
+export function chunksOf(
+  { context, documentIds }: Pick<SlotEncoder, "context" | "documentIds">,
+  text: string,
+): Chunk[] {
   let opening = "";
   const chunkOf = (part: string): Chunk => {
     const told = `${opening}${part}`;
-    return { text: part, told, ids: idsOf(told) };
+    return { text: part, told, ids: documentIds(told) };
   };
   const fits = ({ ids }: Chunk): boolean => ids.length <= context;
   const whole = text.trim();
@@ -56,7 +58,7 @@ export function chunksOf(tokenizer: Tokenizer, text: string, context: number): C
   const sentences = whole.split(breaks).filter((part) => part.trim() !== "");
   const chunks: Chunk[] = [];
   const close = (chunk: Chunk): void => {
-    if (chunks.push(chunk) === 1) opening = openingOf(sentences, OPENING * context, idsOf);
+    if (chunks.push(chunk) === 1) opening = openingOf(sentences, OPENING * context, documentIds);
   };
   let open: Chunk | undefined;
   for (const sentence of sentences) {

@@ -2,17 +2,18 @@
 import { describe, expect, it } from "vitest";
 import { nearest } from "../../memory/codebook.ts";
 import type { Objective } from "../objective.ts";
-import { type CareOptions, leftover, useOf, usesOf, withCare } from "./codebooks.ts";
+import { type CareOptions, useOf, usesOf, withCare } from "./codebooks.ts";
+import { leftover } from "./nearest.ts";
 import type { EpisodeBatch } from "./objective.ts";
 
 const vectors = Float32Array.of(0, 1, 10, 11);
 const sorted = (codes: Float32Array): number[] => [...codes].sort((a, b) => a - b);
 
 function setup(more: Partial<CareOptions> = {}) {
-  const book = () => ({ codes: new Float32Array(2), width: 1 });
+  const book = () => ({ codes: new Float32Array(2), width: 1, counts: new Float32Array(2) });
   const draws: number[] = [];
   const options: CareOptions = {
-    slotsOf: async (draw) => {
+    slotsOf: async (_, draw) => {
       draws.push(draw);
       return vectors;
     },
@@ -22,6 +23,8 @@ function setup(more: Partial<CareOptions> = {}) {
     from: 3,
     every: 2,
     reset: true,
+    decay: 0.5,
+    learnsByAverage: false,
     seed: 1,
     ...more,
   };
@@ -93,25 +96,42 @@ describe("the care of codebooks", () => {
   });
 
   it("moves codes towards the mean of their vectors where they learn by averages", async () => {
-    const { step, single } = setup({ decay: 0.5, reset: false });
-    single.set([0, 10]);
+    const counts = Float32Array.of(2, 4);
+    const single = { codes: Float32Array.of(0, 10), width: 1, counts };
+    const { step } = setup({ learnsByAverage: true, single });
     await step(5);
-    // Half of the way from the old place to the mean of the two that chose the code
-    expect(single[0]).toBeCloseTo(0.25, 4);
-    expect(single[1]).toBeCloseTo((10 + 10.5) / 2, 4);
+    // Half of what counted before, at the old place, and half of the two that chose the code now
+    expect(single.codes[0]).toBeCloseTo(0.5 / 2, 4);
+    expect(single.codes[1]).toBeCloseTo((0.5 * 4 * 10 + 0.5 * 21) / (0.5 * 4 + 0.5 * 2), 4);
+    expect([...counts]).toEqual([2, 3]);
   });
 
   it("leaves codes that nothing chose where they are while others follow the data", async () => {
-    const { step, single } = setup({ decay: 0.5, reset: false });
+    const { step, single } = setup({ learnsByAverage: true, reset: false });
     single.set([5.5, 1000]);
     await step(5);
     expect(single[0]).toBeCloseTo(5.5, 4);
     expect(single[1]).toBe(1000);
   });
 
+  it("calls a code dead when it was not chosen for long, not after one look", async () => {
+    const single = { codes: Float32Array.of(0.5, 1000), width: 1, counts: Float32Array.of(4, 4) };
+    const { step } = setup({ single });
+    let looks = 0;
+    for (; single.codes[1] === 1000; looks++) await step(5 + 2 * looks);
+    // 4 / 2^n against 0.002 of the mean of it and of what nears 4
+    expect(looks).toBe(10);
+    expect(single.counts[1]).toBeGreaterThan(1);
+  });
+
   it("makes the optimizer forget codes that were put elsewhere, and no others", async () => {
     const moments = [Float32Array.of(1, 2), Float32Array.of(3, 4)];
-    const single = { codes: Float32Array.of(0.5, 1000), width: 1, moments: () => moments };
+    const single = {
+      codes: Float32Array.of(0.5, 1000),
+      width: 1,
+      counts: Float32Array.of(4, 0),
+      moments: () => moments,
+    };
     const { step } = setup({ single });
     await step(5);
     expect(single.codes[0]).toBe(0.5);

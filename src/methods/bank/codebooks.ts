@@ -8,39 +8,57 @@ import { createCodebookAverage } from "../../memory/codebook-average.ts";
 import { replaceCodes, worstReconstructed } from "../../memory/codebook-reset.ts";
 import { codebookFromData } from "../../memory/codebook-start.ts";
 import { perplexity } from "../../memory/codebook-usage.ts";
-import { randomStream } from "../../tensor/random.ts";
+import { type Random, randomStream } from "../../tensor/random.ts";
 import type { Objective } from "../objective.ts";
-import type { Nearest } from "./nearest.ts";
+import { followed, leftover, type Nearest } from "./nearest.ts";
 import type { EpisodeBatch } from "./objective.ts";
 
 export interface Book {
   /** [K, D], changed in place; several depths are books of their own. */
   readonly codes: Float32Array;
   readonly width: number;
+  /** Vectors of a look that chose each code, [K]: a moving average over looks, part of what a stopped fit goes on with. */
+  readonly counts: Float32Array;
   /** What the optimizer remembers of the codes, as long as these: forgotten of a code that is put elsewhere. */
   readonly moments?: () => readonly Float32Array[];
 }
 
 export interface CareOptions {
-  /** Slots of documents drawn by this number. */
-  readonly slotsOf: (draw: number) => Promise<Float32Array>;
+  /** Slots of so many documents, drawn by a number. */
+  readonly slotsOf: (count: number, draw: number) => Promise<Float32Array>;
   readonly nearest: Nearest;
   readonly single: Book;
   /** By depth: each quantises what those before it leave. */
   readonly residual: readonly Book[];
   /** The step at which there are codebooks. */
   readonly from: number;
-  /** Steps between two looks. */
+  /** Steps between two looks; Infinity for codebooks that stay as they were made. */
   readonly every: number;
   /** Put unused codes elsewhere? */
   readonly reset: boolean;
-  /** Weight of the past where codebooks follow the data; undefined where they learn by gradient. */
-  readonly decay?: number;
+  /** Weight of the past at each look. */
+  readonly decay: number;
+  /** Do codes follow the data at each look? Else they learn by gradient, and looks only put dead ones elsewhere. */
+  readonly learnsByAverage: boolean;
   readonly seed: number;
 }
 
-/** Rounds of k-means for codebooks from data; more than a few change little in so many dimensions. */
-const ROUNDS = 6;
+/** Documents whose slots codebooks are made from and judged by: of fewer, some codes would serve one slot alone. */
+const STARTING = 2048;
+/** Documents of a look. */
+const LOOKED_AT = 64;
+/** Vectors that first codes are drawn from, and rounds of k-means over all of them. */
+const DRAWN_FROM = 16_384;
+const ROUNDS = 12;
+/** Documents that codebooks settle by, the number that draws them, passes, and vectors that a code should serve. */
+const SETTLED_BY = 4096;
+const SETTLING = -3;
+const PASSES = 3;
+const FEW = 4;
+/** A code is dead below this part of the mean count. */
+const DEAD = 0.002;
+/** Least count of a moving average. */
+const RARE = 1e-3;
 
 export interface BookUse {
   readonly dead: number;
@@ -52,7 +70,7 @@ export interface BookUse {
 /** How a book serves vectors [N, D]. */
 export async function useOf(
   vectors: Float32Array,
-  { codes, width }: Book,
+  { codes, width }: Pick<Book, "codes" | "width">,
   nearest: Nearest,
 ): Promise<BookUse & { readonly counts: Float64Array; readonly indices: Uint32Array }> {
   const { indices, errors } = await nearest(vectors, codes, width);
@@ -66,13 +84,6 @@ export async function useOf(
     error: errors.reduce((sum, error) => sum + error, 0) / vectors.length,
   };
 }
-
-/** What chosen codes of a book leave of vectors. */
-export const leftover = (
-  vectors: Float32Array,
-  indices: ArrayLike<number>,
-  { codes, width }: Pick<Book, "codes" | "width">,
-): Float32Array => vectors.map((value, at) => value - codes[indices[Math.floor(at / width)] * width + (at % width)]);
 
 /** Every book with the vectors that it is asked for, depth after depth; `look` may change the book. */
 async function walk(
@@ -88,48 +99,74 @@ async function walk(
   }
 }
 
+/** A codebook from data, as codebook-start.ts makes it, but for nearest codes by the runtime. */
+async function start(vectors: Float32Array, { codes, width, counts: kept }: Book, nearest: Nearest, random: Random) {
+  const sizes = { codes: codes.length / width, width, random, rounds: 0 };
+  codes.set(codebookFromData(vectors.subarray(0, DRAWN_FROM * width), sizes));
+  const { counts } = await followed(vectors, { codes, width }, nearest, ROUNDS);
+  for (const [code, count] of counts.entries()) kept[code] = (count * LOOKED_AT) / STARTING;
+}
+
 /** Codebooks as they stand, looked at with documents drawn by a number. */
 export async function usesOf(options: CareOptions, draw: number): Promise<{ single: BookUse; residual: BookUse[] }> {
   const found: BookUse[] = [];
-  await walk(options, await options.slotsOf(draw), async (book, vectors) => {
+  await walk(options, await options.slotsOf(STARTING, draw), async (book, vectors) => {
     found.push(await useOf(vectors, book, options.nearest));
   });
   const [single, ...residual] = found;
   return { single: single ?? internal("usesOf: no book"), residual };
 }
 
+/**
+ * Codebooks at the end of a fit, when slots no longer move: k-means from where they are, over more documents than any
+ * look had, and codes that even those leave out where they are worst off.
+ */
+export async function settle({ slotsOf, reset, ...options }: CareOptions): Promise<void> {
+  const random = randomStream(options.seed, "settled");
+  await walk({ slotsOf, reset, ...options }, await slotsOf(SETTLED_BY, SETTLING), async (book, vectors) => {
+    const { codes, width } = book;
+    for (let pass = 0; pass < PASSES; pass++) {
+      const { counts } = await followed(vectors, book, options.nearest, ROUNDS / 2);
+      const dead = [...counts.keys()].filter((code) => counts[code] < FEW);
+      if (!reset || dead.length === 0 || pass + 1 === PASSES) continue;
+      // Among a part of them: a code that is to serve many
+      const some = vectors.subarray(0, DRAWN_FROM * width);
+      replaceCodes(codes, dead, worstReconstructed(some, codes, dead.length, { width, random }), width);
+    }
+  });
+}
+
 /** The same objective, whose codebooks are looked after before each step that asks for it. */
 export function withCare(objective: Objective<EpisodeBatch>, options: CareOptions): Objective<EpisodeBatch> {
-  const { from, every, reset, decay, seed, slotsOf, nearest } = options;
+  const { from, every, reset, decay, learnsByAverage, seed, slotsOf, nearest } = options;
   let cared = -1;
   const care = async (step: number): Promise<void> => {
     const random = randomStream(seed, "codebooks", step);
-    const slots = await slotsOf(step);
+    const slots = await slotsOf(step === from ? STARTING : LOOKED_AT, step);
     await walk(options, slots, async (book, vectors) => {
-      const { codes, width } = book;
-      if (step === from) {
-        codes.set(codebookFromData(vectors, { codes: codes.length / width, width, random, rounds: ROUNDS }));
-        return;
-      }
-      if (decay !== undefined) {
-        const { counts, indices } = await useOf(vectors, book, nearest);
-        // The past counts as if it had been like this look, so nothing but the codes themselves is carried on
+      const { codes, width, counts: kept } = book;
+      if (step === from) return start(vectors, book, nearest, random);
+      const { counts, indices } = await useOf(vectors, book, nearest);
+      if (learnsByAverage) {
         const average = createCodebookAverage(codes, {
           width,
           decay,
-          count: counts.map((count) => Math.max(count, 1)),
+          count: kept.map((count) => Math.max(count, RARE)),
         });
         average.update(vectors, indices);
         for (const [code, count] of counts.entries())
           if (count > 0) codes.set(average.codes.subarray(code * width, (code + 1) * width), code * width);
       }
+      for (const [code, count] of counts.entries()) kept[code] = decay * kept[code] + (1 - decay) * count;
       if (!reset) return;
-      const { counts: chosen } = await useOf(vectors, book, nearest);
-      const dead = [...chosen].flatMap((count, code) => (count === 0 ? [code] : []));
+      const mean = kept.reduce((sum, count) => sum + count, 0) / kept.length;
+      const dead = [...kept.keys()].filter((code) => kept[code] < DEAD * mean);
       if (dead.length === 0) return;
       const rows = worstReconstructed(vectors, codes, dead.length, { width, random });
-      for (const code of replaceCodes(codes, dead, rows, width))
+      for (const code of replaceCodes(codes, dead, rows, width)) {
+        kept[code] = mean;
         for (const moments of book.moments?.() ?? []) moments.fill(0, code * width, (code + 1) * width);
+      }
     });
   };
   return {

@@ -6,9 +6,11 @@
  * We differ. The states are those of the frozen base itself (the papers: a T5 of its own), both encoders share all but
  * prompts and outputs, and a document's slots begin with its tokens in order: V neighbouring ones to a slot, P numbers
  * each, to which the prompts add. From random numbers, a fit as short as ours finds no way through T slots at all.
- * Padding is masked everywhere. Letters as in shape.ts; B texts, N tokens.
+ * Padding is masked everywhere. Letters as in shape.ts; B texts, N tokens. T5 as encoder: t5-encoder.ts.
  */
+import type { LoadedModel } from "../../models/load.ts";
 import { attention, mergeHeads, paddingBias, splitHeads } from "../../nn/attention.ts";
+import { initialize } from "../../nn/init.ts";
 import { linearLayer } from "../../nn/linear.ts";
 import type { Params } from "../../nn/params.ts";
 import {
@@ -17,6 +19,7 @@ import {
   cast,
   constant,
   concat,
+  div,
   equal,
   gather,
   geluTanh,
@@ -25,13 +28,18 @@ import {
   linear,
   matmul,
   minimum,
+  mul,
   reshape,
   rmsNorm,
+  stopGradient,
+  sum,
 } from "../../tensor/functions.ts";
-import { float32Host } from "../../tensor/dtype.ts";
+import { float32Host, sizeOf } from "../../tensor/dtype.ts";
 import type { Tensor } from "../../tensor/graph.ts";
 import type { Dim } from "../../tensor/shape.ts";
-import { type BankShape, placesOf, ROOT } from "./shape.ts";
+import { promptIdsOf } from "../stated.ts";
+import { type BankShape, encoderShapes, networkRule, placesOf, ROOT } from "./shape.ts";
+import type { Role, SlotEncoder, TextInputs } from "./slot-encoder.ts";
 
 const EPS = 1e-6;
 
@@ -69,8 +77,6 @@ export interface EncodedTexts {
   readonly mask: Tensor;
 }
 
-type Role = "document" | "question";
-
 /** T prompts read the states: [B, T, D]. */
 function prompted(p: Params, shape: BankShape, { states, mask }: EncodedTexts, role: Role): Tensor {
   const { encoderHeads: heads, encoderLayers, encoderWidth: E, slots: T, context } = shape;
@@ -96,19 +102,28 @@ function prompted(p: Params, shape: BankShape, { states, mask }: EncodedTexts, r
 }
 
 /** Slots of a role, finished by the network that all share. */
-const finished = (p: Params, slots: Tensor, role: Role): Tensor =>
+export const finished = (p: Params, slots: Tensor, role: Role): Tensor =>
   innerLayer(slots, p.at("slots"), p.at(role).at("slots").get("weight"));
 
 /**
- * θ_amort: documents -> slots [B, T, D]. `centres` (int32 [B, T V]): the token that each place of a slot begins with.
+ * The token that each place begins with, for texts of that many tokens: mask [B, N] -> int32 [B, M, 1]. Spread evenly, so
+ * that short texts repeat some.
  */
-export function documentSlots(params: Params, shape: BankShape, texts: EncodedTexts, centres: Tensor): Tensor {
+export function centresOf(mask: Tensor, M: number): Tensor {
+  const lengths = sum(cast(mask, "float32"), { axes: [1], keepDims: true }); // [B, 1]
+  // Whole numbers below 2^24 until they are divided: what is cut off is exact
+  const centres = cast(div(mul(lengths, cast(iota(M), "float32")), M), "int32");
+  return reshape(centres, [mask.shape[0], M, 1]);
+}
+
+/** θ_amort: documents -> slots [B, T, D]. */
+export function documentSlots(params: Params, shape: BankShape, texts: EncodedTexts): Tensor {
   const { slots: T, width: D } = shape;
   const p = params.at(ROOT);
   const [B, N] = texts.mask.shape as readonly Dim[];
   const M = placesOf(shape);
   const codes = linear(texts.states, p.at("patch").get("weight"), p.at("patch").get("bias")); // [B, N, P]
-  const chosen = equal(reshape(centres, [B, M, 1]), reshape(iota(N), [1, 1, N]));
+  const chosen = equal(centresOf(texts.mask, M), reshape(iota(N), [1, 1, N]));
   const patches = reshape(matmul(cast(chosen, "float32"), codes), [B, T, D]);
   return finished(p, add(patches, prompted(p, shape, texts, "document")), "document");
 }
@@ -119,6 +134,29 @@ export function questionSlots(params: Params, shape: BankShape, texts: EncodedTe
   return finished(p, prompted(p, shape, texts, "question"), "question");
 }
 
-/** The token that each place begins with, for a document of N tokens: spread evenly, so that short ones repeat some. */
-export const centresOf = (N: number, M: number): Int32Array =>
-  Int32Array.from({ length: M }, (_, m) => Math.floor((m * N) / M));
+/** This encoder beside a base. */
+export function ownEncoder(
+  { definition, config, geometry, tokenizer, weights }: Omit<LoadedModel, "folder" | "eosIds" | "hash">,
+  shape: BankShape,
+): SlotEncoder {
+  const context = Math.min(shape.context, geometry.context);
+  const shapes = encoderShapes(shape, geometry);
+  const perToken = /^bank\.(patch|read|layers|prompted)/;
+  const numbersIn = (all: readonly (readonly number[])[]): number => all.reduce((total, own) => total + sizeOf(own), 0);
+  const encoded = (p: Params, { ids, mask }: TextInputs): EncodedTexts => ({
+    states: stopGradient(statesOf(definition.forward(p, config, { ids }).hidden)),
+    mask,
+  });
+  return {
+    context,
+    documentIds: (text) => tokenizer.encode(text.trim(), { addSpecialTokens: false }),
+    questionIds: (query) => promptIdsOf(tokenizer, query).slice(-context),
+    weights: {},
+    fresh: (seed) => initialize(shapes, networkRule(shape), seed),
+    parameters:
+      numbersIn(Object.values(weights).map((tensor) => tensor.shape)) +
+      numbersIn(Object.keys(shapes).flatMap((name) => (perToken.test(name) ? [shapes[name]] : []))),
+    documents: (p, texts) => documentSlots(p, shape, encoded(p, texts)),
+    questions: (p, texts) => questionSlots(p, shape, encoded(p, texts)),
+  };
+}

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { repositoryFile } from "../../../tests/support/model-fixture.ts";
 import { loadTokenizer, type Tokenizer } from "../../checkpoint/tokenizer.ts";
 import type { Document } from "../method.ts";
+import { promptIdsOf } from "../stated.ts";
 import { createEpisodes, type EpisodeOptions, promptAfter } from "./episodes.ts";
 
 /** A token is a character. */
@@ -21,8 +22,11 @@ const documents: Document[] = people.map((name, i) => ({
 const options: EpisodeOptions = {
   tokenizer,
   documents,
-  context: 64,
-  places: 4,
+  encoder: {
+    context: 64,
+    documentIds: (text) => tokenizer.encode(text.trim()),
+    questionIds: (query) => promptIdsOf(tokenizer, query),
+  },
   depth: 3,
   groups: 2,
   perGroup: 3,
@@ -47,7 +51,7 @@ function readBatch(given: EpisodeOptions, step: number) {
     all.subarray(b * width, (b + 1) * width) as X;
   const told = Array.from({ length: given.groups * K }, (_, b) => {
     const { length } = row(batch.documentMask, b, N).filter((one) => one === 1);
-    return { text: text(row(batch.documentIds, b, N).subarray(0, length)), centres: [...row(batch.centres, b, 4)] };
+    return text(row(batch.documentIds, b, N).subarray(0, length));
   });
   const questions = Array.from({ length: given.groups * given.questions }, (_, b) => {
     const weights = row(batch.weights, b, A);
@@ -61,7 +65,7 @@ function readBatch(given: EpisodeOptions, step: number) {
     return {
       asked,
       name,
-      right: own.findIndex((document) => document.text.startsWith(`${name} `)),
+      right: own.findIndex((document) => document.startsWith(`${name} `)),
       prompt: text(ids.subarray(0, places[0] + 1)),
       answer: text(row(batch.targets, b, A).subarray(0, scored)),
       // What is read after each scored place, but for the last, is what was to be said there
@@ -88,12 +92,8 @@ describe("episodes", () => {
     for (const step of steps) {
       const { batch, told, questions } = readBatch(options, step);
       let targets = 0;
-      for (const start of [0, K]) expect(new Set(told.slice(start, start + K).map((one) => one.text)).size).toBe(K);
-      for (const document of told) {
-        const { length } = document.text;
-        expect(document.text).toMatch(/^\w+ counts \w+\.$/);
-        expect(document.centres).toEqual([0, 0.25, 0.5, 0.75].map((part) => Math.floor(part * length)));
-      }
+      for (const start of [0, K]) expect(new Set(told.slice(start, start + K)).size).toBe(K);
+      for (const document of told) expect(document).toMatch(/^\w+ counts \w+\.$/);
       for (const { asked, prompt, answer, forced, rest, name, right, bias } of questions) {
         expect(asked).toBe(`Question: What does ${name} count?\nAnswer:`);
         expect(prompt).toBe(`\n\n${asked}`);

@@ -10,20 +10,19 @@ import { pick, type Random, randomStream } from "../../tensor/random.ts";
 import { requireStep } from "../batches.ts";
 import type { Document, Query, StatedFact } from "../method.ts";
 import { promptOf, unknownAnswer } from "../prompt.ts";
-import { answerIds, factsOf, promptIdsOf } from "../stated.ts";
-import { centresOf } from "./encoder.ts";
+import { answerIds, factsOf } from "../stated.ts";
 import type { EpisodeBatch } from "./objective.ts";
+import type { SlotEncoder } from "./slot-encoder.ts";
 
 /** How the slots of an episode reach its questions. */
 export type Precision = "full" | "residual" | "single";
 
 export interface EpisodeOptions {
+  /** Of the base. */
   readonly tokenizer: Tokenizer;
+  /** What documents and questions are to it. */
+  readonly encoder: Pick<SlotEncoder, "context" | "documentIds" | "questionIds">;
   readonly documents: readonly Document[];
-  /** Most tokens of a document. */
-  readonly context: number;
-  /** M: places of a document. */
-  readonly places: number;
   /** R of the residual codebooks. */
   readonly depth: number;
   /** G episodes of K documents and Q questions. */
@@ -45,6 +44,8 @@ export interface EpisodeOptions {
 
 /** Documents whose slots a question may not see. */
 const UNSEEN = -1e9;
+/** Stands behind encoded texts, where masks hide it: a token of every vocabulary. */
+const HIDDEN = 0;
 /** Chance that a document which does not hold the answer is the likeliest. */
 const MISTAKEN = 0.1;
 
@@ -68,16 +69,17 @@ export interface Episodes {
   batchAt(step: number): EpisodeBatch;
   /** Documents that are practised. */
   readonly count: number;
-  /** Tokens of practised documents, for starts and codebooks: some of them, drawn by a number. */
+  /** Tokens of practised documents as the encoder has them, for starts and codebooks: some of them, drawn by a number. */
   texts(count: number, draw: number): (readonly number[])[];
 }
 
 export function createEpisodes(options: EpisodeOptions): Episodes {
-  const { tokenizer, documents, context, places: M, groups: G, perGroup: K, questions: Q, seed } = options;
+  const { tokenizer, encoder, documents, groups: G, perGroup: K, questions: Q, seed } = options;
+  const { context } = encoder;
   const practised = documents.flatMap((document): Practised[] => {
     const facts = factsOf(document);
     if (facts.length === 0) return [];
-    const ids = tokenizer.encode(document.text.trim(), { addSpecialTokens: false });
+    const ids = encoder.documentIds(document.text);
     return ids.length > 0 && ids.length <= context ? [{ ids, facts }] : [];
   });
   if (practised.length < K) {
@@ -114,7 +116,7 @@ export function createEpisodes(options: EpisodeOptions): Episodes {
     const query = pick([fact.prompt, ...(fact.rephrased ?? [])], random);
     const answerable = random.uniform() >= options.unanswerable;
     return {
-      asked: promptIdsOf(tokenizer, query).slice(-context),
+      asked: encoder.questionIds(query),
       prompt: promptAfter(tokenizer, query),
       answer: answerIds(tokenizer, answerable ? fact.target : unknownAnswer),
       bias: biasOf(random, right, answerable),
@@ -147,7 +149,7 @@ export function createEpisodes(options: EpisodeOptions): Episodes {
       // Every depth is met, so that a bank may keep as few codes as it likes
       const kept = random.uniform() < 0.5 ? options.depth : 1 + random.integer(options.depth);
       return {
-        ...batchOf(episodes.flat(), asked, { M, K, padId }),
+        ...batchOf(episodes.flat(), asked, { K, padId }),
         gates,
         depths: Float32Array.from({ length: options.depth }, (_, r) => (r < kept ? 1 : 0)),
         quantizes: step >= options.quantizedFrom ? 1 : 0,
@@ -178,23 +180,21 @@ function padded(rows: readonly (readonly number[])[], padId: number) {
 function batchOf(
   documents: readonly Practised[],
   questions: readonly Question[],
-  { M, K, padId }: { M: number; K: number; padId: number },
+  { K, padId }: { K: number; padId: number },
 ) {
   const texts = padded(
     documents.map(({ ids }) => ids),
-    padId,
+    HIDDEN,
   );
   const asked = padded(
     questions.map((question) => question.asked),
-    padId,
+    HIDDEN,
   );
   const read = padded(
     questions.map(({ prompt, answer }) => [...prompt, ...answer.slice(0, -1)]),
     padId,
   );
   const A = Math.max(...questions.map(({ answer }) => answer.length));
-  const centres = new Int32Array(documents.length * M);
-  for (const [b, { ids }] of documents.entries()) centres.set(centresOf(ids.length, M), b * M);
   const [places, targets] = [new Int32Array(questions.length * A), new Int32Array(questions.length * A)];
   const weights = new Float32Array(questions.length * A);
   const bias = new Float32Array(questions.length * K);
@@ -212,7 +212,6 @@ function batchOf(
     lengths: { documents: texts.N, asked: asked.N, read: read.N, scored: A },
     documentIds: texts.ids,
     documentMask: texts.mask,
-    centres,
     askedIds: asked.ids,
     askedMask: asked.mask,
     bias,

@@ -1,6 +1,7 @@
 /** The fit of bank compression on tiny bases, and the folder that comes of it. */
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { describe, expect, it } from "vitest";
 import { fitSmall, smallConfig, smallDocuments } from "../../../tests/support/small-bank.ts";
 import { textModel } from "../../../tests/support/text-model.ts";
@@ -61,7 +62,7 @@ describe.each([
     await saveModule(module, place("again"));
     expect((await bytes("again")).equals(await bytes("module"))).toBe(true);
     const { sha256: _, ...loaded } = await loadModule(base, place("again"));
-    expect(loaded).toEqual({ config: module.config, weights: module.weights });
+    expect(loaded).toMatchObject({ config: module.config, weights: module.weights });
     const other = await textModel(place("other"), { architecture, context: 96, seed: 2 });
     await expect(loadModule(other, place("module"))).rejects.toThrow(
       `bank-compression: expected a module for the base ${await other.hash()}, got one for ${await base.hash()} ` +
@@ -98,6 +99,22 @@ describe("a fit", () => {
     await expect(fitSmall(runtime, base, { options: { ...options, blocks: 1 } })).rejects.toThrow(
       /fit: expected a module of the sizes asked for, .*"blocks":1.*, got one of .*"blocks":2.*; give its sizes/,
     );
+  });
+
+  it("lets encoders and codebooks stay where only reading learns", async () => {
+    const base = await textModel(join(root, "reading"), { context: 96 });
+    const weightsAfter = async (steps: number) => {
+      const options = { learns: "reading", quantizeFrom: 0, steps, learningRate: 1e-2 };
+      const { result } = await fitSmall(runtime, base, { options });
+      const folder = join(root, `reading-${steps}`);
+      await result.save(folder);
+      return (await loadModule(base, folder)).weights;
+    };
+    const [short, long] = [await weightsAfter(1), await weightsAfter(6)];
+    const stays = Object.keys(short).filter((name) => isDeepStrictEqual(short[name], long[name]));
+    const encoder = /^bank\.(patch|read|positions|layers|prompted|document|slots|codebook)\./;
+    expect(stays).toEqual(Object.keys(short).filter((name) => encoder.test(name)));
+    expect(short["bank.codebook.residual"].data.some((value) => value !== 0)).toBe(true);
   });
 
   it("says how much of its codebooks is used, and tells of a collapse", async () => {

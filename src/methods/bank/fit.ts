@@ -11,7 +11,8 @@ import { defineFit } from "../definition.ts";
 import { contentsOf, hashOf } from "../identity.ts";
 import type { Document } from "../method.ts";
 import { train } from "../train.ts";
-import { type Book, type CareOptions, usesOf, withCare } from "./codebooks.ts";
+import { type Book, type CareOptions, settle, usesOf, withCare } from "./codebooks.ts";
+import { chooseEncoder } from "./encoders.ts";
 import { createEpisodes } from "./episodes.ts";
 import { measureModule } from "./measure.ts";
 import {
@@ -28,8 +29,9 @@ import {
 import { createFitObjective } from "./objective.ts";
 import { createNearest } from "./nearest.ts";
 import { createReader } from "./reader.ts";
-import { placesOf, usual } from "./shape.ts";
+import { isEncoder, usual } from "./shape.ts";
 import { straighten } from "./start.ts";
+import { trainedParts } from "./t5-encoder.ts";
 
 const share = (preset: number) => z.number().min(0).default(preset);
 
@@ -46,24 +48,34 @@ const options = z.object({
     .positive()
     .default(usual.places)
     .describe("V: places before the text that a slot becomes in every layer"),
-  encoderWidth: z.int().positive().default(usual.encoderWidth).describe("width of the encoders"),
-  encoderLayers: z
-    .int()
-    .nonnegative()
-    .default(usual.encoderLayers)
-    .describe("layers of the encoders that read both ways"),
-  encoderHeads: z.int().positive().default(usual.encoderHeads).describe("attention heads of the encoders"),
-  inner: z.int().positive().default(usual.inner).describe("width of the feed-forward layers of encoders and slots"),
+  encoder: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("folder or hub id of a T5 as encoder (default: our own, which reads the base)"),
+  trainEncoder: z.enum(trainedParts).default("decoder").describe("what of a T5 is trained beside its prompts"),
+  encoderWidth: z.int().positive().default(usual.encoderWidth).describe("width of our own encoder"),
+  encoderLayers: z.int().nonnegative().default(usual.encoderLayers).describe("its layers that read both ways"),
+  encoderHeads: z.int().positive().default(usual.encoderHeads).describe("its attention heads"),
+  inner: z.int().positive().default(usual.inner).describe("width of the feed-forward layers of encoder and slots"),
   blocks: z.int().positive().default(usual.blocks).describe("cross-attention blocks of the aggregator"),
   blockHeads: z.int().positive().default(usual.blockHeads).describe("heads of the aggregator"),
   blockInner: z.int().positive().default(usual.blockInner).describe("width of the aggregator's feed-forward layers"),
-  context: z.int().min(8).optional().describe("most tokens of a document (default: one for each place)"),
+  context: z
+    .int()
+    .min(8)
+    .optional()
+    .describe("most tokens of a document (default: one for each place, or the context of the T5)"),
   codes: z.int().min(2).max(65536).default(usual.codes).describe("codes of each codebook"),
   depth: z.int().positive().default(usual.depth).describe("R: residual codes for each place of a slot"),
   rank: z.int().nonnegative().default(usual.rank).describe("r, the width of the adapters; 0 for none"),
   alpha: z.number().positive().default(usual.alpha).describe("adapters are scaled by alpha / rank"),
   adaptedLayers: z.int().nonnegative().optional().describe("last layers of the base with adapters (default: all)"),
   beside: z.enum(["kv", "qkv"]).default("kv").describe("adapters on keys and values, or on queries too"),
+  learns: z
+    .enum(["all", "reading"])
+    .default("all")
+    .describe("what learns: all, or what reads the bank, while encoders stay and codebooks are made once"),
   steps: z.int().positive().default(3000).describe("updates"),
   groups: z.int().positive().default(4).describe("G: episodes per update"),
   perGroup: z.int().min(2).default(4).describe("K: documents of an episode"),
@@ -100,13 +112,11 @@ async function collected(documents: AsyncIterable<Document>): Promise<Document[]
 /** Documents kept from the fit, to measure it by; and those that a start and codebooks are made from. */
 const HELD_OUT = 128;
 const STARTING = 384;
-const LOOKED_AT = 128;
-/** Documents by which codebooks are judged at the end: enough that a code in use is met. */
-const JUDGED_BY = 512;
 
 /** Takes on the weights of a module of the same sizes; codebooks of other sizes are made anew. */
 function goOnFrom({ config, weights }: BankModule, from: BankModule): void {
-  const sizesOf = ({ shape, adapters }: ModuleConfig): string => JSON.stringify({ ...shape, ...adapters });
+  const sizesOf = ({ shape, adapters, encoder }: ModuleConfig): string =>
+    JSON.stringify({ ...shape, ...adapters, encoder: encoder?.sha256, trained: encoder?.trained });
   const [wanted, got] = [sizesOf(config), sizesOf(from.config)];
   if (wanted !== got)
     throw new UserError(`fit: expected a module of the sizes asked for, ${wanted}, got one of ${got}; give its sizes`);
@@ -132,21 +142,20 @@ export const bankFit = defineFit("bank-compression", {
     const kept = count === 0 ? [] : documents.slice(-count);
     const learned = documents.slice(0, documents.length - count);
     const hash = await base.hash();
+    const choice = await chooseEncoder(base, given);
     const parsed = moduleSchema.safeParse({
       model_type: "mneme-bank-compression",
       base: { name: base.folder.split(/[\\/]/).at(-1), sha256: hash },
+      encoder: choice.config,
       shape: {
         slots,
         width: given.width ?? base.geometry.width,
         places,
-        encoderWidth: given.encoderWidth,
-        encoderLayers: given.encoderLayers,
-        encoderHeads: given.encoderHeads,
+        ...choice.sizes,
         inner: given.inner,
         blocks: given.blocks,
         blockHeads: given.blockHeads,
         blockInner: given.blockInner,
-        context: given.context ?? slots * places,
       },
       codes,
       depth,
@@ -163,14 +172,13 @@ export const bankFit = defineFit("bank-compression", {
     }
     const config = parsed.data;
     const { shape } = config;
-    const module = emptyModule(base, config, seed);
+    const module = emptyModule(base, config, seed, choice.encoderOf(shape));
     const { weights } = module;
     const quantizedFrom = Math.round(given.quantizeFrom * steps);
     const episodes = createEpisodes({
       tokenizer: base.tokenizer,
+      encoder: module.encoder,
       documents: learned,
-      context: Math.min(shape.context, base.geometry.context),
-      places: placesOf(shape),
       depth,
       groups,
       perGroup,
@@ -183,14 +191,20 @@ export const bankFit = defineFit("bank-compression", {
       quantizedFrom,
       seed,
     });
-    const learnsCodes = given.codebook === "gradient";
     const books: readonly string[] = Object.values(codebookNames);
-    const trainable = Object.keys(weights).filter((name) => learnsCodes || !books.includes(name));
+    // Encoders that stay need codebooks that stay
+    const learnsCodes = given.codebook === "gradient" && given.learns === "all";
+    const trainable = Object.keys(weights).filter((name) =>
+      books.includes(name) ? learnsCodes : given.learns === "all" || !isEncoder(name),
+    );
     const parameters = Object.values(weights).reduce((sum, { data }) => sum + data.length, 0);
     yield { type: "note", message: `${episodes.count} documents, ${parameters} parameters` };
-    if (given.from !== undefined) goOnFrom(module, await loadModule(base, given.from));
+    if (given.from !== undefined) goOnFrom(module, await loadModule(base, given.from, { encoder: given.encoder }));
     else if (!(await straighten(runtime, base, weights, shape, episodes.texts(STARTING, -1), seed)))
-      yield { type: "note", message: "no start by regression for a base of this size and these slots: random numbers" };
+      yield {
+        type: "note",
+        message: "no start by regression for this base, these slots and this encoder: random numbers",
+      };
     const model = adaptedModel(base, module);
     const objective = await createFitObjective({
       runtime,
@@ -198,6 +212,7 @@ export const bankFit = defineFit("bank-compression", {
       config: base.config,
       geometry: base.geometry,
       shape,
+      encoder: module.encoder,
       weights: model.weights,
       trainable,
       modification: adaptersOf(config),
@@ -218,11 +233,13 @@ export const bankFit = defineFit("bank-compression", {
     );
     let moments: OptimizerState | undefined;
     const optimizer: Optimizer = { ...adam, init: (params) => (moments = adam.init(params)) };
-    const bookOf = (name: string, width: number, book = 0): Book => {
+    const counts = new Float32Array((1 + depth) * codes);
+    const bookOf = (name: string, width: number, at: number, book = 0): Book => {
       const own = (data: Float32Array): Float32Array => data.subarray(book * codes * width, (book + 1) * codes * width);
       return {
         codes: own(weights[name].data as Float32Array),
         width,
+        counts: counts.subarray((at + book) * codes, (at + book + 1) * codes),
         moments: () =>
           ["exp_avg", "exp_avg_sq"].flatMap((part) => {
             const data = learnsCodes ? moments?.tensors[`${name}.${part}`] : undefined;
@@ -232,21 +249,25 @@ export const bankFit = defineFit("bank-compression", {
     };
     const care: CareOptions = {
       nearest: nearest.nearest,
-      slotsOf: (draw) => reader.slots(episodes.texts(draw < 0 ? JUDGED_BY : LOOKED_AT, draw)),
-      single: bookOf(codebookNames.single, shape.width),
-      residual: Array.from({ length: depth }, (_, r) => bookOf(codebookNames.residual, shape.width / places, r)),
+      slotsOf: (count, draw) => reader.slots(episodes.texts(count, draw)),
+      single: bookOf(codebookNames.single, shape.width, 0),
+      residual: Array.from({ length: depth }, (_, r) => bookOf(codebookNames.residual, shape.width / places, 1, r)),
       from: quantizedFrom,
-      every: given.careSteps,
+      every: given.learns === "all" ? given.careSteps : Number.POSITIVE_INFINITY,
       reset: given.reset,
-      decay: learnsCodes ? undefined : given.decay,
+      decay: given.decay,
+      learnsByAverage: !learnsCodes,
       seed,
     };
     try {
       const result = yield* train({
         objective: withCare(objective, care),
         batches: episodes,
-        // Codebooks without gradients too: they are part of what a stopped fit goes on with
-        weights: Object.fromEntries(Object.entries(weights).map(([name, { data }]) => [name, data as Float32Array])),
+        // Codebooks without gradients too, and their counts: they are part of what a stopped fit goes on with
+        weights: {
+          ...Object.fromEntries(Object.entries(weights).map(([name, { data }]) => [name, data as Float32Array])),
+          counts,
+        },
         optimizer,
         learningRate: given.learningRate,
         schedule: schedules.cosine,
@@ -266,12 +287,14 @@ export const bankFit = defineFit("bank-compression", {
                   hash,
                   contentsOf(documents),
                   documents.map(({ facts }) => facts ?? null),
+                  ...(choice.config ? [choice.config.sha256] : []),
                 ]),
               },
         signal,
       });
       let measured: Record<string, number> = {};
       if (result.stopped !== "interrupted") {
+        if (!learnsCodes && quantizedFrom < steps) await settle(care);
         measured = await measureModule({ runtime, base, module, documents: kept, seed, signal });
         if (quantizedFrom < steps) {
           const uses = await usesOf(care, -2);

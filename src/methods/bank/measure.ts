@@ -6,7 +6,7 @@ import type { Runtime } from "../../runtime/runtime.ts";
 import { pick, randomStream } from "../../tensor/random.ts";
 import type { Document } from "../method.ts";
 import { promptOf } from "../prompt.ts";
-import { factsOf, promptIdsOf } from "../stated.ts";
+import { factsOf } from "../stated.ts";
 import { type BankModule, codebookNames } from "./module.ts";
 import { createReader } from "./reader.ts";
 
@@ -27,13 +27,14 @@ const BIAS = -4;
 /** Shares of free greedy answers that are exact, by precision of the bank; and with the document in the context. */
 export async function measureModule(options: MeasureModuleOptions): Promise<Record<string, number>> {
   const { runtime, base, module, documents, seed, signal } = options;
+  const { encoder } = module;
   const { shape, codes, depth } = module.config;
-  const { slots: T, width: D, places: V, context } = shape;
+  const { slots: T, width: D, places: V } = shape;
   const random = randomStream(seed, "measure");
   const asked = documents.flatMap((document) => {
     const facts = factsOf(document);
-    const ids = base.tokenizer.encode(document.text.trim(), { addSpecialTokens: false });
-    if (facts.length === 0 || ids.length === 0 || ids.length > context) return [];
+    const ids = encoder.documentIds(document.text);
+    if (facts.length === 0 || ids.length === 0 || ids.length > encoder.context) return [];
     const fact = pick(facts, random);
     return [{ ids, text: document.text.trim(), query: pick([fact.prompt, ...(fact.rephrased ?? [])], random), fact }];
   });
@@ -44,7 +45,7 @@ export async function measureModule(options: MeasureModuleOptions): Promise<Reco
     given.filter((answer, i) => answer === asked[i].fact.target.trim()).length / asked.length;
   try {
     const slots = await reader.slots(asked.map(({ ids }) => ids));
-    const questions = await reader.questions(asked.map(({ query }) => promptIdsOf(base.tokenizer, query)));
+    const questions = await reader.questions(asked.map(({ query }) => encoder.questionIds(query)));
     const answers = async (bank: Float32Array): Promise<number> => {
       const latents = new Float32Array(asked.length * size);
       for (const i of asked.keys()) {

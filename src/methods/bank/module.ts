@@ -1,6 +1,7 @@
 /**
  * The module of bank compression: encoders, aggregator, prefix networks, adapters and codebooks that were fitted to one
- * base, as a folder with config.json and model.safetensors. It names the base by the hash of its weights.
+ * base, as a folder with config.json and model.safetensors. It names the base by the hash of its weights, and so a T5 that
+ * is its encoder.
  */
 import { join } from "node:path";
 import { z } from "zod";
@@ -15,7 +16,10 @@ import type { Modification } from "../../nn/params.ts";
 import { float32Host } from "../../tensor/dtype.ts";
 import { makeFolder } from "../folders.ts";
 import { attentionAdapters } from "./adapters.ts";
-import { type BankShape, networkRule, networkShapes, ROOT, usual } from "./shape.ts";
+import { ownEncoder } from "./encoder.ts";
+import { encoderOfModule, encoderSchema } from "./encoders.ts";
+import { type BankShape, networkRule, readingShapes, ROOT, usual } from "./shape.ts";
+import type { SlotEncoder } from "./slot-encoder.ts";
 
 const count = z.int().positive();
 
@@ -23,6 +27,8 @@ export const moduleSchema = z
   .object({
     model_type: z.literal("mneme-bank-compression"),
     base: z.object({ name: z.string(), sha256: z.string() }),
+    /** A T5; none for our own encoder. */
+    encoder: encoderSchema.optional(),
     shape: z.object({
       slots: count,
       width: count,
@@ -58,7 +64,8 @@ export const moduleSchema = z
     path: ["shape", "blockHeads"],
     error: "it must divide width",
   })
-  .refine(({ shape }) => shape.encoderWidth % shape.encoderHeads === 0, {
+  // Heads of a T5 may have any size
+  .refine(({ encoder, shape }) => encoder !== undefined || shape.encoderWidth % shape.encoderHeads === 0, {
     path: ["shape", "encoderHeads"],
     error: "it must divide encoderWidth",
   });
@@ -69,6 +76,7 @@ export interface BankModule {
   readonly config: ModuleConfig;
   /** Everything that the fit trains, by name. */
   readonly weights: Weights;
+  readonly encoder: SlotEncoder;
 }
 
 /** A module of the usual sizes that no fit has seen. */
@@ -103,14 +111,21 @@ export const adaptedModel = (base: LoadedModel, { config, weights }: BankModule)
 });
 
 /** A module of random numbers; its codebooks are zeros until there is data for them. */
-export function emptyModule(base: LoadedModel, config: ModuleConfig, seed: number): BankModule {
+export function emptyModule(
+  base: LoadedModel,
+  config: ModuleConfig,
+  seed: number,
+  encoder: SlotEncoder = ownEncoder(base, config.shape),
+): BankModule {
   const shape: BankShape = config.shape;
   const { codes, depth } = config;
   const { width: D, places: V } = shape;
   return {
     config,
+    encoder,
     weights: {
-      ...initialize(networkShapes(shape, base.geometry), networkRule(shape), seed),
+      ...encoder.fresh(seed),
+      ...initialize(readingShapes(shape, base.geometry), networkRule(shape), seed),
       ...attentionAdapters(base, config.adapters, seed),
       [codebookNames.single]: float32Host([codes, D], new Float32Array(codes * D)),
       [codebookNames.residual]: float32Host([depth, codes, D / V], new Float32Array((depth * codes * D) / V)),
@@ -128,8 +143,17 @@ export async function saveModule(
   await writeFileAtomic(join(folder, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
 }
 
-/** Load the module of a base; that of another base is refused. */
-export async function loadModule(base: LoadedModel, folder: string): Promise<BankModule & { readonly sha256: string }> {
+interface LoadModuleOptions {
+  /** Where the T5 is that it was fitted with, if not where its configuration says. */
+  readonly encoder?: string;
+}
+
+/** Load the module of a base; that of another base, or of another encoder than is there, is refused. */
+export async function loadModule(
+  base: LoadedModel,
+  folder: string,
+  { encoder: place }: LoadModuleOptions = {},
+): Promise<BankModule & { readonly sha256: string }> {
   const what = "the configuration of a bank-compression module";
   const config = await readChecked(join(folder, "config.json"), moduleSchema, { caller: "bank-compression", what });
   const hash = await base.hash();
@@ -140,7 +164,9 @@ export async function loadModule(base: LoadedModel, folder: string): Promise<Ban
         "`mneme fit bank-compression`",
     );
   }
-  const expected = Object.entries(emptyModule(base, config, 0).weights).map(
+  const { shape } = config;
+  const encoder = await encoderOfModule(base, { config: config.encoder, shape, module: folder, encoder: place });
+  const expected = Object.entries(emptyModule(base, config, 0, encoder).weights).map(
     ([name, { shape }]) => [name, shape] as const,
   );
   const file = await openSafetensors(join(folder, FILE));
@@ -148,7 +174,7 @@ export async function loadModule(base: LoadedModel, folder: string): Promise<Ban
     requireTensors(file, Object.fromEntries(expected));
     const weights: Weights = {};
     for (const [name] of expected) weights[name] = await file.readFloat32(name);
-    return { config, weights, sha256: await sha256File(file.path) };
+    return { config, weights, encoder, sha256: await sha256File(file.path) };
   } finally {
     await file.close();
   }

@@ -1,9 +1,10 @@
 /** Nearest codes by matrix products against the search in doubles. */
 import { describe, expect, it } from "vitest";
 import { workbench } from "../../../tests/support/workbench.ts";
-import { nearest as searched } from "../../memory/codebook.ts";
+import { type Codebook, nearest as searched } from "../../memory/codebook.ts";
+import { createQuantizer } from "../../memory/quantizers.ts";
 import { randomStream } from "../../tensor/random.ts";
-import { createNearest } from "./nearest.ts";
+import { createNearest, encodeNearest, followed, followingCodebook } from "./nearest.ts";
 
 const { runtime } = workbench("bank-nearest");
 
@@ -23,6 +24,45 @@ describe("nearest codes", () => {
     for (const [n, error] of got.errors.entries()) expect(Math.abs(error - want.errors[n])).toBeLessThan(1e-5);
     const other = got.indices.filter((index, n) => index !== want.indices[n]).length;
     expect(other).toBeLessThan(3);
+    await dispose();
+  });
+});
+
+describe("codebooks", () => {
+  const random = randomStream(2, "codebooks");
+  const normal = (length: number): Float32Array => Float32Array.from({ length }, () => random.normal());
+  const residual: Codebook = { kind: "residual", tokens: 4, width: 3, codes: 5, books: 3, data: normal(45) };
+  const token: Codebook = { kind: "token", tokens: 2, width: 6, codes: 8, books: 1, data: normal(48) };
+
+  it.each([residual, token])("of kind $kind code entries as their quantiser does", async (codebook) => {
+    const { nearest, dispose } = createNearest(runtime);
+    const slots = normal(12 * 25);
+    const [got, want] = [await encodeNearest(codebook, slots, nearest), createQuantizer(codebook).encode(slots)];
+    expect(got.indices).toEqual(want.indices);
+    expect(got.errors).toHaveLength(want.errors.length);
+    for (const [at, error] of got.errors.entries()) expect(error).toBeCloseTo(want.errors[at], 5);
+    await dispose();
+  });
+
+  it("follow vectors by k-means: 0 and 1, 10 and 11", async () => {
+    const { nearest, dispose } = createNearest(runtime);
+    const codes = Float32Array.of(3, 9, 1000);
+    const vectors = Float32Array.of(0, 1, 10, 11);
+    const { counts } = await followed(vectors, { codes, width: 1 }, nearest, 3);
+    expect([...codes]).toEqual([0.5, 10.5, 1000]);
+    expect([...counts]).toEqual([2, 2, 0]);
+    const pairs: Codebook = {
+      kind: "residual",
+      tokens: 1,
+      width: 1,
+      codes: 2,
+      books: 2,
+      data: Float32Array.of(3, 9, -2, 2),
+    };
+    const moved = await followingCodebook(pairs, vectors, nearest);
+    expect([...moved.data]).toEqual([0.5, 10.5, -0.5, 0.5]);
+    expect([...pairs.data]).toEqual([3, 9, -2, 2]);
+    expect([...(await encodeNearest(moved, vectors, nearest)).errors]).toEqual([0, 0, 0, 0]);
     await dispose();
   });
 });

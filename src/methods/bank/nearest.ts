@@ -1,5 +1,9 @@
-/** Nearest codes of many vectors at once, by matrix products of the runtime: what a look at codebooks asks over and over. */
-import type { nearest } from "../../memory/codebook.ts";
+/**
+ * Nearest codes of many vectors at once, by matrix products of the runtime: what coding documents and looking after
+ * codebooks ask over and over. On a near tie float32 may choose the other code than a search in doubles.
+ */
+import type { Codebook, Encoded, nearest } from "../../memory/codebook.ts";
+import { clusterSums } from "../../memory/codebook-start.ts";
 import { nearestCodes } from "../../memory/vector-quantizer.ts";
 import type { Program, Runtime } from "../../runtime/runtime.ts";
 import { float32Host } from "../../tensor/dtype.ts";
@@ -45,4 +49,71 @@ export function createNearest(runtime: Runtime): { readonly nearest: Nearest; di
       for (const program of programs.values()) await (await program).release();
     },
   };
+}
+
+interface Codes {
+  readonly codes: Float32Array;
+  readonly width: number;
+}
+
+/** What chosen codes leave of vectors. */
+export const leftover = (vectors: Float32Array, indices: ArrayLike<number>, { codes, width }: Codes): Float32Array =>
+  vectors.map((value, at) => value - codes[indices[Math.floor(at / width)] * width + (at % width)]);
+
+/** Rounds of k-means from where codes are, in place; how many vectors chose each of them in the last. */
+export async function followed(
+  vectors: Float32Array,
+  { codes, width }: Codes,
+  nearest: Nearest,
+  rounds: number,
+): Promise<{ readonly counts: Float64Array }> {
+  let counts = new Float64Array(codes.length / width);
+  for (let round = 0; round < rounds; round++) {
+    const found = clusterSums(vectors, (await nearest(vectors, codes, width)).indices, { codes: counts.length, width });
+    for (let at = 0; at < codes.length; at++) {
+      const count = found.counts[Math.floor(at / width)];
+      if (count > 0) codes[at] = found.sums[at] / count;
+    }
+    counts = Float64Array.from(found.counts);
+  }
+  return { counts };
+}
+
+const booksOf = ({ books, codes, width, data }: Codebook): Codes[] =>
+  Array.from({ length: books }, (_, book) => ({
+    codes: data.subarray(book * codes * width, (book + 1) * codes * width),
+    width,
+  }));
+
+/** Entries coded as the quantiser of a codebook of one book or of residual books does it. */
+export async function encodeNearest(codebook: Codebook, slots: Float32Array, nearest: Nearest): Promise<Encoded> {
+  const { books, width } = codebook;
+  const N = slots.length / width;
+  const indices = new Uint32Array(N * books);
+  let errors = new Float64Array(N);
+  let rest = slots;
+  for (const [depth, book] of booksOf(codebook).entries()) {
+    const found = await nearest(rest, book.codes, width);
+    for (let n = 0; n < N; n++) indices[n * books + depth] = found.indices[n];
+    errors = Float64Array.from(found.errors);
+    if (depth + 1 < books) rest = leftover(rest, found.indices, book);
+  }
+  return { indices, errors };
+}
+
+/** A codebook of the same sizes that follows what slots are like, from where it was: k-means, book after book. */
+export async function followingCodebook(
+  codebook: Codebook,
+  slots: Float32Array,
+  nearest: Nearest,
+  { rounds = 8 }: { readonly rounds?: number } = {},
+): Promise<Codebook> {
+  const data = codebook.data.slice();
+  const moved = { ...codebook, data };
+  let rest = slots;
+  for (const book of booksOf(moved)) {
+    await followed(rest, book, nearest, rounds);
+    rest = leftover(rest, (await nearest(rest, book.codes, book.width)).indices, book);
+  }
+  return moved;
 }

@@ -12,12 +12,12 @@ import type { LoadedModel } from "../../models/load.ts";
 import type { Document } from "../method.ts";
 import { askedIn, promptOf } from "../prompt.ts";
 import { promptIdsOf } from "../stated.ts";
+import { ownEncoder } from "./encoder.ts";
 import { createEpisodes, type Precision } from "./episodes.ts";
 import { modes } from "./modes.ts";
 import { adaptedModel, adaptersOf, type BankModule } from "./module.ts";
 import { createFitObjective, type EpisodeBatch, type FitObjectiveOptions } from "./objective.ts";
 import { createReader, type Reader } from "./reader.ts";
-import { placesOf } from "./shape.ts";
 
 const { runtime, root } = workbench("bank-objective");
 
@@ -55,6 +55,7 @@ const fitOf = (
     config: base.config,
     geometry: base.geometry,
     shape: tinyBank,
+    encoder: module.encoder,
     weights: adaptedModel(base, module).weights,
     trainable: Object.keys(module.weights),
     modification: adaptersOf(module.config),
@@ -67,12 +68,11 @@ const fitOf = (
     ...options,
   });
 
-const episodesOf = ({ tokenizer }: LoadedModel, precision: Precision, quantizedFrom: number) =>
+const episodesOf = (base: LoadedModel, precision: Precision, quantizedFrom: number) =>
   createEpisodes({
-    tokenizer,
+    tokenizer: base.tokenizer,
+    encoder: ownEncoder(base, tinyBank),
     documents,
-    context: tinyBank.context,
-    places: placesOf(tinyBank),
     depth: 3,
     groups: GROUPS,
     perGroup: PER_GROUP,
@@ -133,7 +133,7 @@ async function asked(
   const [once, ...depths] = [single, ...[1, 2, 3].map(residual)].map(
     (each) => sum(each.encode(slots).errors) / slots.length,
   );
-  const drawn = (BETA * sum(depths)) / 3;
+  const drawn = BETA * depths[2];
   const learned = learnsCodes ? sum(depths) / 3 + once : 0;
   return nats / tokens + batch.quantizes * LAMBDA * (drawn + learned);
 }

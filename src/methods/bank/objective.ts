@@ -31,10 +31,10 @@ import { createGradients } from "../gradients.ts";
 import type { Objective } from "../objective.ts";
 import { shardCount } from "../shards.ts";
 import { aggregated } from "./aggregator.ts";
-import { documentSlots, questionSlots, statesOf } from "./encoder.ts";
 import { codebookNames } from "./module.ts";
 import { type PrefixBase, prefixOf } from "./prefix.ts";
-import { type BankShape, placesOf } from "./shape.ts";
+import type { BankShape } from "./shape.ts";
+import type { SlotEncoder, TextInputs } from "./slot-encoder.ts";
 
 export interface EpisodeBatch extends Counted {
   /** N, R, U and A. */
@@ -46,7 +46,6 @@ export interface EpisodeBatch extends Counted {
   };
   readonly documentIds: Int32Array; // [G K, N]
   readonly documentMask: Int32Array; // [G K, N]
-  readonly centres: Int32Array; // [G K, M]
   readonly askedIds: Int32Array; // [G Q, R]
   readonly askedMask: Int32Array; // [G Q, R]
   /** Bias of each document of its episode, [G Q, K]. */
@@ -67,6 +66,7 @@ export interface EpisodeBatch extends Counted {
 export interface FitObjectiveOptions extends PrefixBase {
   readonly runtime: Runtime;
   readonly shape: BankShape;
+  readonly encoder: SlotEncoder;
   readonly weights: Readonly<Record<string, HostTensor>>;
   readonly trainable: readonly string[];
   readonly modification?: Modification;
@@ -87,18 +87,16 @@ export interface FitObjectiveOptions extends PrefixBase {
 const rowsOf = (x: Tensor, start: number, end: number): Tensor => slice(x, { axis: 1, start, end });
 
 function fitGraph(options: FitObjectiveOptions) {
-  const { definition, config, geometry, shape, weights, modification } = options;
+  const { definition, config, geometry, shape, encoder, weights, modification } = options;
   const { groups: G, perGroup: K, questions: Q, kept = K, learnsCodes = true } = options;
   const { slots: T, width: D, places: V } = shape;
   const inputs = weightInputs(Object.fromEntries(Object.entries(weights).map(([name, { shape: own }]) => [name, own])));
   const p = paramsOf(inputs, modification);
   // Texts are encoded by the base as it is
   const bare = paramsOf(inputs);
-  const read = (ids: Tensor): Tensor => stopGradient(statesOf(definition.forward(bare, config, { ids }).hidden));
-  const texts = {
+  const texts: TextInputs = {
     ids: input("documentIds", "int32", [G * K, "N"]),
     mask: input("documentMask", "int32", [G * K, "N"]),
-    centres: input("centres", "int32", [G * K, placesOf(shape)]),
   };
   const slotsOf = (start: number, end: number): Tensor => {
     const part = (x: Tensor): Tensor => {
@@ -106,8 +104,7 @@ function fitGraph(options: FitObjectiveOptions) {
       const own = start === 0 && end === K ? x : rowsOf(reshape(x, [G, K, width]), start, end);
       return reshape(own, [G * (end - start), width]);
     };
-    const [ids, mask, centres] = [texts.ids, texts.mask, texts.centres].map(part);
-    const made = documentSlots(p, shape, { states: read(ids), mask }, centres);
+    const made = encoder.documents(bare, { ids: part(texts.ids), mask: part(texts.mask) });
     return reshape(made, [G, end - start, T, D]);
   };
   const encoded = kept === K ? slotsOf(0, K) : concat([slotsOf(0, kept), stopGradient(slotsOf(kept, K))], { axis: 1 }); // [G, K, T, D]
@@ -120,11 +117,11 @@ function fitGraph(options: FitObjectiveOptions) {
   const gated = (which: number, quantized: Tensor): Tensor =>
     mul(sub(reshape(quantized, encoded.shape), encoded), reshape(rowsOf(gates, which, which + 1), [G, 1, 1, 1]));
   const slots = add(encoded, add(gated(0, residual.quantized), gated(1, single.quantized)));
-  const asked = {
-    states: read(input("askedIds", "int32", [G * Q, "R1"])),
+  const asked: TextInputs = {
+    ids: input("askedIds", "int32", [G * Q, "R1"]),
     mask: input("askedMask", "int32", [G * Q, "R1"]),
   };
-  const questions = reshape(questionSlots(p, shape, asked), [G, Q, T, D]);
+  const questions = reshape(encoder.questions(bare, asked), [G, Q, T, D]);
   const bias = reshape(input("bias", "float32", [G * Q, K]), [G, Q, K]);
   const latents = reshape(aggregated(p, shape, questions, { slots, bias }).latents, [G * Q, T, D]);
   const { final } = definition.forward(p, config, {
@@ -138,8 +135,8 @@ function fitGraph(options: FitObjectiveOptions) {
     reshape(input("targets", "int32", [G * Q, "A"]), scored),
   );
   const answers = sum(mul(losses, reshape(input("share", "float32", [G * Q, "A"]), scored)));
-  // One code for a slot is far from it: drawn to those, slots would all be alike
-  const drawn = mul(residual.commitmentLoss, options.commitment / R);
+  // Drawn to what all codes together say alone: drawn to the first of them, or to one for a slot, all would be alike
+  const drawn = mul(residual.leftLoss, options.commitment);
   const learned = add(mul(residual.codebookLoss, 1 / R), single.codebookLoss);
   const quantization = mul(learnsCodes ? add(drawn, learned) : drawn, sum(input("quantizes", "float32", [G])));
   return { inputs, loss: add(answers, quantization) };
@@ -147,18 +144,18 @@ function fitGraph(options: FitObjectiveOptions) {
 
 /** The objective of batches of G episodes, of any lengths. */
 export async function createFitObjective(options: FitObjectiveOptions): Promise<Objective<EpisodeBatch>> {
-  const { runtime, weights, trainable, groups: G, perGroup: K, questions: Q, shape, seed } = options;
+  const { runtime, trainable, groups: G, perGroup: K, questions: Q, seed } = options;
+  const weights = { ...options.weights, ...options.encoder.weights };
   // Episodes stay whole; their tokens are guessed, as each batch has lengths of its own
   const workers = shardCount({ ...options, batchSize: G, contextLength: 64 * K });
   const own = G / workers;
-  const { loss, inputs } = fitGraph({ ...options, groups: own });
+  const { loss, inputs } = fitGraph({ ...options, weights, groups: own });
   const {
     gradients,
     clear,
     add: addGradients,
     dispose,
   } = await createGradients({ runtime, loss, inputs, workers, weights, trainable, seed });
-  const M = placesOf(shape);
   return {
     gradients,
     clear,
@@ -175,7 +172,6 @@ export async function createFitObjective(options: FitObjectiveOptions): Promise<
         {
           documentIds: int32Host([G * K, N], batch.documentIds),
           documentMask: int32Host([G * K, N], batch.documentMask),
-          centres: int32Host([G * K, M], batch.centres),
           askedIds: int32Host([B, R], batch.askedIds),
           askedMask: int32Host([B, R], batch.askedMask),
           bias: float32Host([B, K], batch.bias),

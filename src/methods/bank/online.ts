@@ -17,13 +17,12 @@ import { float32Host, type HostTensor } from "../../tensor/dtype.ts";
 import { randomStream } from "../../tensor/random.ts";
 import type { Document, StatedFact } from "../method.ts";
 import { factsOf } from "../stated.ts";
-import { leftover } from "./codebooks.ts";
+import { leftover } from "./nearest.ts";
 import { createEpisodes } from "./episodes.ts";
 import { adaptedModel, adaptersOf, type BankModule, codebookNames } from "./module.ts";
 import { createFitObjective, type EpisodeBatch } from "./objective.ts";
 import type { Objective } from "../objective.ts";
 import type { Reader } from "./reader.ts";
-import { placesOf } from "./shape.ts";
 import { straighten } from "./start.ts";
 
 export interface OnlineOptions {
@@ -113,6 +112,7 @@ export async function createOnline(options: OnlineOptions): Promise<Online> {
       config: base.config,
       geometry: base.geometry,
       shape,
+      encoder: module.encoder,
       weights: adaptedModel(base, module).weights,
       trainable: trained,
       modification: adaptersOf(config),
@@ -143,9 +143,8 @@ export async function createOnline(options: OnlineOptions): Promise<Online> {
     const filled = Array.from({ length: Math.max(own.length, TOGETHER) }, (_, i) => own[i % own.length]);
     return createEpisodes({
       tokenizer: base.tokenizer,
+      encoder: module.encoder,
       documents: filled,
-      context: shape.context,
-      places: placesOf(shape),
       depth,
       groups: 1,
       perGroup: TOGETHER,

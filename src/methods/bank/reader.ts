@@ -13,10 +13,9 @@ import type { Tensor } from "../../tensor/graph.ts";
 import { languageFace, type LanguageFace } from "../language.ts";
 import { aggregated } from "./aggregator.ts";
 import { fastRead, projectedCodes } from "./fast.ts";
-import { centresOf, documentSlots, questionSlots, statesOf } from "./encoder.ts";
 import { adaptedModel, adaptersOf, type BankModule } from "./module.ts";
 import { prefixOf } from "./prefix.ts";
-import { placesOf } from "./shape.ts";
+import type { TextInputs } from "./slot-encoder.ts";
 
 type Ids = readonly number[];
 
@@ -56,12 +55,10 @@ export interface ReaderOptions {
 }
 
 export function createReader({ runtime, base, module, frozen = true }: ReaderOptions): Reader {
-  const { config, weights: own } = module;
+  const { config, weights: own, encoder } = module;
   const { shape } = config;
-  const { definition } = base;
   const { slots: T, width: D } = shape;
-  const M = placesOf(shape);
-  const weights: Readonly<Record<string, HostTensor>> = { ...base.weights, ...own };
+  const weights: Readonly<Record<string, HostTensor>> = { ...base.weights, ...encoder.weights, ...own };
   const params = (adapted: boolean) =>
     paramsOf(
       weightInputs(Object.fromEntries(Object.entries(weights).map(([name, tensor]) => [name, tensor.shape]))),
@@ -82,20 +79,12 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
       release: async () => (await made)?.program.release(),
     };
   };
-  const encodedTexts = () => {
-    const p = params(false);
-    const ids = input("ids", "int32", ["B", "N"]);
-    const states = statesOf(definition.forward(p, base.config, { ids }).hidden);
-    return { p, texts: { states, mask: input("mask", "int32", ["B", "N"]) } };
-  };
-  const reading = compiled(() => {
-    const { p, texts } = encodedTexts();
-    return { slots: documentSlots(p, shape, texts, input("centres", "int32", ["B", M])) };
+  const texts = (): TextInputs => ({
+    ids: input("ids", "int32", ["B", "N"]),
+    mask: input("mask", "int32", ["B", "N"]),
   });
-  const asking = compiled(() => {
-    const { p, texts } = encodedTexts();
-    return { slots: questionSlots(p, shape, texts) };
-  });
+  const reading = compiled(() => ({ slots: encoder.documents(params(false), texts()) }));
+  const asking = compiled(() => ({ slots: encoder.questions(params(false), texts()) }));
   const aggregating = compiled(() => ({
     ...aggregated(params(false), shape, input("questions", "float32", ["G", "Q", T, D]), {
       slots: input("bank", "float32", ["G", "N", T, D]),
@@ -135,21 +124,15 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
     conditioned: memoryConditions,
   });
 
-  const encode = async (program: typeof reading, texts: readonly Ids[], centred: boolean): Promise<Float32Array> => {
+  const encode = async (program: typeof reading, texts: readonly Ids[]): Promise<Float32Array> => {
     const N = Math.max(...texts.map(({ length }) => length));
     const dims = [texts.length, N];
     const [ids, mask] = [new Int32Array(texts.length * N), new Int32Array(texts.length * N)];
-    const centres = new Int32Array(texts.length * M);
     for (const [b, text] of texts.entries()) {
       ids.set(text, b * N);
       mask.fill(1, b * N, b * N + text.length);
-      centres.set(centresOf(text.length, M), b * M);
     }
-    const found = await program.run({
-      ids: int32Host(dims, ids),
-      mask: int32Host(dims, mask),
-      ...(centred && { centres: int32Host([texts.length, M], centres) }),
-    });
+    const found = await program.run({ ids: int32Host(dims, ids), mask: int32Host(dims, mask) });
     return found.slots.data as Float32Array;
   };
 
@@ -157,7 +140,6 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
   const encodeAll = async (
     program: typeof reading,
     texts: readonly Ids[],
-    centred: boolean,
     signal?: AbortSignal,
   ): Promise<Float32Array> => {
     const all = new Float32Array(texts.length * T * D);
@@ -168,7 +150,6 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
       const found = await encode(
         program,
         lot.map((i) => texts[i]),
-        centred,
       );
       for (const [k, i] of lot.entries()) all.set(found.subarray(k * T * D, (k + 1) * T * D), i * T * D);
     }
@@ -179,12 +160,12 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
     face,
     async slots(texts, { signal } = {}) {
       for (const { length } of texts) {
-        if (length > 0 && length <= shape.context) continue;
+        if (length > 0 && length <= encoder.context) continue;
         throw new UserError(
-          `bank-compression: expected a text of 1 to ${shape.context} tokens, got ${length}; cut it into chunks`,
+          `bank-compression: expected a text of 1 to ${encoder.context} tokens, got ${length}; cut it into chunks`,
         );
       }
-      const all = await encodeAll(reading, texts, true, signal);
+      const all = await encodeAll(reading, texts, signal);
       const wrong = all.findIndex((value) => !Number.isFinite(value));
       if (wrong >= 0) {
         throw new UserError(
@@ -197,8 +178,7 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
     questions: (texts) =>
       encodeAll(
         asking,
-        texts.map((text) => text.slice(-shape.context)),
-        false,
+        texts.map((text) => text.slice(-encoder.context)),
       ),
     async aggregate(questions, bank, bias, G = 1) {
       const Q = questions.length / (G * T * D);

@@ -15,7 +15,7 @@ export interface BankShape {
   readonly width: number;
   /** V. */
   readonly places: number;
-  /** E. */
+  /** E; of a T5 as it has them, like the next two. */
   readonly encoderWidth: number;
   /** Layers that read both ways, before the slots are made. */
   readonly encoderLayers: number;
@@ -77,9 +77,22 @@ const innerShapes = (width: number, inner: number): Shapes => ({
 const below = (path: string, shapes: Shapes): Shapes =>
   Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [`${path}.${name}`, shape]));
 
-/** Tensors of the networks, by name. */
-export function networkShapes(shape: BankShape, geometry: Geometry): Shapes {
-  const { slots: T, width: D, places: V, encoderWidth: E, encoderLayers, inner, blocks, blockInner, context } = shape;
+/** Tensors that every encoder has: of each role prompts and what makes slots of states of width E, and one network for all slots. */
+export function slotShapes({ slots: T, width: D, encoderWidth: E, inner }: BankShape): Shapes {
+  const shapes: Shapes = {};
+  for (const role of ["document", "question"]) {
+    Object.assign(shapes, {
+      [`${role}.prompts.weight`]: [T, E],
+      [`${role}.output.weight`]: [D, E],
+      [`${role}.slots.weight`]: [T, D],
+    });
+  }
+  return below(ROOT, { ...shapes, ...below("slots", innerShapes(D, inner)) });
+}
+
+/** Tensors of our own encoder, which reads states of the base. */
+export function encoderShapes(shape: BankShape, geometry: Geometry): Shapes {
+  const { width: D, places: V, encoderWidth: E, encoderLayers, inner, context } = shape;
   const S = stateWidth(geometry);
   const shapes: Shapes = {
     "patch.weight": [D / V, S],
@@ -98,14 +111,13 @@ export function networkShapes(shape: BankShape, geometry: Geometry): Shapes {
     ...below("prompted.mlp", innerShapes(E, inner)),
     "prompted.norm.weight": [E],
   });
-  for (const role of ["document", "question"]) {
-    Object.assign(shapes, {
-      [`${role}.prompts.weight`]: [T, E],
-      [`${role}.output.weight`]: [D, E],
-      [`${role}.slots.weight`]: [T, D],
-    });
-  }
-  Object.assign(shapes, below("slots", innerShapes(D, inner)));
+  return { ...below(ROOT, shapes), ...slotShapes(shape) };
+}
+
+/** Tensors of the aggregator and of what unfolds latents to the prefix. */
+export function readingShapes(shape: BankShape, geometry: Geometry): Shapes {
+  const { slots: T, width: D, places: V, inner, blocks, blockInner } = shape;
+  const shapes: Shapes = {};
   for (let block = 0; block < blocks; block++) {
     const path = `blocks.${block}`;
     Object.assign(shapes, below(`${path}.attention`, attentionShapes(D)), {
@@ -122,6 +134,10 @@ export function networkShapes(shape: BankShape, geometry: Geometry): Shapes {
   });
   return below(ROOT, shapes);
 }
+
+/** Is a tensor of this name part of how documents become slots? */
+export const isEncoder = (name: string): boolean =>
+  /^(patch|read|positions|layers|prompted|t5|document|slots)\./.test(name.slice(ROOT.length + 1));
 
 /** Values before the first step; start.ts then gives the straight path through the networks its own. */
 export const networkRule =

@@ -140,8 +140,9 @@ function leading(symmetric: Matrix, k: number, random: Random): { directions: Ma
 }
 
 /**
- * Writes the straight path into fresh weights; false where the base is too large for it or too small for the slots, or
- * where the texts are too few or too much alike to tell directions.
+ * Writes the straight path into fresh weights; false where the base is too large for it or too small for the slots,
+ * where the texts are too few or too much alike to tell directions, or where an encoder reads no states of the base: then
+ * only the aggregator gets its part of it.
  */
 export async function straighten(
   runtime: Runtime,
@@ -158,7 +159,8 @@ export async function straighten(
   const random = randomStream(seed, "straighten");
   handThrough(own, { T, D, heads: blockHeads, random });
   const P = D / V;
-  if (Math.max(S, W) > MOST_NUMBERS || P > W || texts.length === 0) return false;
+  if (!(`${ROOT}.patch.weight` in weights) || Math.max(S, W) > MOST_NUMBERS || P > W || texts.length === 0)
+    return false;
   const { count, ...sums } = await sumsOf(runtime, base, texts);
   const [meanS, meanW] = [sums.states, sums.places].map((total) => total.map((value) => value / count));
   const group = W / (2 * base.geometry.layers);
