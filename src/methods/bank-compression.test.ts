@@ -174,11 +174,19 @@ describe("the bank", () => {
     }));
     await use({ topK: 1, threshold: -1 }, async (method) => {
       await learn(method, lives);
-      const { bank, look } = documentFaceOf(method);
+      const { bank, look, encode } = documentFaceOf(method);
+      const last = await bank.read(people.flatMap((name) => bank.numbersOf(name).slice(-1)));
       for (const name of people) {
         expect(bank.numbersOf(name).length).toBeGreaterThan(2);
-        const [{ read }] = await look([{ text: `What was the mother of ${name}?` }]);
+        const text = `What was the mother of ${name}?`;
+        const [{ read }] = await look([{ text }]);
         expect(read.map(({ document }) => document)).toEqual([name]);
+        // What the last chunks say of the mother is the same for all
+        const [{ entries }] = await encode([{ id: "question", text }]);
+        const near = last.map(({ key }) => key.reduce((sum, value, i) => sum + value * entries[0].key[i], 0));
+        const own = near[people.indexOf(name)];
+        for (const other of near) expect(other === own || own > other + 0.02).toBe(true);
+        expect(near.filter((other) => other === own)).toHaveLength(1);
       }
     });
   });
