@@ -146,6 +146,7 @@ describe("tables", () => {
       "|---|---:|---:|---:|---:|",
       "| 1 | 1 | 0.250 | – | 25.0 % |",
       "| 2 | 1 | 0.500 | 320 | 50.0 % |",
+      "| all | 1 | 0.900 | 320 | 90.0 % |",
     ]);
     expect(made("bank-policies").slice(0, 1).concat(made("bank-policies").slice(2))).toEqual([
       "|  | seeds | reward | f1 | value | bytes of the bank |",

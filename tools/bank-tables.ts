@@ -191,18 +191,17 @@ export const bankTables: Readonly<Record<string, (measured: MeasuredBank) => str
       },
     }),
   "bank-online": ({ results }) => groupTable({ prefix: "online-", scores: answered }, results),
-  "bank-depths": (all) =>
+  "bank-depths": (all) => {
+    const { "mode-residual": whole } = all.results;
     // All depths that the module has are what mbc-residual is
-    groupTable(
-      { prefix: "depth-", scores: answered },
-      { ...all.results, "depth-all": all.results["mode-residual"] },
-      {
-        extra: {
-          ...bitsOf(all),
-          ...shareOf("of mac's f1", all.results["mode-mac"]),
-        },
+    const results = { ...all.results, ...(whole && { "depth-all": whole }) };
+    return groupTable({ prefix: "depth-", scores: answered }, results, {
+      extra: {
+        ...bitsOf(all),
+        ...shareOf("of mac's f1", all.results["mode-mac"]),
       },
-    ),
+    });
+  },
   "bank-controls": ({ results }) =>
     groupTable({ prefix: "control-", scores: answered }, results, {
       extra: {

@@ -16,6 +16,7 @@ test("defaults are filled in", () => {
     holdout: 0.1,
     columns: "all",
     baseline: true,
+    byteCost: 0.01,
     out: "runs/1",
   });
 });
