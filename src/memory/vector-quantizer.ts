@@ -44,13 +44,15 @@ export interface Quantized {
   readonly loss: Tensor;
 }
 
-/** Index of the nearest code by squared distance, the first of equals: x [..., N, D], codes [..., K, D] -> [..., N]. */
-export function nearestCodes(x: Tensor, codes: Tensor): Tensor {
-  // |x - c|² = |x|² - 2 (x·c - |c|²/2): the nearest code has the largest bracket
+/** x·c - |c|²/2 of every code, (|x|² - |x - c|²) / 2: x [..., N, D], codes [..., K, D] -> [..., N, K]. */
+export function nearness(x: Tensor, codes: Tensor): Tensor {
   const half = mul(sum(square(codes), { axes: [-1] }), 0.5);
   const row = reshape(half, [...half.shape.slice(0, -1), 1, half.shape[half.rank - 1]]);
-  return argmax(sub(matmul(x, codes, { transposeB: true }), row));
+  return sub(matmul(x, codes, { transposeB: true }), row);
 }
+
+/** Index of the nearest code by squared distance, the first of equals: x [..., N, D], codes [..., K, D] -> [..., N]. */
+export const nearestCodes = (x: Tensor, codes: Tensor): Tensor => argmax(nearness(x, codes));
 
 /** The value of `code`, the gradient of `x`. x + (code - x) would be rounded; x - x is 0, so this is not. */
 export const straightThrough = (x: Tensor, code: Tensor): Tensor => add(sub(x, stopGradient(x)), stopGradient(code));

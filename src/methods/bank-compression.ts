@@ -25,7 +25,8 @@ import { type Chunk, chunksOf } from "./bank/chunks.ts";
 import { bankFit } from "./bank/fit.ts";
 import { modeNames, modes } from "./bank/modes.ts";
 import { adaptedModel, emptyModule, loadModule, usualConfig } from "./bank/module.ts";
-import { createNearest, encodeNearest, followingCodebook } from "./bank/nearest.ts";
+import { createCoder } from "./bank/coder.ts";
+import { createNearest, followingCodebook } from "./bank/nearest.ts";
 import { createOnline } from "./bank/online.ts";
 import { type Arrival, checkBudget } from "./bank/curator.ts";
 import { createKeeping, type Kept } from "./bank/keeping.ts";
@@ -69,6 +70,14 @@ const options = z.object({
     .enum(["module", "stream"])
     .default("module")
     .describe("the module's own, or made to follow the documents of a first step, where that has 128 or more"),
+  beams: z
+    .int()
+    .positive()
+    .max(64)
+    .default(4)
+    .describe(
+      "sums of residual codes that are followed from depth to depth while a document is coded; 1 for the nearest",
+    ),
   keyBits: z.enum(["8", "16", "32"]).default("8").describe("bits of a number in a key"),
   threshold: z
     .number()
@@ -193,6 +202,7 @@ export const bankCompression = defineMethod({
     // One that follows the stream moves, and the module's stays
     const codebook = given.codebook === "module" ? fitted : { ...fitted, data: fitted.data.slice() };
     const { nearest, dispose: disposeNearest } = createNearest(runtime);
+    const coder = createCoder(runtime, { beams: given.beams });
     const identity = identityOf({
       method: "bank-compression",
       base: await base.hash(),
@@ -296,7 +306,7 @@ export const bankCompression = defineMethod({
       const found = await embedder.embed(chunks.map(({ told }) => told));
       const quantizer = bank.quantizer(version);
       const { indices, errors } =
-        quantizer.bins === 0 ? quantizer.encode(slots) : await encodeNearest(quantizer.codebook, slots, nearest);
+        quantizer.bins === 0 ? quantizer.encode(slots) : await coder.encode(quantizer.codebook, slots);
       const { positions } = quantizer;
       const perChunk = errors.length / chunks.length;
       let at = 0;
@@ -533,6 +543,7 @@ export const bankCompression = defineMethod({
       async dispose() {
         await online?.dispose();
         await disposeNearest();
+        await coder.dispose();
         await reader.dispose();
         await bare.dispose();
         await adaptersOnly?.dispose();

@@ -4,7 +4,7 @@ import { workbench } from "../../../tests/support/workbench.ts";
 import { type Codebook, nearest as searched } from "../../memory/codebook.ts";
 import { createQuantizer } from "../../memory/quantizers.ts";
 import { randomStream } from "../../tensor/random.ts";
-import { createNearest, encodeNearest, followed, followingCodebook } from "./nearest.ts";
+import { createNearest, followed, followingCodebook } from "./nearest.ts";
 
 const { runtime } = workbench("bank-nearest");
 
@@ -29,21 +29,6 @@ describe("nearest codes", () => {
 });
 
 describe("codebooks", () => {
-  const random = randomStream(2, "codebooks");
-  const normal = (length: number): Float32Array => Float32Array.from({ length }, () => random.normal());
-  const residual: Codebook = { kind: "residual", tokens: 4, width: 3, codes: 5, books: 3, data: normal(45) };
-  const token: Codebook = { kind: "token", tokens: 2, width: 6, codes: 8, books: 1, data: normal(48) };
-
-  it.each([residual, token])("of kind $kind code entries as their quantiser does", async (codebook) => {
-    const { nearest, dispose } = createNearest(runtime);
-    const slots = normal(12 * 25);
-    const [got, want] = [await encodeNearest(codebook, slots, nearest), createQuantizer(codebook).encode(slots)];
-    expect(got.indices).toEqual(want.indices);
-    expect(got.errors).toHaveLength(want.errors.length);
-    for (const [at, error] of got.errors.entries()) expect(error).toBeCloseTo(want.errors[at], 5);
-    await dispose();
-  });
-
   it("follow vectors by k-means: 0 and 1, 10 and 11", async () => {
     const { nearest, dispose } = createNearest(runtime);
     const codes = Float32Array.of(3, 9, 1000);
@@ -62,7 +47,7 @@ describe("codebooks", () => {
     const moved = await followingCodebook(pairs, vectors, nearest);
     expect([...moved.data]).toEqual([0.5, 10.5, -0.5, 0.5]);
     expect([...pairs.data]).toEqual([3, 9, -2, 2]);
-    expect([...(await encodeNearest(moved, vectors, nearest)).errors]).toEqual([0, 0, 0, 0]);
+    expect([...createQuantizer(moved).encode(vectors).errors]).toEqual([0, 0, 0, 0]);
     await dispose();
   });
 });

@@ -1,8 +1,8 @@
 /**
- * Nearest codes of many vectors at once, by matrix products of the runtime: what coding documents and looking after
- * codebooks ask over and over. On a near tie float32 may choose the other code than a search in doubles.
+ * Nearest codes of many vectors at once, by matrix products of the runtime: what looking after codebooks asks over
+ * and over. On a near tie float32 may choose the other code than a search in doubles.
  */
-import type { Codebook, Encoded, nearest } from "../../memory/codebook.ts";
+import type { Codebook, nearest } from "../../memory/codebook.ts";
 import { clusterSums } from "../../memory/codebook-start.ts";
 import { nearestCodes } from "../../memory/vector-quantizer.ts";
 import type { Program, Runtime } from "../../runtime/runtime.ts";
@@ -13,7 +13,7 @@ import { input } from "../../tensor/functions.ts";
 export type Nearest = (...asked: Parameters<typeof nearest>) => Promise<ReturnType<typeof nearest>>;
 
 /** Vectors in one run: their scores fit in the cache. */
-const AT_ONCE = 4096;
+export const AT_ONCE = 4096;
 
 /** Programs are compiled on first use, one for each width. */
 export function createNearest(runtime: Runtime): { readonly nearest: Nearest; dispose(): Promise<void> } {
@@ -79,27 +79,11 @@ export async function followed(
   return { counts };
 }
 
-const booksOf = ({ books, codes, width, data }: Codebook): Codes[] =>
+export const booksOf = ({ books, codes, width, data }: Codebook): Codes[] =>
   Array.from({ length: books }, (_, book) => ({
     codes: data.subarray(book * codes * width, (book + 1) * codes * width),
     width,
   }));
-
-/** Entries coded as the quantiser of a codebook of one book or of residual books does it. */
-export async function encodeNearest(codebook: Codebook, slots: Float32Array, nearest: Nearest): Promise<Encoded> {
-  const { books, width } = codebook;
-  const N = slots.length / width;
-  const indices = new Uint32Array(N * books);
-  let errors = new Float64Array(N);
-  let rest = slots;
-  for (const [depth, book] of booksOf(codebook).entries()) {
-    const found = await nearest(rest, book.codes, width);
-    for (let n = 0; n < N; n++) indices[n * books + depth] = found.indices[n];
-    errors = Float64Array.from(found.errors);
-    if (depth + 1 < books) rest = leftover(rest, found.indices, book);
-  }
-  return { indices, errors };
-}
 
 /** A codebook of the same sizes that follows what slots are like, from where it was: k-means, book after book. */
 export async function followingCodebook(
