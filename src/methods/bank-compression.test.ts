@@ -346,6 +346,15 @@ describe("refused", () => {
   });
 });
 
+it("learns online from documents that are longer than the base reads at once", async () => {
+  const text = Array.from({ length: 60 }, (_, i) => `Day ${i}: rain again.`).join(" ");
+  await use({ kind: "mbc-online", updates: 1 }, async (method) => {
+    const { receipt } = await learn(method, [...documents, { id: "days", text }]);
+    expect(receipt.stopped).toBe("done");
+    expect(documentFaceOf(method).bank.numbersOf("days").length).toBeGreaterThan(1);
+  });
+});
+
 it("names an empty document by its place among all", async () => {
   const many = Array.from({ length: 70 }, (_, i): Document => ({ id: `n${i}`, text: i === 66 ? " " : "Gulls." }));
   await use({}, async (method) => {
