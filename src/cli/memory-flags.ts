@@ -119,9 +119,10 @@ export async function withMemoryMethod<T>(
       .create(base, options, { runtime, seed: flags.seed ?? 0 })
       .catch((error: unknown) => {
         // An error about something that the memory names, and not the user
-        const own = named.filter(
-          (key) => isMade && options[key] === made.options[key] && String(error).includes(`${options[key] as string}`),
-        );
+        const own = named.filter((key) => {
+          const value = options[key];
+          return isMade && typeof value === "string" && value === made.options[key] && String(error).includes(value);
+        });
         if (own.length > 0) moved(error, own.map((key) => `--${kebab(key)}`).join(" and "));
         throw error;
       });

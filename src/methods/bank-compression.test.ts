@@ -346,6 +346,22 @@ describe("refused", () => {
   });
 });
 
+it("learns online from documents that are longer than the base reads at once", async () => {
+  const text = Array.from({ length: 60 }, (_, i) => `Day ${i}: rain again.`).join(" ");
+  await use({ kind: "mbc-online", updates: 1 }, async (method) => {
+    const { receipt } = await learn(method, [...documents, { id: "days", text }]);
+    expect(receipt.stopped).toBe("done");
+    expect(documentFaceOf(method).bank.numbersOf("days").length).toBeGreaterThan(1);
+  });
+});
+
+it("names an empty document by its place among all", async () => {
+  const many = Array.from({ length: 70 }, (_, i): Document => ({ id: `n${i}`, text: i === 66 ? " " : "Gulls." }));
+  await use({}, async (method) => {
+    await expect(learn(method, many)).rejects.toThrow(/got an empty one in document 67; leave it out/);
+  });
+});
+
 it("makes a codebook of the stream's own follow its first documents, and keeps it", async () => {
   const many: Document[] = Array.from({ length: 130 }, (_, i) => ({
     id: `m${i}`,
@@ -372,6 +388,23 @@ it("makes a codebook of the stream's own follow its first documents, and keeps i
     });
   }
   expect(errors[1]).toBeLessThan(0.9 * errors[0]);
+  await use({ codebook: "stream" }, async (method) => {
+    const { bank, use: take } = documentFaceOf(method);
+    const made = async () => (await learn(method, many)).receipt.id;
+    const dataOf = () => bank.quantizer(bank.versions().at(-1) as number).codebook.data.slice();
+    const stop = new AbortController();
+    for await (const { type } of method.observe(many, { signal: stop.signal })) if (type === "note") stop.abort();
+    expect(bank.count()).toBe(0);
+    const stopped = dataOf();
+    const id = await made();
+    expect(dataOf()).toEqual(stopped);
+    await method.forget?.(id);
+    await made();
+    expect(dataOf()).toEqual(stopped);
+    await expect(take(createMemoryBank({ module: bank.module, keys: bank.keys }))).rejects.toThrow(
+      /expected codebook module for a bank in a folder, .* got stream; leave out --codebook/,
+    );
+  });
   await expect(use({ kind: "mbc-online", codebook: "stream" }, async () => undefined)).rejects.toThrow(
     "bank-compression: expected codebook module with mbc-online, whose codebook learns by itself, got stream; leave it out",
   );

@@ -371,7 +371,8 @@ export const bankCompression = defineMethod({
         some.map(({ ids }) => ids),
         { signal },
       );
-      codebook.data.set((await followingCodebook(codebook, slots, nearest)).data);
+      // From the module's, however often: a step that is stopped and begun again is no other
+      codebook.data.set((await followingCodebook(fitted, slots, nearest)).data);
       version = await own.addCodebook(codebook);
       // No entry has the module's
       await own.compact();
@@ -390,7 +391,7 @@ export const bankCompression = defineMethod({
       const encoded: Arrival[] = [];
       for (let start = 0; start < documents.length && !signal?.aborted; start += AT_ONCE) {
         const some = documents.slice(start, start + AT_ONCE);
-        const lot = await encodeSlots(some);
+        const lot = await encodeSlots(some, { nameOf: (i) => `document ${start + i + 1}` });
         encoded.push(...(keeping ? lot : lot.map((one) => ({ ...one, slots: [] }))));
         if (start + AT_ONCE < documents.length)
           yield { type: "note", message: `encoded ${encoded.length} of ${documents.length} documents` };
@@ -451,6 +452,12 @@ export const bankCompression = defineMethod({
             throw new UserError(
               "bank-compression: expected a kind with a fitted module for a bank in a folder, got mbc-online, whose codes " +
                 "move; name another --kind",
+            );
+          }
+          if (given.codebook === "stream") {
+            throw new UserError(
+              "bank-compression: expected codebook module for a bank in a folder, whose documents come a few at a time, got " +
+                "stream; leave out --codebook, which is for evaluations",
             );
           }
           if (keeping) {

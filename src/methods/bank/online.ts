@@ -159,23 +159,18 @@ export async function createOnline(options: OnlineOptions): Promise<Online> {
     });
   };
 
-  const slotsOf = (documents: readonly Document[]): Promise<Float32Array> =>
-    reader.slots(
-      documents.flatMap(({ text }) => {
-        const ids = base.tokenizer.encode(text.trim(), { addSpecialTokens: false }).slice(0, shape.context);
-        return ids.length > 0 ? [ids] : [];
-      }),
-    );
+  /** The beginnings of documents, as far as the encoder reads them at once. */
+  const textsOf = (documents: readonly Document[]): number[][] =>
+    documents
+      .map(({ text }) => module.encoder.documentIds(text).slice(0, module.encoder.context))
+      .filter(({ length }) => length > 0);
+  const slotsOf = (documents: readonly Document[]): Promise<Float32Array> => reader.slots(textsOf(documents));
 
   return {
     steps: () => steps,
     async begin(documents) {
       if (steps > 0) return;
-      const texts = documents.map(({ text }) =>
-        base.tokenizer.encode(text.trim(), { addSpecialTokens: false }).slice(0, shape.context),
-      );
-      const some = texts.filter(({ length }) => length > 0);
-      await straighten(runtime, base, weights, shape, some, seed);
+      await straighten(runtime, base, weights, shape, textsOf(documents), seed);
       const random = randomStream(seed, "online codebooks");
       walk(await slotsOf(documents), ({ codes: book, width }, vectors) => {
         book.set(codebookFromData(vectors, { codes, width, random, rounds: ROUNDS }));
