@@ -17,6 +17,7 @@ import { float32Host, type HostTensor } from "../../tensor/dtype.ts";
 import { randomStream } from "../../tensor/random.ts";
 import type { Document, StatedFact } from "../method.ts";
 import { factsOf } from "../stated.ts";
+import { chunksOf } from "./chunks.ts";
 import { leftover } from "./nearest.ts";
 import { createEpisodes } from "./episodes.ts";
 import { adaptedModel, adaptersOf, type BankModule, codebookNames } from "./module.ts";
@@ -136,8 +137,15 @@ export async function createOnline(options: OnlineOptions): Promise<Online> {
     }
   };
 
+  /** What is practised of a document: of one read in chunks, which its questions do not name, the sentences of each. */
+  const readable = (document: Document): Document[] => {
+    const chunks = chunksOf(module.encoder, document.text);
+    if (chunks.length < 2) return [practised(document)];
+    return chunks.map(({ text, told }) => ({ ...document, text: told, facts: endings({ ...document, text }) }));
+  };
+
   const episodesOf = (documents: readonly Document[]) => {
-    const own = documents.map(practised).filter(({ facts }) => (facts ?? []).length > 0);
+    const own = documents.flatMap(readable).filter(({ facts }) => (facts ?? []).length > 0);
     if (own.length === 0) return undefined;
     // A step of few documents practises them several times
     const filled = Array.from({ length: Math.max(own.length, TOGETHER) }, (_, i) => own[i % own.length]);
