@@ -15,7 +15,7 @@ import type { BankEntry } from "../memory/bank.ts";
 import { recoded } from "../memory/bank-entry.ts";
 import { createMemoryBank } from "../memory/memory-bank.ts";
 import { createTextEmbedder } from "../models/embed-texts.ts";
-import { embeddedFolder, resolveModel } from "../models/embedded.ts";
+import { resolveModel } from "../models/embedded.ts";
 import { fitsGraph } from "../models/instance.ts";
 import { loadEncoder } from "../models/load.ts";
 import { NAMES_SHARE, withNames } from "../models/named-texts.ts";
@@ -133,16 +133,6 @@ const receiptsSchema = z.object({
   keeping: z.record(z.string(), z.unknown()).optional(),
 });
 
-/** A module by its folder or by the name of one that comes along. */
-async function moduleFolder(name: string): Promise<string> {
-  const embedded = join(embeddedFolder, name);
-  if (await isFolder(name)) return name;
-  if (/^[\w.-]+$/.test(name) && (await isFolder(embedded))) return embedded;
-  throw new UserError(
-    `bank-compression: expected the folder of a module, got ${name}; fit one with \`mneme fit bank-compression\``,
-  );
-}
-
 export const bankCompression = defineMethod({
   name: "bank-compression",
   summary: "keep documents as a few codes each in a bank, read them back as a prefix",
@@ -159,7 +149,7 @@ export const bankCompression = defineMethod({
     const mode = modes[kind];
     const module = mode.online
       ? { ...emptyModule(base, await usualConfig(base), seed), sha256: "online" }
-      : await loadModule(base, await moduleFolder(given.module), { encoder: given.encoder });
+      : await loadModule(base, await moduleFolder("bank-compression", given.module), { encoder: given.encoder });
     const { shape, depth: deepest } = module.config;
     const { depth = deepest } = given;
     if (given.depth !== undefined && !mode.isDeep) {

@@ -17,7 +17,7 @@ import type { PlacedFact } from "../memory/memory-store.ts";
 import { createExternalScope } from "../memory/scope.ts";
 import { subjectOf } from "../memory/subject.ts";
 import { createTextEmbedder } from "../models/embed-texts.ts";
-import { embeddedFolder, resolveModel } from "../models/embedded.ts";
+import { resolveModel } from "../models/embedded.ts";
 import { NAMES_SHARE, withNames } from "../models/named-texts.ts";
 import { fitsGraph } from "../models/instance.ts";
 import { loadEncoder } from "../models/load.ts";
@@ -106,14 +106,6 @@ const sizesSchema = z.object({
   perMemory: z.coerce.number().optional(),
 });
 
-/** A module by its folder or by the name of one that comes along. */
-async function moduleFolder(name: string): Promise<string> {
-  const embedded = join(embeddedFolder, name);
-  if (await isFolder(name)) return name;
-  if (/^[\w.-]+$/.test(name) && (await isFolder(embedded))) return embedded;
-  throw new UserError(`larimar: expected the folder of a module, got ${name}; fit one with \`mneme fit larimar\``);
-}
-
 const isAbout = ({ prompt }: StatedFact, { text }: Query): boolean => subjectOf(prompt.text) === subjectOf(text);
 
 /** The texts by which a question may find a fact. */
@@ -137,7 +129,7 @@ export const larimar = defineMethod({
   },
   async create(base, given, { runtime }) {
     const { threshold, addressing, reading, scale, iterations, ridge, growth, perMemory } = given;
-    const module = await loadModule(base, await moduleFolder(given.module));
+    const module = await loadModule(base, await moduleFolder("larimar", given.module));
     const { slots, variant, latent } = module.config;
     const { width, encoderContext } = latent;
     const { tokenizer, eosIds } = base;

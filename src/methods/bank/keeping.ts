@@ -105,7 +105,7 @@ export function createKeeping(options: KeepingOptions): Keeping {
   const refit = async (): Promise<void> => {
     const slots = new Float32Array(lately.length * size);
     for (const [i, one] of lately.entries()) slots.set(one, i * size);
-    refitCodebook(codebook, slots, { counts: counts(), random: randomStream(seed, "refit", refits++) });
+    await refitCodebook(codebook, slots, { counts: counts(), random: randomStream(seed, "refit", refits++) });
     await renew();
     // As the bank keeps it, so that a restored run has the same
     codebook.data.set(bank.quantizer(bank.versions().at(-1) as number).codebook.data);

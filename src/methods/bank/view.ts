@@ -59,7 +59,7 @@ interface Held {
   order?: readonly number[];
   all?: Promise<Whole>;
   /** All entries at an earlier look: rows that are still there need not be read again. */
-  readonly before?: Promise<Whole>;
+  before?: Promise<Whole>;
 }
 
 /** All entries, and what they are as slots. */
@@ -166,12 +166,14 @@ export function createView({ bank, size, control, share, seed }: ViewOptions): V
     return undefined;
   };
 
-  const slotsAt = async (held: Held, numbers: readonly number[]): Promise<Float32Array> => {
-    const { made } = held;
-    const own = control === "wrong-bank" ? numbers.flatMap((number) => anothers(held, number) ?? []) : numbers;
+  /** What is read where these were found. */
+  const inPlaceOf = (held: Held, numbers: readonly number[]): readonly number[] =>
+    control === "wrong-bank" ? numbers.flatMap((number) => anothers(held, number) ?? []) : numbers;
+
+  const slotsAt = async ({ made }: Held, numbers: readonly number[]): Promise<Float32Array> => {
     const rows = made
-      ? own.map((row) => made.subarray(row * size, (row + 1) * size))
-      : (await bank.read(own)).map(slotsOf);
+      ? numbers.map((row) => made.subarray(row * size, (row + 1) * size))
+      : (await bank.read(numbers)).map(slotsOf);
     return flat(rows, size);
   };
 
@@ -180,10 +182,11 @@ export function createView({ bank, size, control, share, seed }: ViewOptions): V
     numbers.map((number) => documents.get(number) as string);
 
   const whole = async (held: Held): Promise<Whole> => {
-    const numbers = orderOf(held);
+    const numbers = inPlaceOf(held, orderOf(held));
     const documents = named(held, numbers);
-    // Whose entry is another's changes with the bank
-    const old = control === "wrong-bank" ? undefined : await held.before;
+    const old = await held.before;
+    // What it has is about to be copied: kept, the bank would lie in memory twice
+    held.before = undefined;
     if (!old) return { numbers, documents, slots: await slotsAt(held, numbers) };
     const places = new Map(old.numbers.map((number, place) => [number, place]));
     const fresh = numbers.filter((number) => !places.has(number));
@@ -208,7 +211,8 @@ export function createView({ bank, size, control, share, seed }: ViewOptions): V
     async nearest(key, k) {
       const held = await current();
       if (isMute()) return { documents: [], slots: new Float32Array(), scores: [] };
-      const { numbers, scores } = held.index.topK(key, k);
+      const { numbers: found, scores } = held.index.topK(key, k);
+      const numbers = inPlaceOf(held, found);
       return { documents: named(held, numbers), slots: await slotsAt(held, numbers), scores };
     },
     async all() {
