@@ -39,6 +39,7 @@ export const mostOfQuestion = (width: number): number => Math.min(32767, Math.fl
 
 // The function's parameters and variables
 const [question, key, width, end, out, at, sums] = [0, 1, 2, 3, 4, 5, 6];
+const storeNumber = [0x36, 2, 0];
 const sumVectors = vector(0xae);
 /** Half of sixteen steps, widened (`widen`: its low or high half), times the question at `offset` bytes. */
 const half = (widen: number, offset: number): number[] => [
@@ -79,7 +80,7 @@ const program = moduleOf({
     addNumbers,
     addNumbers,
     addNumbers,
-    ...[0x36, 2, 0],
+    ...storeNumber,
     ...advance(out, number(4)),
     ...advance(key, get(width)),
   ]),

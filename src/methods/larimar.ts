@@ -9,7 +9,7 @@
  */
 import { join } from "node:path";
 import { z } from "zod";
-import { isFolder, writeFileAtomic } from "../checkpoint/files.ts";
+import { writeFileAtomic } from "../checkpoint/files.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
 import { unpackFloats } from "../memory/episodes-store.ts";
@@ -24,7 +24,7 @@ import { loadEncoder } from "../models/load.ts";
 import { float32Host, sizeOf } from "../tensor/dtype.ts";
 import { defineMethod } from "./definition.ts";
 import { type EncodedFact, type EncodeOptions, identityOf } from "./fact-face.ts";
-import { makeFolder } from "./folders.ts";
+import { makeFolder, moduleFolder } from "./folders.ts";
 import { contentsOf, hashOf, receiptId } from "./identity.ts";
 import { addressings } from "./larimar/addressing.ts";
 import { createAsking } from "./larimar/asking.ts";

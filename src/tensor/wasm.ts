@@ -26,14 +26,15 @@ export const advance = (local: number, step: readonly number[]): number[] => [
   addNumbers,
   ...set(local),
 ];
+const [end, beginLoop, repeatIfLess] = [0x0b, [0x03, 0x40], [0x49, 0x0d, 0]];
 /** Does something over and over, for as long as a < b behind it. */
 export const loopWhileLess = (a: number, b: number, code: readonly number[]): number[] => [
-  ...[0x03, 0x40],
+  ...beginLoop,
   ...code,
   ...get(a),
   ...get(b),
-  ...[0x49, 0x0d, 0],
-  0x0b,
+  ...repeatIfLess,
+  end,
 ];
 /** An instruction on vectors, with what belongs to it. */
 export const vector = (opcode: number, ...immediates: readonly number[]): number[] => [
@@ -51,14 +52,16 @@ interface FunctionParts {
   readonly body: readonly number[];
 }
 
+/** The format's magic word and version. */
+const header = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
 const section = (id: number, ...content: readonly number[]): number[] => [id, ...leb(content.length), ...content];
 const name = (text: string): number[] => [text.length, ...Array.from(text, (c) => c.charCodeAt(0))];
 
 /** One function `run` without a result over a memory that it is given as `memory` of `host`. */
 export function moduleOf({ parameters, numbers = 0, vectors, body }: FunctionParts): Uint8Array<ArrayBuffer> {
-  const code = [2, numbers, i32, vectors, v128, ...body, 0x0b];
+  const code = [2, numbers, i32, vectors, v128, ...body, end];
   return Uint8Array.from([
-    ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0], // the format's magic word and version
+    ...header,
     ...section(1, 1, 0x60, parameters.length, ...parameters, 0),
     ...section(2, 1, ...name("host"), ...name("memory"), 2, 0, 0),
     ...section(3, 1, 0),

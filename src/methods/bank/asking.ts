@@ -2,6 +2,7 @@
  * How questions are asked of a bank: the entries that a question reads are found, aggregated under the question, and what
  * comes of it stands before the question as keys and values. An empty bank leaves the base as it is.
  */
+import { joinRows } from "../../memory/matrix.ts";
 import type { Condition } from "../../models/condition.ts";
 import type { DocumentReading, ReadDocument } from "../document-face.ts";
 import type { LanguageFace } from "../language.ts";
@@ -100,8 +101,7 @@ export function createAsking(options: AskingOptions): Asking {
           const chunk = bank.subarray(at, at + together * size);
           parts.push((await reader.aggregate(own, chunk, new Float32Array(chunk.length / size))).latents);
         }
-        bank = new Float32Array(parts.length * size);
-        for (const [k, part] of parts.entries()) bank.set(part, k * size);
+        bank = joinRows(parts, size);
       }
       latents.set((await reader.aggregate(own, bank, new Float32Array(bank.length / size))).latents, i * size);
     }

@@ -36,7 +36,7 @@ const entry = (i: number, version: number, code = i) => ({
   indices: Uint32Array.of(code),
 });
 const viewOf = (bank: EntryStore, control: Control = "none", share = 0.5, seed = 1) =>
-  createView({ bank, size, control, share, seed });
+  createView({ bank: () => bank, size, control, share, seed });
 /** Codes of what was seen. */
 const codesOf = ({ slots }: Seen): number[] => {
   const seen = Array.from({ length: slots.length / 2 }, (_, i) => slots.subarray(2 * i, 2 * i + 2));
