@@ -78,7 +78,7 @@ function requireKept(
 }
 
 /** Of some options those that there are. */
-const pick = (options: Readonly<Record<string, unknown>>, names: readonly string[]): [string, unknown][] =>
+const present = (options: Readonly<Record<string, unknown>>, names: readonly string[]): [string, unknown][] =>
   names.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]]));
 
 /**
@@ -104,7 +104,7 @@ export async function withMemoryMethod<T>(
   const { named = [], reading = [] } = definition.facts ?? definition.documents ?? {};
   const names = await Promise.all(named.map(async (key) => [key, await lasting(options[key])] as const));
   // Another way of reading is for this call alone
-  const readings = pick(isMade ? made.options : options, reading);
+  const readings = present(isMade ? made.options : options, reading);
   const moved = (error: unknown, flags: string): never => {
     if (!(error instanceof UserError)) throw error;
     throw new UserError(`${error.message} (the memory was made with it; if it has moved, name it with ${flags})`);

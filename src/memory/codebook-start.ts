@@ -60,13 +60,21 @@ export function codebookFromData(
     approach(vectors, width, distances, pick);
     book.set(vectors.subarray(pick * width, (pick + 1) * width), code * width);
   }
-  for (let round = 0; round < rounds; round++) if (!lloyd(vectors, book, width)) break;
+  for (let round = 0, moved = true; moved && round < rounds; round++)
+    ({ moved } = lloydStep(vectors, nearest(vectors, book, width).indices, book, width));
   return book;
 }
 
-/** Moves each code to the mean of its vectors, and says whether any moved. A code without vectors stays. */
-function lloyd(vectors: Float32Array, book: Float32Array, width: number): boolean {
-  const { indices } = nearest(vectors, book, width);
+/**
+ * Moves each code to the mean of the vectors that chose it, in place, and says how many did, and whether any code moved.
+ * One without vectors stays.
+ */
+export function lloydStep(
+  vectors: Float32Array,
+  indices: ArrayLike<number>,
+  book: Float32Array,
+  width: number,
+): { readonly counts: Float64Array; readonly moved: boolean } {
   const { counts, sums } = clusterSums(vectors, indices, { codes: book.length / width, width });
   let moved = false;
   for (let at = 0; at < book.length; at++) {
@@ -75,7 +83,7 @@ function lloyd(vectors: Float32Array, book: Float32Array, width: number): boolea
     moved ||= mean !== book[at];
     book[at] = mean;
   }
-  return moved;
+  return { counts, moved };
 }
 
 /** For each code how many vectors chose it [K], and their sum [K, D]. */

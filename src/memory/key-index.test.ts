@@ -1,6 +1,6 @@
 /** The index against all inner products, sorted: for every format, after adding and removing, with many ties. */
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { expectClose } from "../../tests/support/close.ts";
 import { randomStream } from "../tensor/random.ts";
 import { type KeyFormat, storedKey } from "./bank-entry.ts";
@@ -85,6 +85,23 @@ test.each(formats)("$bits bits: over several blocks, the products with the keys 
   for (const number of model.keys()) index.remove(number);
   expect(index.topK(new Float32Array(width), 3)).toEqual({ numbers: [], scores: [] });
   expect(index.bytes()).toBeLessThan(most / 2);
+});
+
+test("without WebAssembly the same keys are found", () => {
+  const [N, width] = [9000, 5];
+  const fill = () => {
+    const [index, random] = [createKeyIndex({ width, bits: 8 }), randomStream(3, "keys")];
+    for (let number = 0; number < N; number++) index.add(number, random.fillNormal(new Float32Array(width)));
+    for (let number = 0; number < N; number += 3) index.remove(number);
+    return index.topK(random.fillNormal(new Float32Array(width)), 20);
+  };
+  const want = fill();
+  vi.stubGlobal("WebAssembly", undefined);
+  try {
+    expect(fill()).toEqual(want);
+  } finally {
+    vi.unstubAllGlobals();
+  }
 });
 
 test("bad input is one line", () => {

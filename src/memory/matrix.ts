@@ -38,6 +38,13 @@ export function matrixOf(numbers: Numbers, columns: number, name: string): Matri
   return { rows: data.length / columns, columns, data };
 }
 
+/** Rows of `width` numbers one after another. */
+export function joinRows(rows: readonly Float32Array[], width: number): Float32Array<ArrayBuffer> {
+  const all = new Float32Array(rows.length * width);
+  for (const [i, row] of rows.entries()) all.set(row, i * width);
+  return all;
+}
+
 /** Σ a[aAt + i] b[bAt + i] over i < n. Four sums at once, because one sum waits for its own last addition. */
 export function dot(a: Float64Array, aAt: number, b: Float64Array, bAt: number, n: number): number {
   let [s0, s1, s2, s3] = [0, 0, 0, 0];

@@ -10,6 +10,20 @@ export interface MemoryState {
   readonly json: Readonly<Record<string, unknown>>;
 }
 
+type Tensors = MemoryState["tensors"];
+
+/** Tensors of a part of a state, named as such. */
+export const withPrefix = (prefix: string, tensors: Tensors): Tensors =>
+  Object.fromEntries(Object.entries(tensors).map(([name, tensor]) => [`${prefix}${name}`, tensor]));
+
+/** The inverse: the tensors that are named so, by their own names. */
+export const underPrefix = (prefix: string, tensors: Tensors): Tensors =>
+  Object.fromEntries(
+    Object.entries(tensors).flatMap(([name, tensor]) =>
+      name.startsWith(prefix) ? [[name.slice(prefix.length), tensor]] : [],
+    ),
+  );
+
 /** A copy of doubles as an int64 tensor with the same bits. */
 export function packDoubles(shape: readonly number[], data: Float64Array): HostTensor<"int64"> {
   return { dtype: "int64", shape, data: new BigInt64Array(Float64Array.from(data).buffer) };

@@ -1,5 +1,6 @@
 /** Whole-number products against sums in plain numbers, at the edges of what 32 bits hold. */
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import { UserError } from "../errors.ts";
 import { randomStream } from "../tensor/random.ts";
 import { createStepScan, mostOfQuestion, scanRows } from "./step-scan.ts";
 
@@ -26,4 +27,26 @@ test.each([1, 7, 16, 33, 512])("%i numbers: each product is exact, after growing
   }
   expect(scan.bytes()).toBeGreaterThan(37 * 50 * width);
   expect(scanRows * 4).toBeLessThan(scan.bytes());
+});
+
+test("rows end below 4 GiB, where addresses begin anew", () => {
+  // First come a question and results: as many bytes as three rows, so that 262,141 more would end at 2^32
+  const scan = createStepScan(scanRows * 4);
+  if (!scan) return console.log("step-scan: this machine has no 128-bit vectors, nothing to test");
+  const before = scan.bytes();
+  expect(() => scan.grow(262_141)).toThrow(
+    new UserError(
+      "keyIndex.add: expected memory for 262141 keys of 16384 numbers, got addresses for at most 262140; limit the bank",
+    ),
+  );
+  expect(scan.bytes()).toBe(before);
+});
+
+test("without WebAssembly there is none", () => {
+  vi.stubGlobal("WebAssembly", undefined);
+  try {
+    expect(createStepScan(8)).toBeUndefined();
+  } finally {
+    vi.unstubAllGlobals();
+  }
 });

@@ -8,14 +8,14 @@
  */
 import { join } from "node:path";
 import { z } from "zod";
-import { isFolder, writeFileAtomic } from "../checkpoint/files.ts";
+import { writeFileAtomic } from "../checkpoint/files.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
 import type { BankEntry } from "../memory/bank.ts";
 import { recoded } from "../memory/bank-entry.ts";
 import { createMemoryBank } from "../memory/memory-bank.ts";
 import { createTextEmbedder } from "../models/embed-texts.ts";
-import { embeddedFolder, resolveModel } from "../models/embedded.ts";
+import { resolveModel } from "../models/embedded.ts";
 import { fitsGraph } from "../models/instance.ts";
 import { loadEncoder } from "../models/load.ts";
 import { NAMES_SHARE, withNames } from "../models/named-texts.ts";
@@ -32,11 +32,11 @@ import { type Arrival, checkBudget } from "./bank/curator.ts";
 import { createKeeping, type Kept } from "./bank/keeping.ts";
 import { policyNames } from "./bank/policy.ts";
 import { createReader } from "./bank/reader.ts";
-import { controlNames, createView, type View } from "./bank/view.ts";
+import { controlNames, createView } from "./bank/view.ts";
 import { defineMethod } from "./definition.ts";
 import { type EncodedDocument, type EntryStore, inLots } from "./document-face.ts";
 import { type EncodeOptions, identityOf } from "./fact-face.ts";
-import { makeFolder } from "./folders.ts";
+import { makeFolder, moduleFolder } from "./folders.ts";
 import { contentsOf, hashOf, receiptId } from "./identity.ts";
 import { languageFace } from "./language.ts";
 import type { Document, Method, MethodEvent, MethodState, ObserveOptions } from "./method.ts";
@@ -133,16 +133,6 @@ const receiptsSchema = z.object({
   keeping: z.record(z.string(), z.unknown()).optional(),
 });
 
-/** A module by its folder or by the name of one that comes along. */
-async function moduleFolder(name: string): Promise<string> {
-  const embedded = join(embeddedFolder, name);
-  if (await isFolder(name)) return name;
-  if (/^[\w.-]+$/.test(name) && (await isFolder(embedded))) return embedded;
-  throw new UserError(
-    `bank-compression: expected the folder of a module, got ${name}; fit one with \`mneme fit bank-compression\``,
-  );
-}
-
 export const bankCompression = defineMethod({
   name: "bank-compression",
   summary: "keep documents as a few codes each in a bank, read them back as a prefix",
@@ -159,7 +149,7 @@ export const bankCompression = defineMethod({
     const mode = modes[kind];
     const module = mode.online
       ? { ...emptyModule(base, await usualConfig(base), seed), sha256: "online" }
-      : await loadModule(base, await moduleFolder(given.module), { encoder: given.encoder });
+      : await loadModule(base, await moduleFolder("bank-compression", given.module), { encoder: given.encoder });
     const { shape, depth: deepest } = module.config;
     const { depth = deepest } = given;
     if (given.depth !== undefined && !mode.isDeep) {
@@ -222,11 +212,7 @@ export const bankCompression = defineMethod({
     let bank: EntryStore = own;
     let version = await own.addCodebook(codebook);
     await checkBudget(own, budget);
-    let view: View;
-    const look = (): void => {
-      view = createView({ bank, size, control, share: given.left, seed });
-    };
-    look();
+    const view = createView({ bank: () => bank, size, control, share: given.left, seed });
     let writes = 0;
     let receipts: { id: string; documents: string[] }[] = [];
     let bits = 0;
@@ -242,7 +228,6 @@ export const bankCompression = defineMethod({
         recode: (entry) =>
           kept.includes(entry.version) ? entry : recoded(entry, own.quantizer(entry.version), newest, version),
       });
-      look();
     };
 
     /** Reads the histogram of the whole bank, unless some of its entries are of another codebook. */
@@ -256,13 +241,7 @@ export const bankCompression = defineMethod({
       reader,
       bare,
       adaptersOnly,
-      view: {
-        count: () => view.count(),
-        isMute: () => view.isMute(),
-        best: (key) => view.best(key),
-        nearest: (key, k) => view.nearest(key, k),
-        all: () => view.all(),
-      },
+      view,
       questionIds: module.encoder.questionIds,
       size,
       topK,
@@ -376,7 +355,6 @@ export const bankCompression = defineMethod({
       version = await own.addCodebook(codebook);
       // No entry has the module's
       await own.compact();
-      look();
     };
 
     async function* observe(
@@ -475,7 +453,6 @@ export const bankCompression = defineMethod({
           }
           version = await other.addCodebook(codebook);
           bank = other;
-          look();
         },
         encode,
         look: asking.look,
@@ -545,7 +522,6 @@ export const bankCompression = defineMethod({
         if (parsed.data.keeping) await keeping?.restore({ tensors, json: parsed.data.keeping });
         version = await own.addCodebook(codebook);
         bits = (await own.size()).total;
-        look();
       },
       async dispose() {
         await online?.dispose();

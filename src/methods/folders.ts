@@ -1,8 +1,9 @@
-/** Folders that methods write into: made with errors of one line, and cleared of what a killed process left behind. */
+/** Folders of methods: made with errors of one line, cleared of what a killed process left behind, found by name. */
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { errorCode, writeError } from "../checkpoint/files.ts";
+import { errorCode, isFolder, writeError } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
+import { embeddedFolder } from "../models/embedded.ts";
 
 export async function makeFolder(folder: string): Promise<void> {
   try {
@@ -12,6 +13,14 @@ export async function makeFolder(folder: string): Promise<void> {
       throw new UserError(`save: expected a folder at ${folder}, got a file; choose another place`);
     throw writeError(folder, error);
   }
+}
+
+/** The folder of a fitted module, which may also be named as one of those that come along. */
+export async function moduleFolder(method: string, given: string): Promise<string> {
+  const embedded = join(embeddedFolder, given);
+  if (await isFolder(given)) return given;
+  if (/^[\w.-]+$/.test(given) && (await isFolder(embedded))) return embedded;
+  throw new UserError(`${method}: expected the folder of a module, got ${given}; fit one with \`mneme fit ${method}\``);
 }
 
 /** Remove temporary files of `name` (`.<name>.<process>.<random>.tmp`) whose process is gone. */

@@ -10,6 +10,7 @@ import { createDecoder, type Model } from "../models/decoder.ts";
 import { generateText } from "../models/generate.ts";
 import { createInspector, type Inspection, type Inspector } from "../models/inspect.ts";
 import { createScorer } from "../models/score.ts";
+import { type Lazy, lazy } from "../runtime/lazy.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { AnswerOptions, Inspected, Method, RatedAnswer, Sampling, Score } from "./method.ts";
 import { promptOf } from "./prompt.ts";
@@ -59,15 +60,16 @@ export function languageFace({
   const scorer = lazy(() => createScorer(runtime, model, tokenizer, { frozen, conditioned }));
   const decoder = lazy(() => createDecoder(runtime, model, { frozen, conditioned }));
   /** Of the layers asked for last: diagnostics ask for the same ones again, but too seldom to freeze weights for. */
-  let inspector: { key: string; made: Promise<Inspector> } | undefined;
+  let inspector: { key: string; of: Lazy<Inspector> } | undefined;
 
   const inspectorOf = async (wanted: Inspected): Promise<Inspector> => {
     const key = JSON.stringify([wanted.hidden, wanted.attentions]);
-    if (inspector?.key === key) return inspector.made;
-    const old = inspector;
-    inspector = { key, made: createInspector(runtime, model, wanted) };
-    await (await old?.made)?.dispose();
-    return inspector.made;
+    if (inspector?.key === key) return inspector.of.get();
+    const old = inspector?.of.made();
+    const of = lazy(() => createInspector(runtime, model, wanted));
+    inspector = { key, of };
+    await old?.then((made) => made.dispose());
+    return of.get();
   };
 
   return {
@@ -102,9 +104,9 @@ export function languageFace({
       return found;
     },
     async dispose() {
-      await decoder.made?.then((made) => made.dispose());
-      await scorer.made?.then((made) => made.dispose());
-      await inspector?.made.then((made) => made.dispose());
+      await decoder.made()?.then((made) => made.dispose());
+      await scorer.made()?.then((made) => made.dispose());
+      await inspector?.of.made()?.then((made) => made.dispose());
     },
   };
 }
@@ -128,15 +130,3 @@ export const askedBare = (
   inspect: face.inspect,
   dispose: face.dispose,
 });
-
-interface Lazy<T> {
-  get(): Promise<T>;
-  /** Set once `get` was called. */
-  made?: Promise<T>;
-}
-
-/** Compile on first use. */
-function lazy<T>(make: () => Promise<T>): Lazy<T> {
-  const holder: Lazy<T> = { get: () => (holder.made ??= make()) };
-  return holder;
-}

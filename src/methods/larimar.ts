@@ -9,7 +9,7 @@
  */
 import { join } from "node:path";
 import { z } from "zod";
-import { isFolder, writeFileAtomic } from "../checkpoint/files.ts";
+import { writeFileAtomic } from "../checkpoint/files.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
 import { unpackFloats } from "../memory/episodes-store.ts";
@@ -17,14 +17,14 @@ import type { PlacedFact } from "../memory/memory-store.ts";
 import { createExternalScope } from "../memory/scope.ts";
 import { subjectOf } from "../memory/subject.ts";
 import { createTextEmbedder } from "../models/embed-texts.ts";
-import { embeddedFolder, resolveModel } from "../models/embedded.ts";
+import { resolveModel } from "../models/embedded.ts";
 import { NAMES_SHARE, withNames } from "../models/named-texts.ts";
 import { fitsGraph } from "../models/instance.ts";
 import { loadEncoder } from "../models/load.ts";
 import { float32Host, sizeOf } from "../tensor/dtype.ts";
 import { defineMethod } from "./definition.ts";
 import { type EncodedFact, type EncodeOptions, identityOf } from "./fact-face.ts";
-import { makeFolder } from "./folders.ts";
+import { makeFolder, moduleFolder } from "./folders.ts";
 import { contentsOf, hashOf, receiptId } from "./identity.ts";
 import { addressings } from "./larimar/addressing.ts";
 import { createAsking } from "./larimar/asking.ts";
@@ -106,14 +106,6 @@ const sizesSchema = z.object({
   perMemory: z.coerce.number().optional(),
 });
 
-/** A module by its folder or by the name of one that comes along. */
-async function moduleFolder(name: string): Promise<string> {
-  const embedded = join(embeddedFolder, name);
-  if (await isFolder(name)) return name;
-  if (/^[\w.-]+$/.test(name) && (await isFolder(embedded))) return embedded;
-  throw new UserError(`larimar: expected the folder of a module, got ${name}; fit one with \`mneme fit larimar\``);
-}
-
 const isAbout = ({ prompt }: StatedFact, { text }: Query): boolean => subjectOf(prompt.text) === subjectOf(text);
 
 /** The texts by which a question may find a fact. */
@@ -137,7 +129,7 @@ export const larimar = defineMethod({
   },
   async create(base, given, { runtime }) {
     const { threshold, addressing, reading, scale, iterations, ridge, growth, perMemory } = given;
-    const module = await loadModule(base, await moduleFolder(given.module));
+    const module = await loadModule(base, await moduleFolder("larimar", given.module));
     const { slots, variant, latent } = module.config;
     const { width, encoderContext } = latent;
     const { tokenizer, eosIds } = base;

@@ -9,6 +9,7 @@ import { UserError } from "../errors.ts";
 import { createEmbedder } from "../models/embed.ts";
 import { resolveModel } from "../models/embedded.ts";
 import { loadEncoder } from "../models/load.ts";
+import { lazy } from "../runtime/lazy.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { float32Host } from "../tensor/dtype.ts";
 import { contextFace } from "./context-face.ts";
@@ -93,8 +94,7 @@ export const rag = defineMethod({
     const pieceTokens = Math.min(chunkTokens, base.geometry.context >> 2);
     const piecesOf = ({ text }: Document): string[] => chunksOf(text, pieceTokens, tokensOf);
     const usesVectors = retriever !== "bm25";
-    let embedding: Promise<Embedding> | undefined;
-    const opened = (): Promise<Embedding> => (embedding ??= openEmbedding(runtime, embedder));
+    const embedding = lazy(() => openEmbedding(runtime, embedder));
     /** By key, which grows from piece to piece. */
     const chunks = new Map<number, string>();
     const keysOf = new Map<Document, number[]>();
@@ -118,7 +118,7 @@ export const rag = defineMethod({
       tokensOf,
       async onAdd(documents, signal) {
         const pieces = documents.map(piecesOf);
-        const encoder = usesVectors ? await opened() : undefined;
+        const encoder = usesVectors ? await embedding.get() : undefined;
         const embedded = await encoder?.embed(pieces.flat(), signal);
         if (signal?.aborted) return 0;
         let at = 0;
@@ -144,7 +144,7 @@ export const rag = defineMethod({
       const depth = retriever === "both" ? Math.max(FUSED, topK) : topK;
       const byWords = (text: string): number[] => words.search(text, depth).map(({ key }) => key);
       if (!usesVectors) return texts.map(byWords);
-      const asked = await (await opened()).embed(texts.map((text) => text || " "));
+      const asked = await (await embedding.get()).embed(texts.map((text) => text || " "));
       const byVector = asked.map((vector) => vectors.search(vector, depth));
       return retriever === "both"
         ? texts.map((text, i) => fuseRankings([byWords(text), byVector[i]]).slice(0, topK))
@@ -224,7 +224,7 @@ export const rag = defineMethod({
       },
       async dispose() {
         await face.dispose();
-        await embedding?.then((made) => made.dispose()).catch(() => undefined);
+        await embedding.made()?.then((made) => made.dispose());
       },
     };
   },

@@ -1,7 +1,9 @@
 /** A causal model with its numbers: what decoding, scoring and inspection are compiled from. */
 import { type Modification, type Params, paramsOf, weightInputs } from "../nn/params.ts";
-import type { Program } from "../runtime/runtime.ts";
+import { lazy } from "../runtime/lazy.ts";
+import type { Program, ProgramOptions, Runtime } from "../runtime/runtime.ts";
 import { bytesPerElement, type HostTensor, sizeOf } from "../tensor/dtype.ts";
+import type { Tensor } from "../tensor/graph.ts";
 import type { Geometry, ModelDefinition } from "./model.ts";
 
 export interface Model {
@@ -44,4 +46,23 @@ export function modelParams({ weights, modification }: Model): Params {
 /** The weights that a compiled program takes as inputs: none of the frozen ones. */
 export function liveWeights({ inputs }: Program, { weights }: Pick<Model, "weights">): Record<string, HostTensor> {
   return Object.fromEntries(inputs.filter(({ name }) => name in weights).map(({ name }) => [name, weights[name]]));
+}
+
+/** A graph over a model's weights and what it is fed, compiled when it is first run. */
+export function lazyProgram(
+  runtime: Runtime,
+  outputs: () => Readonly<Record<string, Tensor>>,
+  { weights, frozen, ...options }: Pick<Model, "weights"> & CompileOptions & ProgramOptions,
+): { run(feeds: Readonly<Record<string, HostTensor>>): ReturnType<Program["run"]>; release(): Promise<void> } {
+  const compiled = lazy(async () => {
+    const program = await runtime.compile(outputs(), frozen ? weights : undefined, options);
+    return { program, live: liveWeights(program, { weights }) };
+  });
+  return {
+    async run(feeds) {
+      const { program, live } = await compiled.get();
+      return program.run({ ...live, ...feeds });
+    },
+    release: async () => compiled.made()?.then(({ program }) => program.release()),
+  };
 }

@@ -9,6 +9,7 @@
  */
 import type { Tokenizer } from "../checkpoint/tokenizer.ts";
 import { UserError } from "../errors.ts";
+import { lazy } from "../runtime/lazy.ts";
 import type { Program, Runtime } from "../runtime/runtime.ts";
 import { float32Host, int32Host } from "../tensor/dtype.ts";
 import { argmax, cast, crossEntropy, equal, gather, input, rows } from "../tensor/functions.ts";
@@ -128,9 +129,7 @@ export async function createScorer(
   const head = await runtime.compile({ nats }, baked);
   const live = { body: liveWeights(body, model), head: liveWeights(head, model) };
   /** Compiled when first needed: counting hits costs one more pass over the scores. */
-  let ratingHead: Promise<Program> | undefined;
-  const rating = (): Promise<Program> =>
-    (ratingHead ??= runtime.compile({ nats, hits: cast(equal(argmax(logits), targetIds), "int32") }, baked));
+  const rating = lazy(() => runtime.compile({ nats, hits: cast(equal(argmax(logits), targetIds), "int32") }, baked));
   const rowsPerRun = Math.max(1, Math.floor(SCORES_PER_RUN / V));
 
   /** Windows of one run: `add(sequence, nats, hit)` for every scored token; hit (0 or 1) with the rating head only. */
@@ -248,13 +247,13 @@ export async function createScorer(
         ...sequenceOf(prompt, continuation),
         condition,
       }));
-      const scores = await runAll(sequences, await rating(), options);
+      const scores = await runAll(sequences, await rating.get(), options);
       return scores.map((score, i) => ({ ...score, bytes: Buffer.byteLength(pairs[i].continuation) }));
     },
     async dispose() {
       await body.release();
       await head.release();
-      await (await ratingHead)?.release();
+      await rating.made()?.then((program) => program.release());
     },
   };
 }

@@ -2,6 +2,7 @@
  * How questions are asked of a bank: the entries that a question reads are found, aggregated under the question, and what
  * comes of it stands before the question as keys and values. An empty bank leaves the base as it is.
  */
+import { joinRows } from "../../memory/matrix.ts";
 import type { Condition } from "../../models/condition.ts";
 import type { DocumentReading, ReadDocument } from "../document-face.ts";
 import type { LanguageFace } from "../language.ts";
@@ -53,6 +54,14 @@ interface Found {
   readonly read: readonly (readonly ReadDocument[])[];
 }
 
+/** A question, and its key where anything is found by keys. */
+interface Asked {
+  readonly query: Query;
+  readonly key?: Float32Array;
+  /** Is it about something in the bank? */
+  readonly isInside: boolean;
+}
+
 /** Parts of one document's chunks added up, largest first. */
 function byDocument(documents: readonly string[], weights: Float32Array): ReadDocument[] {
   const parts = new Map<string, number>();
@@ -65,19 +74,17 @@ export function createAsking(options: AskingOptions): Asking {
     options;
 
   /** Each question over the few entries that are nearest to it. */
-  const overNearest = async (queries: readonly Query[], questions: Float32Array): Promise<Found> => {
-    const keys = await keysOf(queries.map(({ text }) => text));
-    const width = keys.length / queries.length;
+  const overNearest = async (keys: readonly Float32Array[], questions: Float32Array): Promise<Found> => {
     const found = [];
-    for (const i of queries.keys()) found.push(await view.nearest(keys.subarray(i * width, (i + 1) * width), topK));
+    for (const key of keys) found.push(await view.nearest(key, topK));
     const N = Math.max(...found.map(({ documents }) => documents.length));
-    const bank = new Float32Array(queries.length * N * size);
-    const bias = new Float32Array(queries.length * N).fill(ABSENT);
+    const bank = new Float32Array(keys.length * N * size);
+    const bias = new Float32Array(keys.length * N).fill(ABSENT);
     for (const [i, { slots, scores }] of found.entries()) {
       bank.set(slots, i * N * size);
       for (const [k, score] of scores.entries()) bias[i * N + k] = sharpness * (score - scores[0]);
     }
-    const { latents, weights } = await reader.aggregate(questions, bank, bias, queries.length);
+    const { latents, weights } = await reader.aggregate(questions, bank, bias, keys.length);
     return { latents, read: found.map(({ documents }, i) => byDocument(documents, weights.subarray(i * N))) };
   };
 
@@ -100,36 +107,36 @@ export function createAsking(options: AskingOptions): Asking {
           const chunk = bank.subarray(at, at + together * size);
           parts.push((await reader.aggregate(own, chunk, new Float32Array(chunk.length / size))).latents);
         }
-        bank = new Float32Array(parts.length * size);
-        for (const [k, part] of parts.entries()) bank.set(part, k * size);
+        bank = joinRows(parts, size);
       }
       latents.set((await reader.aggregate(own, bank, new Float32Array(bank.length / size))).latents, i * size);
     }
     return { latents, read: [] };
   };
 
-  const find = async (queries: readonly Query[], { entries = false } = {}): Promise<Found> => {
-    const questions = await reader.questions(queries.map(questionIds));
-    if (topK > 0) return overNearest(queries, questions);
+  const find = async (asked: readonly Asked[], { entries = false } = {}): Promise<Found> => {
+    const questions = await reader.questions(asked.map(({ query }) => questionIds(query)));
+    const keys = asked.flatMap(({ key }) => key ?? []);
+    if (topK > 0) return overNearest(keys, questions);
     const latents = entries ? undefined : await fast?.(questions);
     return latents ? { latents, read: [] } : overAll(questions);
   };
 
-  /** Is each question about something in the bank? */
-  const inScope = async (queries: readonly Query[]): Promise<boolean[]> => {
-    if (view.count() === 0) return queries.map(() => false);
-    if (threshold <= -1) return queries.map(() => true);
+  /** Which questions are about something in the bank. */
+  const meet = async (queries: readonly Query[]): Promise<Asked[]> => {
+    if (view.count() === 0) return queries.map((query) => ({ query, isInside: false }));
+    if (threshold <= -1 && topK === 0) return queries.map((query) => ({ query, isInside: true }));
     const keys = await keysOf(queries.map(({ text }) => text));
     const width = keys.length / queries.length;
-    const found: boolean[] = [];
-    for (const i of queries.keys()) {
-      found.push((await view.best(keys.subarray(i * width, (i + 1) * width))) >= threshold);
+    const asked: Asked[] = [];
+    for (const [i, query] of queries.entries()) {
+      const key = keys.subarray(i * width, (i + 1) * width);
+      asked.push({ query, key, isInside: threshold <= -1 || (await view.best(key)) >= threshold });
     }
-    return found;
+    return asked;
   };
 
-  const told = async (queries: readonly Query[]): Promise<Condition[]> =>
-    reader.conditions((await find(queries)).latents);
+  const told = async (asked: readonly Asked[]): Promise<Condition[]> => reader.conditions((await find(asked)).latents);
 
   /** Lots of queries on the base under what they are told; all on another model where there is nothing to tell. */
   const inLots = async <I, R>(
@@ -156,8 +163,8 @@ export function createAsking(options: AskingOptions): Asking {
       for (const [k, i] of members.entries()) results[i] = found[k];
       done += members.length;
     };
-    const scope = await inScope(items.map(queryOf));
-    const [inside, outside] = [true, false].map((is) => [...items.keys()].filter((i) => scope[i] === is));
+    const asked = await meet(items.map(queryOf));
+    const [inside, outside] = [true, false].map((is) => [...items.keys()].filter((i) => asked[i].isInside === is));
     if (outside.length > 0) await onLot(bare, outside);
     const mute = view.isMute() ? adaptersOnly : undefined;
     if (mute && inside.length > 0) await onLot(mute, inside);
@@ -165,7 +172,7 @@ export function createAsking(options: AskingOptions): Asking {
     for (let start = 0; start < inside.length && !mute; start += lot) {
       asking.signal?.throwIfAborted();
       const members = inside.slice(start, start + lot);
-      await onLot(reader.face, members, await told(members.map((i) => queryOf(items[i]))));
+      await onLot(reader.face, members, await told(members.map((i) => asked[i])));
     }
     return results;
   };
@@ -206,10 +213,10 @@ export function createAsking(options: AskingOptions): Asking {
   /** Who goes on from a prompt, and under what. */
   const facing = async (prompt: string): Promise<{ face: LanguageFace; condition?: Condition }> => {
     const query = askedIn(prompt);
-    const [isInside] = query.text.trim() === "" ? [false] : await inScope([query]);
-    if (!isInside) return { face: bare };
+    const [asked] = query.text.trim() === "" ? [] : await meet([query]);
+    if (!asked?.isInside) return { face: bare };
     if (adaptersOnly && view.isMute()) return { face: adaptersOnly };
-    const [condition] = await told([query]);
+    const [condition] = await told([asked]);
     return { face: reader.face, condition };
   };
   const onBare: typeof inLots = (items, asking, _queryOf, run) => run(bare, items, undefined, asking);
@@ -219,14 +226,14 @@ export function createAsking(options: AskingOptions): Asking {
     rate: ratings(inLots),
     without: { answer: answers(onBare), rate: ratings(onBare) },
     async look(queries) {
-      const scope = view.isMute() ? [] : await inScope(queries);
-      const inside = [...queries.keys()].filter((i) => scope[i]);
+      const asked = view.isMute() ? [] : await meet(queries);
+      const inside = [...asked.keys()].filter((i) => asked[i].isInside);
       const readings: DocumentReading[] = queries.map(() => ({ read: [] }));
       const lot = topK > 0 ? AT_ONCE : WHOLE_AT_ONCE;
       for (let start = 0; start < inside.length; start += lot) {
         const members = inside.slice(start, start + lot);
         const { read } = await find(
-          members.map((i) => queries[i]),
+          members.map((i) => asked[i]),
           { entries: true },
         );
         for (const [k, i] of members.entries()) readings[i] = { read: read[k] ?? [] };

@@ -10,13 +10,11 @@ import { codebookFromData } from "../../memory/codebook-start.ts";
 import { perplexity } from "../../memory/codebook-usage.ts";
 import { type Random, randomStream } from "../../tensor/random.ts";
 import type { Objective } from "../objective.ts";
-import { followed, leftover, type Nearest } from "./nearest.ts";
+import { type Codes, depthByDepth, followed, type Nearest } from "./nearest.ts";
 import type { EpisodeBatch } from "./objective.ts";
 
-export interface Book {
-  /** [K, D], changed in place; several depths are books of their own. */
-  readonly codes: Float32Array;
-  readonly width: number;
+/** Codes that are changed in place; several depths are books of their own. */
+export interface Book extends Codes {
   /** Vectors of a look that chose each code, [K]: a moving average over looks, part of what a stopped fit goes on with. */
   readonly counts: Float32Array;
   /** What the optimizer remembers of the codes, as long as these: forgotten of a code that is put elsewhere. */
@@ -85,18 +83,14 @@ export async function useOf(
   };
 }
 
-/** Every book with the vectors that it is asked for, depth after depth; `look` may change the book. */
-async function walk(
-  { single, residual, nearest }: CareOptions,
+/** Every book with the vectors that it is asked for; `look` may change the book. */
+export async function walk<B extends Codes>(
+  { single, residual, nearest }: { readonly single: B; readonly residual: readonly B[]; readonly nearest: Nearest },
   slots: Float32Array,
-  look: (book: Book, vectors: Float32Array) => Promise<void>,
+  look: (book: B, vectors: Float32Array) => unknown,
 ): Promise<void> {
   await look(single, slots);
-  let rest = slots;
-  for (const book of residual) {
-    await look(book, rest);
-    rest = leftover(rest, (await nearest(rest, book.codes, book.width)).indices, book);
-  }
+  await depthByDepth(residual, slots, nearest, look);
 }
 
 /** A codebook from data, as codebook-start.ts makes it, but for nearest codes by the runtime. */
@@ -121,12 +115,13 @@ export async function usesOf(options: CareOptions, draw: number): Promise<{ sing
  * Codebooks at the end of a fit, when slots no longer move: k-means from where they are, over more documents than any
  * look had; codes that serve few of their vectors go where vectors are.
  */
-export async function settle({ slotsOf, reset, ...options }: CareOptions): Promise<void> {
+export async function settle(options: CareOptions): Promise<void> {
+  const { slotsOf, reset, nearest } = options;
   const random = randomStream(options.seed, "settled");
-  await walk({ slotsOf, reset, ...options }, await slotsOf(SETTLED_BY, SETTLING), async (book, vectors) => {
+  await walk(options, await slotsOf(SETTLED_BY, SETTLING), async (book, vectors) => {
     const { codes, width } = book;
     for (let pass = 0; pass < PASSES; pass++) {
-      const { counts } = await followed(vectors, book, options.nearest, ROUNDS / 2);
+      const { counts } = await followed(vectors, book, nearest, ROUNDS / 2);
       const rare = [...counts.keys()].filter((code) => counts[code] < (RARELY * vectors.length) / codes.length);
       if (!reset || rare.length === 0 || pass + 1 === PASSES) continue;
       // Where vectors are many, not where they are worst off: that is where rare codes come from

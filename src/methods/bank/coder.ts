@@ -5,10 +5,9 @@
  */
 import type { Codebook, Encoded } from "../../memory/codebook.ts";
 import { nearness } from "../../memory/vector-quantizer.ts";
-import type { Program, Runtime } from "../../runtime/runtime.ts";
-import { float32Host } from "../../tensor/dtype.ts";
-import { input, topK } from "../../tensor/functions.ts";
-import { AT_ONCE, booksOf } from "./nearest.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
+import { topK } from "../../tensor/functions.ts";
+import { booksOf, type Codes, type CodeSearch, createCodeSearch } from "./nearest.ts";
 
 export interface Coder {
   /** Entries of a codebook of one book or of residual books. */
@@ -28,42 +27,39 @@ interface Beams {
 }
 
 export function createCoder(runtime: Runtime, { beams: most = 4 }: { readonly beams?: number } = {}): Coder {
-  const programs = new Map<string, Promise<Program>>();
-  const programOf = (width: number, best: number): Promise<Program> => {
-    const name = `${width} ${best}`;
-    const make = (): Promise<Program> => {
-      const scores = nearness(input("vectors", "float32", ["N", width]), input("codes", "float32", ["K", width]));
-      const [values, indices] = topK(scores, best);
-      return runtime.compile({ values, indices });
-    };
-    const made = programs.get(name) ?? make();
-    programs.set(name, made);
-    return made;
+  /** The best codes of each vector, by how many are wanted. */
+  const searches = new Map<number, CodeSearch>();
+  const searchOf = (best: number): CodeSearch => {
+    const search =
+      searches.get(best) ??
+      createCodeSearch(runtime, (vectors, codes) => {
+        const [values, indices] = topK(nearness(vectors, codes), best);
+        return { values, indices };
+      });
+    searches.set(best, search);
+    return search;
   };
 
   /** The best codes of each vector [R, D], and how near they are: [R, best] each. */
-  const bestOf = async (vectors: Float32Array, codes: Float32Array, width: number, best: number) => {
-    const R = vectors.length / width;
+  const bestOf = async (vectors: Float32Array, book: Codes, best: number) => {
+    const R = vectors.length / book.width;
     const [values, indices] = [new Float32Array(R * best), new Int32Array(R * best)];
-    const program = await programOf(width, best);
-    const book = float32Host([codes.length / width, width], codes);
-    for (let start = 0; start < R; start += AT_ONCE) {
-      const end = Math.min(R, start + AT_ONCE);
-      const some = float32Host([end - start, width], vectors.subarray(start * width, end * width));
-      const found = await program.run({ vectors: some, codes: book });
-      values.set(found.values.data as Float32Array, start * best);
-      indices.set(found.indices.data as Int32Array, start * best);
-    }
+    await searchOf(best).run(vectors, book, (found, from) => {
+      values.set(found.values.data as Float32Array, from * best);
+      indices.set(found.indices.data as Int32Array, from * best);
+    });
     return { values, indices };
   };
 
   const deeper = async (
     beams: Beams,
-    { codes, width, depth, kept }: { codes: Float32Array; width: number; depth: number; kept: number },
+    book: Codes,
+    { depth, kept }: { depth: number; kept: number },
   ): Promise<Beams> => {
+    const { codes, width } = book;
     const best = Math.min(kept, codes.length / width);
     const count = Math.min(kept, beams.count * best);
-    const found = await bestOf(beams.rest, codes, width, best);
+    const found = await bestOf(beams.rest, book, best);
     const N = beams.errors.length / beams.count;
     const next: Beams = {
       count,
@@ -103,14 +99,12 @@ export function createCoder(runtime: Runtime, { beams: most = 4 }: { readonly be
       let beams: Beams = { count: 1, rest: slots, errors: new Float64Array(N), indices: new Uint32Array() };
       for (let n = 0; n < N; n++)
         for (let i = n * width; i < (n + 1) * width; i++) beams.errors[n] += slots[i] * slots[i];
-      for (const [depth, { codes }] of booksOf(codebook).entries()) {
-        const kept = depth + 1 === books ? 1 : most;
-        beams = await deeper(beams, { codes, width, depth, kept });
-      }
+      for (const [depth, book] of booksOf(codebook).entries())
+        beams = await deeper(beams, book, { depth, kept: depth + 1 === books ? 1 : most });
       return { indices: beams.indices, errors: beams.errors };
     },
     async dispose() {
-      for (const program of programs.values()) await (await program).release();
+      for (const search of searches.values()) await search.dispose();
     },
   };
 }

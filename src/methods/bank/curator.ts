@@ -196,13 +196,11 @@ export function createCurator({ bank, budget = Infinity, mostEntries = Infinity 
       const before = await bytes();
       const { document, entries } = arrival;
       const gone: string[] = [];
-      const nearest = nearestOf(arrival)?.document;
-      let into: string | undefined;
-      if (deed === "merge" && nearest !== undefined) {
-        into = nearest;
-        await merge(nearest, arrival);
-      } else if (deed !== "drop") {
-        if (deed === "replace" && nearest !== undefined) gone.push(...(await remove(nearest)));
+      const near = deed === "merge" || deed === "replace" ? nearestOf(arrival)?.document : undefined;
+      const into = deed === "merge" ? near : undefined;
+      if (into !== undefined) await merge(into, arrival);
+      else if (deed !== "drop") {
+        if (near !== undefined) gone.push(...(await remove(near)));
         gone.push(...(await makeRoom(() => fits(arrival))));
         await write(document, entries, [document]);
       }

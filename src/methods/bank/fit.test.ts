@@ -1,5 +1,5 @@
 /** The fit of bank compression on tiny bases, and the folder that comes of it. */
-import { readFile, writeFile } from "node:fs/promises";
+import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { describe, expect, it } from "vitest";
@@ -96,6 +96,23 @@ describe("a fit", () => {
     const names = Object.keys(before.weights).filter((name) => name !== "bank.codebook.residual");
     for (const name of names) expect(after.weights[name], name).toEqual(before.weights[name]);
     expect(after.config.depth).toBe(3);
+    // Where the module lay is of no account: moved, it is the same fit
+    const { sha256 } = before;
+    expect(after.config.fit).toMatchObject({ options: { from: { name: "from-module", sha256 } } });
+    expect(await readFile(join(root, "from-again", "config.json"), "utf8")).not.toContain(root);
+    const moved = join(root, "elsewhere", "from-module");
+    await cp(from, moved, { recursive: true });
+    const losses = [];
+    for (const place of [from, `${moved}/`]) {
+      const part = { checkpoint: join(root, "from-work"), options: { ...options, from: place } };
+      losses.push(lossesOf((await fitSmall(runtime, base, part)).events));
+    }
+    expect(losses).toEqual([[[1, expect.any(Number)]], []]);
+    const other = (name: string) => fitSmall(runtime, base, { options: { ...options, from: name } });
+    await expect(other("mneme-bank-compression")).rejects.toThrow(/expected a module for the base .*\(mneme-base\)/);
+    await expect(other("nowhere")).rejects.toThrow(
+      "bank-compression: expected the folder of a module, got nowhere; fit one with `mneme fit bank-compression`",
+    );
     await expect(fitSmall(runtime, base, { options: { ...options, blocks: 1 } })).rejects.toThrow(
       /fit: expected a module of the sizes asked for, .*"blocks":1.*, got one of .*"blocks":2.*; give its sizes/,
     );

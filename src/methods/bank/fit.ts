@@ -2,12 +2,14 @@
  * The fit of bank compression: encoders, aggregator, prefix, adapters and codebooks learn to answer questions about
  * documents that went through the bank (https://arxiv.org/abs/2601.00756, section 3). The base stays frozen.
  */
+import { basename, resolve } from "node:path";
 import { z } from "zod";
 import { UserError } from "../../errors.ts";
 import { isDecayed } from "../../nn/names.ts";
 import { adamw, type Optimizer, type OptimizerState, withRates } from "../../nn/optim.ts";
 import { schedules } from "../../nn/schedule.ts";
 import { defineFit } from "../definition.ts";
+import { moduleFolder } from "../folders.ts";
 import { contentsOf, hashOf } from "../identity.ts";
 import type { Document } from "../method.ts";
 import { train } from "../train.ts";
@@ -40,7 +42,7 @@ const options = z.object({
     .string()
     .min(1)
     .optional()
-    .describe("folder of a fitted module of the same sizes to go on from; codebooks begin anew"),
+    .describe("fitted module of the same sizes to go on from: a folder, or one that comes along; codebooks begin anew"),
   slots: z.int().positive().default(usual.slots).describe("T: slots that a document becomes"),
   width: z.int().positive().optional().describe("D: numbers in a slot (default: the width of the base)"),
   places: z
@@ -199,8 +201,14 @@ export const bankFit = defineFit("bank-compression", {
     );
     const parameters = Object.values(weights).reduce((sum, { data }) => sum + data.length, 0);
     yield { type: "note", message: `${episodes.count} documents, ${parameters} parameters` };
-    if (given.from !== undefined) goOnFrom(module, await loadModule(base, given.from, { encoder: given.encoder }));
-    else if (!(await straighten(runtime, base, weights, shape, episodes.texts(STARTING, -1), seed)))
+    let options: Readonly<Record<string, unknown>> = given;
+    if (given.from !== undefined) {
+      const folder = await moduleFolder("bank-compression", given.from);
+      const from = await loadModule(base, folder, { encoder: given.encoder });
+      goOnFrom(module, from);
+      // Where it lies on this machine makes no other fit
+      options = { ...given, from: { name: basename(resolve(folder)), sha256: from.sha256 } };
+    } else if (!(await straighten(runtime, base, weights, shape, episodes.texts(STARTING, -1), seed)))
       yield {
         type: "note",
         message: "no start by regression for this base, these slots and this encoder: random numbers",
@@ -282,7 +290,7 @@ export const bankFit = defineFit("bank-compression", {
                 folder: checkpoint,
                 everySeconds: 120,
                 identity: hashOf([
-                  given,
+                  options,
                   seed,
                   hash,
                   contentsOf(documents),
@@ -314,7 +322,7 @@ export const bankFit = defineFit("bank-compression", {
         result,
         measured,
         async save(folder) {
-          const fit = { options: given, seed, documents: documents.length, ...result, measured };
+          const fit = { options, seed, documents: documents.length, ...result, measured };
           await saveModule({ ...module, config: { ...config, fit } }, folder);
           return `module of bank-compression for ${config.base.name}: ${folder}`;
         },

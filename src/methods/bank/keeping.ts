@@ -4,8 +4,9 @@
  */
 import { z } from "zod";
 import type { Codebook } from "../../memory/codebook.ts";
+import { joinRows } from "../../memory/matrix.ts";
 import type { MemoryBank } from "../../memory/memory-bank.ts";
-import { type MemoryState, tensorOf } from "../../memory/packed.ts";
+import { type MemoryState, tensorOf, underPrefix, withPrefix } from "../../memory/packed.ts";
 import { float32Host } from "../../tensor/dtype.ts";
 import { randomStream } from "../../tensor/random.ts";
 import type { Document, Fate, Method } from "../method.ts";
@@ -103,9 +104,10 @@ export function createKeeping(options: KeepingOptions): Keeping {
 
   const counts = (): Float64Array => bank.histogram(bank.versions().at(-1) as number);
   const refit = async (): Promise<void> => {
-    const slots = new Float32Array(lately.length * size);
-    for (const [i, one] of lately.entries()) slots.set(one, i * size);
-    refitCodebook(codebook, slots, { counts: counts(), random: randomStream(seed, "refit", refits++) });
+    await refitCodebook(codebook, joinRows(lately, size), {
+      counts: counts(),
+      random: randomStream(seed, "refit", refits++),
+    });
     await renew();
     // As the bank keeps it, so that a restored run has the same
     codebook.data.set(bank.quantizer(bank.versions().at(-1) as number).codebook.data);
@@ -154,23 +156,16 @@ export function createKeeping(options: KeepingOptions): Keeping {
 
     state() {
       const { tensors, json } = policy.state();
-      const slots = float32Host([lately.length, size], Float32Array.from(lately.flatMap((one) => [...one])));
+      const slots = float32Host([lately.length, size], joinRows(lately, size));
       return {
-        tensors: Object.fromEntries([
-          ...Object.entries(tensors).map(([key, tensor]) => [`keeping/${key}`, tensor]),
-          ...(lately.length > 0 ? [["keeping/lately", slots]] : []),
-        ]),
+        tensors: withPrefix("keeping/", { ...tensors, ...(lately.length > 0 && { lately: slots }) }),
         json: { groups: curator.groups(), lately: lately.length, refits, policy: json },
       };
     },
 
     async restore({ tensors, json }) {
       const saved = stateSchema.parse(json);
-      const own = Object.fromEntries(
-        Object.entries(tensors).flatMap(([key, tensor]) =>
-          key.startsWith("keeping/") ? [[key.slice("keeping/".length), tensor]] : [],
-        ),
-      );
+      const own = underPrefix("keeping/", tensors);
       policy.restore({ tensors: own, json: saved.policy });
       const numbers =
         saved.lately === 0

@@ -1,13 +1,13 @@
 /** What a fitted module is worth: held-out documents, one question each, the right document among three others. */
-import { createResidualQuantizer } from "../../memory/residual-quantizer.ts";
-import { createTokenQuantizer } from "../../memory/codebook.ts";
+import { createQuantizer } from "../../memory/quantizers.ts";
 import type { LoadedModel } from "../../models/load.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { pick, randomStream } from "../../tensor/random.ts";
 import type { Document } from "../method.ts";
 import { promptOf } from "../prompt.ts";
 import { factsOf } from "../stated.ts";
-import { type BankModule, codebookNames } from "./module.ts";
+import { type ModeName, modes } from "./modes.ts";
+import type { BankModule } from "./module.ts";
 import { createReader } from "./reader.ts";
 
 export interface MeasureModuleOptions {
@@ -28,8 +28,7 @@ const BIAS = -4;
 export async function measureModule(options: MeasureModuleOptions): Promise<Record<string, number>> {
   const { runtime, base, module, documents, seed, signal } = options;
   const { encoder } = module;
-  const { shape, codes, depth } = module.config;
-  const { slots: T, width: D, places: V } = shape;
+  const { slots: T, width: D } = module.config.shape;
   const random = randomStream(seed, "measure");
   const asked = documents.flatMap((document) => {
     const facts = factsOf(document);
@@ -59,27 +58,14 @@ export async function measureModule(options: MeasureModuleOptions): Promise<Reco
       const prompts = asked.map(({ query }) => promptOf(query, [""]));
       return right(await reader.face.answer(prompts, { conditions: await reader.conditions(latents), signal }));
     };
-    const residual = createResidualQuantizer({
-      kind: "residual",
-      tokens: T * V,
-      width: D / V,
-      codes,
-      books: depth,
-      data: module.weights[codebookNames.residual].data as Float32Array,
-    });
-    const single = createTokenQuantizer({
-      kind: "token",
-      tokens: T,
-      width: D,
-      codes,
-      books: 1,
-      data: module.weights[codebookNames.single].data as Float32Array,
-    });
-    const through = (quantizer: typeof residual): Float32Array => quantizer.decode(quantizer.encode(slots).indices);
+    const through = (kind: ModeName): Float32Array => {
+      const { encode, decode } = createQuantizer(modes[kind].codebook(module, module.config.depth));
+      return decode(encode(slots).indices);
+    };
     return {
       "full precision": await answers(slots),
-      "residual codes": await answers(through(residual)),
-      "one code for a slot": await answers(through(single)),
+      "residual codes": await answers(through("mbc-residual")),
+      "one code for a slot": await answers(through("mbc")),
     };
   } finally {
     await reader.dispose();

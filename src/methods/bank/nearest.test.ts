@@ -4,6 +4,7 @@ import { workbench } from "../../../tests/support/workbench.ts";
 import { type Codebook, nearest as searched } from "../../memory/codebook.ts";
 import { createQuantizer } from "../../memory/quantizers.ts";
 import { randomStream } from "../../tensor/random.ts";
+import { createCoder } from "./coder.ts";
 import { createNearest, followed, followingCodebook } from "./nearest.ts";
 
 const { runtime } = workbench("bank-nearest");
@@ -26,6 +27,34 @@ describe("nearest codes", () => {
     expect(other).toBeLessThan(3);
     await dispose();
   });
+});
+
+it("is compiled again after a failure", async () => {
+  let failures = 1;
+  const compile: typeof runtime.compile = async (...asked) => {
+    if (failures-- > 0) throw new Error("no room");
+    return runtime.compile(...asked);
+  };
+  for (const search of [
+    async () => {
+      const { nearest, dispose } = createNearest({ ...runtime, compile });
+      return {
+        find: async () => [...(await nearest(Float32Array.of(1, 9), Float32Array.of(0, 8), 1)).indices],
+        dispose,
+      };
+    },
+    async () => {
+      const { encode, dispose } = createCoder({ ...runtime, compile });
+      const book: Codebook = { kind: "token", tokens: 2, width: 1, codes: 2, books: 1, data: Float32Array.of(0, 8) };
+      return { find: async () => [...(await encode(book, Float32Array.of(1, 9))).indices], dispose };
+    },
+  ]) {
+    failures = 1;
+    const { find, dispose } = await search();
+    await expect(find()).rejects.toThrow("no room");
+    expect(await find()).toEqual([0, 1]);
+    await dispose();
+  }
 });
 
 describe("codebooks", () => {

@@ -12,17 +12,17 @@ import { createCodebookUsage } from "../../memory/codebook-usage.ts";
 import type { LoadedModel } from "../../models/load.ts";
 import { clipScale, globalNorm } from "../../nn/clip.ts";
 import { adamw } from "../../nn/optim.ts";
+import { lazy } from "../../runtime/lazy.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { float32Host, type HostTensor } from "../../tensor/dtype.ts";
 import { randomStream } from "../../tensor/random.ts";
 import type { Document, StatedFact } from "../method.ts";
 import { factsOf } from "../stated.ts";
 import { chunksOf } from "./chunks.ts";
-import { leftover } from "./nearest.ts";
+import { walk } from "./codebooks.ts";
 import { createEpisodes } from "./episodes.ts";
 import { adaptedModel, adaptersOf, type BankModule, codebookNames } from "./module.ts";
-import { createFitObjective, type EpisodeBatch } from "./objective.ts";
-import type { Objective } from "../objective.ts";
+import { createFitObjective } from "./objective.ts";
 import type { Reader } from "./reader.ts";
 import { straighten } from "./start.ts";
 
@@ -90,23 +90,21 @@ export async function createOnline(options: OnlineOptions): Promise<Online> {
   const arrays = Object.fromEntries(trained.map((name) => [name, weights[name].data as Float32Array]));
   const optimizer = adamw({ b1: alpha, weightDecay: 0 });
   const moments = optimizer.init(arrays);
-  const residual = arrays[codebookNames.residual];
-  const P = shape.width / shape.places;
-  const books = [
-    { codes: arrays[codebookNames.single], name: codebookNames.single as string, at: 0, width: shape.width },
-    ...Array.from({ length: depth }, (_, r) => ({
-      codes: residual.subarray(r * codes * P, (r + 1) * codes * P),
-      name: codebookNames.residual as string,
-      at: r * codes * P,
-      width: P,
-    })),
-  ];
-  const usages = books.map(() => createCodebookUsage({ codes, decay: alpha }));
+  /** The r-th codebook of a tensor, and where its numbers begin there. */
+  const bookOf = (name: string, width: number, r = 0) => {
+    const at = r * codes * width;
+    const usage = createCodebookUsage({ codes, decay: alpha });
+    return { name, width, at, codes: arrays[name].subarray(at, at + codes * width), usage };
+  };
+  const single = bookOf(codebookNames.single, shape.width);
+  const residual = Array.from({ length: depth }, (_, r) =>
+    bookOf(codebookNames.residual, shape.width / shape.places, r),
+  );
+  const books = { single, residual, nearest };
+  const usages = [single, ...residual].map(({ usage }) => usage);
   let steps = 0;
   let updates = 0;
-  let objective: Promise<Objective<EpisodeBatch>> | undefined;
-
-  const makeObjective = (): Promise<Objective<EpisodeBatch>> =>
+  const objective = lazy(() =>
     createFitObjective({
       runtime,
       definition: base.definition,
@@ -123,19 +121,8 @@ export async function createOnline(options: OnlineOptions): Promise<Online> {
       quantizationLoss: 1,
       commitment: 0,
       seed,
-    });
-
-  /** Books with what each is asked for: the first alone, the others one after another. */
-  const walk = (
-    slots: Float32Array,
-    look: (book: (typeof books)[number], vectors: Float32Array, i: number) => void,
-  ) => {
-    let rest = slots;
-    for (const [i, book] of books.entries()) {
-      look(book, i === 0 ? slots : rest, i);
-      if (i > 0) rest = leftover(rest, nearest(rest, book.codes, book.width).indices, book);
-    }
-  };
+    }),
+  );
 
   /** What is practised of a document: of one read in chunks, which its questions do not name, the sentences of each. */
   const readable = (document: Document): Document[] => {
@@ -180,14 +167,14 @@ export async function createOnline(options: OnlineOptions): Promise<Online> {
       if (steps > 0) return;
       await straighten(runtime, base, weights, shape, textsOf(documents), seed);
       const random = randomStream(seed, "online codebooks");
-      walk(await slotsOf(documents), ({ codes: book, width }, vectors) => {
+      await walk(books, await slotsOf(documents), ({ codes: book, width }, vectors) => {
         book.set(codebookFromData(vectors, { codes, width, random, rounds: ROUNDS }));
       });
     },
     async learn(documents) {
       const episodes = episodesOf(documents);
       let [loss, tokens] = [0, 0];
-      const program = await (objective ??= makeObjective());
+      const program = await objective.get();
       for (let update = 0; episodes && update < options.updates; update++) {
         const batch = episodes.batchAt(update);
         program.clear();
@@ -198,17 +185,16 @@ export async function createOnline(options: OnlineOptions): Promise<Online> {
         updates++;
       }
       const random = randomStream(seed, "online reset", steps);
-      walk(await slotsOf(documents), (book, vectors, i) => {
-        const { width } = book;
-        usages[i].update(nearest(vectors, book.codes, width).indices);
-        const dead = reset ? usages[i].dead() : [];
+      await walk(books, await slotsOf(documents), ({ name, width, at, codes: book, usage }, vectors) => {
+        usage.update(nearest(vectors, book, width).indices);
+        const dead = reset ? usage.dead() : [];
         if (dead.length === 0) return;
-        const rows = worstReconstructed(vectors, book.codes, dead.length, { width, random });
-        const placed = replaceCodes(book.codes, dead, rows, width);
-        usages[i].revive(placed);
+        const rows = worstReconstructed(vectors, book, dead.length, { width, random });
+        const placed = replaceCodes(book, dead, rows, width);
+        usage.revive(placed);
         for (const code of placed) {
           for (const moment of ["exp_avg", "exp_avg_sq"])
-            moments.tensors[`${book.name}.${moment}`].fill(0, book.at + code * width, book.at + (code + 1) * width);
+            moments.tensors[`${name}.${moment}`].fill(0, at + code * width, at + (code + 1) * width);
         }
       });
       steps++;
@@ -234,7 +220,7 @@ export async function createOnline(options: OnlineOptions): Promise<Online> {
       moments.step = updates;
     },
     async dispose() {
-      await (await objective)?.dispose();
+      await objective.made()?.then((made) => made.dispose());
     },
   };
 }

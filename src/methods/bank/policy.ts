@@ -7,7 +7,7 @@
  */
 import { z } from "zod";
 import { type BankPolicy, bankReward, createBankPolicy } from "../../memory/bank-policy.ts";
-import type { MemoryState } from "../../memory/packed.ts";
+import { type MemoryState, underPrefix, withPrefix } from "../../memory/packed.ts";
 import { type Random, randomStream, pick } from "../../tensor/random.ts";
 import type { Method, StatedFact } from "../method.ts";
 import type { Arrival, Curator, Deed, Done, Situation } from "./curator.ts";
@@ -263,10 +263,8 @@ export function createDocumentPolicy(options: PolicyOptions): DocumentPolicy {
 
     state() {
       const [forDeeds, forCares] = [ofDeeds.state(), ofCares.state()];
-      const prefixed = (prefix: string, { tensors }: MemoryState) =>
-        Object.fromEntries(Object.entries(tensors).map(([key, tensor]) => [`${prefix}/${key}`, tensor]));
       return {
-        tensors: { ...prefixed("deeds", forDeeds), ...prefixed("cares", forCares) },
+        tensors: { ...withPrefix("deeds/", forDeeds.tensors), ...withPrefix("cares/", forCares.tensors) },
         json: {
           standing: [...standing].map(([document, one]) => ({ document, ...one })),
           error,
@@ -279,14 +277,8 @@ export function createDocumentPolicy(options: PolicyOptions): DocumentPolicy {
 
     restore({ tensors, json }) {
       const saved = stateSchema.parse(json);
-      const under = (prefix: string) =>
-        Object.fromEntries(
-          Object.entries(tensors).flatMap(([key, tensor]) =>
-            key.startsWith(`${prefix}/`) ? [[key.slice(prefix.length + 1), tensor]] : [],
-          ),
-        );
-      ofDeeds.restore({ tensors: under("deeds"), json: saved.deeds });
-      ofCares.restore({ tensors: under("cares"), json: saved.cares });
+      ofDeeds.restore({ tensors: underPrefix("deeds/", tensors), json: saved.deeds });
+      ofCares.restore({ tensors: underPrefix("cares/", tensors), json: saved.cares });
       random.restore(saved.random);
       standing = new Map(saved.standing.map(({ document, ...one }) => [document, one]));
       error = saved.error;

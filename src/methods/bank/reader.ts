@@ -4,9 +4,11 @@
  */
 import { UserError } from "../../errors.ts";
 import { type Condition, memoryConditions } from "../../models/condition.ts";
+import { lazyProgram } from "../../models/instance.ts";
 import type { LoadedModel } from "../../models/load.ts";
 import { paramsOf, weightInputs } from "../../nn/params.ts";
-import type { Program, Runtime } from "../../runtime/runtime.ts";
+import { type Lazy, lazy } from "../../runtime/lazy.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { float32Host, type HostTensor, int32Host } from "../../tensor/dtype.ts";
 import { input } from "../../tensor/functions.ts";
 import type { Tensor } from "../../tensor/graph.ts";
@@ -64,21 +66,7 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
       weightInputs(Object.fromEntries(Object.entries(weights).map(([name, tensor]) => [name, tensor.shape]))),
       adapted ? adaptersOf(config) : undefined,
     );
-  const compiled = (outputs: () => Record<string, Tensor>) => {
-    let made: Promise<{ program: Program; live: Record<string, HostTensor> }> | undefined;
-    const compile = async () => {
-      const program = await runtime.compile(outputs(), frozen ? weights : undefined);
-      const names = program.inputs.map(({ name }) => name).filter((name) => name in weights);
-      return { program, live: Object.fromEntries(names.map((name) => [name, weights[name]])) };
-    };
-    return {
-      run: async (feeds: Record<string, HostTensor>) => {
-        const { program, live } = await (made ??= compile());
-        return program.run({ ...live, ...feeds });
-      },
-      release: async () => (await made)?.program.release(),
-    };
-  };
+  const compiled = (outputs: () => Record<string, Tensor>) => lazyProgram(runtime, outputs, { weights, frozen });
   const texts = (): TextInputs => ({
     ids: input("ids", "int32", ["B", "N"]),
     mask: input("mask", "int32", ["B", "N"]),
@@ -111,7 +99,7 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
     return { latents: fastRead(params(false), shape, input("questions", "float32", ["Q", T, D]), counts, codes) };
   });
   /** Of the codebook that was read last. */
-  let projected: { codes: Float32Array; made: Promise<Record<string, HostTensor>> } | undefined;
+  let projected: { codes: Float32Array; parts: Lazy<Record<string, HostTensor>> } | undefined;
   const telling = compiled(() => ({
     memory: prefixOf(params(false), shape, base, input("latents", "float32", ["B", T, D])),
   }));
@@ -194,11 +182,11 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
       const Q = questions.length / (T * D);
       const K = codes.length / D;
       if (projected?.codes !== codes)
-        projected = { codes, made: projecting.run({ codes: float32Host([K, D], codes) }) };
+        projected = { codes, parts: lazy(() => projecting.run({ codes: float32Host([K, D], codes) })) };
       const { latents } = await fastReading.run({
         questions: float32Host([Q, T, D], questions),
         counts: float32Host([T, K], counts),
-        ...(await projected.made),
+        ...(await projected.parts.get()),
       });
       return latents.data as Float32Array;
     },

@@ -6,7 +6,7 @@ import { nearest, type Codebook } from "../../memory/codebook.ts";
 import { createCodebookAverage } from "../../memory/codebook-average.ts";
 import { replaceCodes, worstReconstructed } from "../../memory/codebook-reset.ts";
 import type { Random } from "../../tensor/random.ts";
-import { leftover } from "./nearest.ts";
+import { booksOf, depthByDepth } from "./nearest.ts";
 
 /** The weight of a codebook as it is, beside one batch. */
 const DECAY = 0.5;
@@ -14,14 +14,14 @@ const DECAY = 0.5;
 const ENOUGH = 8;
 
 /** Changes the numbers of a codebook in place; `counts` [B, K]: how often entries use each code. */
-export function refitCodebook(
-  { books, codes: K, width, data }: Codebook,
+export async function refitCodebook(
+  codebook: Codebook,
   slots: Float32Array,
   { counts, random }: { readonly counts: ArrayLike<number>; readonly random: Random },
-): void {
-  let rest = slots;
-  for (let book = 0; book < books; book++) {
-    const codes = data.subarray(book * K * width, (book + 1) * K * width);
+): Promise<void> {
+  const { codes: K, width } = codebook;
+  const books = booksOf(codebook).map((book, at) => ({ ...book, at: at * K }));
+  await depthByDepth(books, slots, nearest, ({ codes, at }, rest) => {
     // As if the codes had been met as often as the batch meets them
     const count = Math.max(1, rest.length / width / K);
     const average = createCodebookAverage(codes, { width, decay: DECAY, count });
@@ -30,10 +30,9 @@ export function refitCodebook(
     codes.set(average.codes);
     const used = new Set(indices);
     const dead = Array.from({ length: K }, (_, code) => code).filter(
-      (code) => counts[book * K + code] === 0 && !used.has(code),
+      (code) => counts[at + code] === 0 && !used.has(code),
     );
     if (dead.length > 0 && indices.length >= ENOUGH * K)
       replaceCodes(codes, dead, worstReconstructed(rest, codes, dead.length, { width, random }), width);
-    rest = leftover(rest, nearest(rest, codes, width).indices, { codes, width });
-  }
+  });
 }

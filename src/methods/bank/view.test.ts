@@ -1,5 +1,7 @@
 /** What questions see of a bank that changes underneath, and what the controls show them instead. */
 import { join } from "node:path";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { workbench } from "../../../tests/support/workbench.ts";
@@ -34,7 +36,7 @@ const entry = (i: number, version: number, code = i) => ({
   indices: Uint32Array.of(code),
 });
 const viewOf = (bank: EntryStore, control: Control = "none", share = 0.5, seed = 1) =>
-  createView({ bank, size, control, share, seed });
+  createView({ bank: () => bank, size, control, share, seed });
 /** Codes of what was seen. */
 const codesOf = ({ slots }: Seen): number[] => {
   const seen = Array.from({ length: slots.length / 2 }, (_, i) => slots.subarray(2 * i, 2 * i + 2));
@@ -187,6 +189,20 @@ describe("after any history", () => {
   });
 });
 
+it("holds what it read of a bank once, however often that changes", async () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  const bank = await filled(3);
+  const view = viewOf(bank);
+  const first = new WeakRef((await view.all()).slots);
+  await bank.append([entry(3, 1)]);
+  expect(codesOf(await view.all())).toEqual([0, 1, 2, 3]);
+  // A reference is held to the end of the turn that looked at it
+  await new Promise(setImmediate);
+  collect();
+  expect(first.deref()).toBeUndefined();
+});
+
 describe("controls", () => {
   it("permuted: the same other code for a code everywhere, and another one's key", async () => {
     const bank = await filled();
@@ -213,10 +229,16 @@ describe("controls", () => {
 
   it.each([2, 5, 8])("wrong-bank: never the entry that was found, of %i", async (count) => {
     const view = viewOf(await filled(count), "wrong-bank");
-    const read = codesOf(await view.all());
+    const all = await view.all();
+    const read = codesOf(all);
     expect(read.filter((code, i) => code === i)).toEqual([]);
+    // What is named is what was read
+    expect(all.documents).toEqual(read.map((code) => `d${code}`));
     expect(read.toSorted()).toEqual([...Array(count).keys()]);
-    for (let i = 0; i < count; i++) expect(codesOf(await view.nearest(keyOf(i), 1))).toEqual([read[i]]);
+    for (let i = 0; i < count; i++) {
+      const one = await view.nearest(keyOf(i), 1);
+      expect([codesOf(one), one.documents, one.scores]).toEqual([[read[i]], [`d${read[i]}`], [1]]);
+    }
   });
 
   it("wrong-bank: never a chunk of the same document; nothing of a bank with one", async () => {

@@ -8,6 +8,7 @@ import { averageGroups, type Groups, nearestGroups, prunedGroups, randomGroups }
 import type { NumberedEntry } from "../../memory/bank.ts";
 import type { BankMark } from "../../memory/bank-index.ts";
 import { createKeyIndex, type KeyIndex } from "../../memory/key-index.ts";
+import { joinRows } from "../../memory/matrix.ts";
 import { randomStream } from "../../tensor/random.ts";
 import type { EntryStore } from "../document-face.ts";
 
@@ -33,7 +34,8 @@ export interface View {
 }
 
 export interface ViewOptions {
-  readonly bank: EntryStore;
+  /** The bank as it is now: another one may take its place. */
+  readonly bank: () => EntryStore;
   /** T D. */
   readonly size: number;
   readonly control: Control;
@@ -59,7 +61,7 @@ interface Held {
   order?: readonly number[];
   all?: Promise<Whole>;
   /** All entries at an earlier look: rows that are still there need not be read again. */
-  readonly before?: Promise<Whole>;
+  before?: Promise<Whole>;
 }
 
 /** All entries, and what they are as slots. */
@@ -76,13 +78,11 @@ const reductions: Partial<Record<Control, (keys: Float32Array, width: number, ke
   };
 
 /** Controls under which an entry is seen as itself, whatever else there is. */
-const followed: readonly Control[] = ["none", "adapters", "wrong-bank"];
+const asThemselves: readonly Control[] = ["none", "adapters", "wrong-bank"];
 
 export function createView({ bank, size, control, share, seed }: ViewOptions): View {
-  const { width } = bank.keys;
-
   const slotsOf = ({ version, indices }: NumberedEntry): Float32Array => {
-    const quantizer = bank.quantizer(version);
+    const quantizer = bank().quantizer(version);
     if (control !== "permuted" || quantizer.bins === 0) return quantizer.decode(indices);
     return quantizer.decode(remapped(indices, quantizer.codebook.codes, seed));
   };
@@ -92,7 +92,7 @@ export function createView({ bank, size, control, share, seed }: ViewOptions): V
     const entries: Pick<NumberedEntry, "number" | "document" | "key">[] = [];
     const slots: Float32Array[] = [];
     const reduction = reductions[control];
-    for await (const page of bank.pages()) {
+    for await (const page of bank().pages()) {
       for (const entry of page) {
         if (entry.number >= mark.next) continue;
         const { number, document, key } = entry;
@@ -100,10 +100,12 @@ export function createView({ bank, size, control, share, seed }: ViewOptions): V
         if (reduction) slots.push(slotsOf(entry));
       }
     }
-    const index = createKeyIndex(bank.keys);
+    const { keys } = bank();
+    const { width } = keys;
+    const index = createKeyIndex(keys);
     const N = entries.length;
     if (reduction && N > 0) {
-      const all = flat(
+      const all = joinRows(
         entries.map(({ key }) => key),
         width,
       );
@@ -114,7 +116,7 @@ export function createView({ bank, size, control, share, seed }: ViewOptions): V
         mark,
         index,
         documents: new Map(groups.map(([first], g) => [g, entries[first].document])),
-        made: averageGroups(flat(slots, size), size, groups),
+        made: averageGroups(joinRows(slots, size), size, groups),
       };
     }
     // Keys permuted with the codes: an entry is found by another one's key
@@ -125,16 +127,16 @@ export function createView({ bank, size, control, share, seed }: ViewOptions): V
 
   /** What has changed since, where that is all there is to do. */
   const catchUp = async (held: Held | undefined): Promise<Held> => {
-    const mark = bank.mark();
-    const gone = held && bank.goneSince(held.mark);
+    const mark = bank().mark();
+    const gone = held && bank().goneSince(held.mark);
     if (held && gone?.length === 0 && mark.next === held.mark.next) return held;
-    if (!held || !gone || !followed.includes(control)) return readAll(mark);
+    if (!held || !gone || !asThemselves.includes(control)) return readAll(mark);
     const { index, documents } = held;
     for (const number of gone) {
       // What came and went between two looks was never in
       if (documents.delete(number)) index.remove(number);
     }
-    for await (const page of bank.pages({ from: held.mark.next })) {
+    for await (const page of bank().pages({ from: held.mark.next })) {
       for (const { number, document, key } of page) {
         if (number >= mark.next) continue;
         index.add(number, key);
@@ -166,24 +168,27 @@ export function createView({ bank, size, control, share, seed }: ViewOptions): V
     return undefined;
   };
 
-  const slotsAt = async (held: Held, numbers: readonly number[]): Promise<Float32Array> => {
-    const { made } = held;
-    const own = control === "wrong-bank" ? numbers.flatMap((number) => anothers(held, number) ?? []) : numbers;
+  /** What is read where these were found. */
+  const inPlaceOf = (held: Held, numbers: readonly number[]): readonly number[] =>
+    control === "wrong-bank" ? numbers.flatMap((number) => anothers(held, number) ?? []) : numbers;
+
+  const slotsAt = async ({ made }: Held, numbers: readonly number[]): Promise<Float32Array> => {
     const rows = made
-      ? own.map((row) => made.subarray(row * size, (row + 1) * size))
-      : (await bank.read(own)).map(slotsOf);
-    return flat(rows, size);
+      ? numbers.map((row) => made.subarray(row * size, (row + 1) * size))
+      : (await bank().read(numbers)).map(slotsOf);
+    return joinRows(rows, size);
   };
 
-  const isMute = (): boolean => control === "adapters" || (control === "wrong-bank" && bank.documentCount() < 2);
+  const isMute = (): boolean => control === "adapters" || (control === "wrong-bank" && bank().documentCount() < 2);
   const named = ({ documents }: Held, numbers: readonly number[]): string[] =>
     numbers.map((number) => documents.get(number) as string);
 
   const whole = async (held: Held): Promise<Whole> => {
-    const numbers = orderOf(held);
+    const numbers = inPlaceOf(held, orderOf(held));
     const documents = named(held, numbers);
-    // Whose entry is another's changes with the bank
-    const old = control === "wrong-bank" ? undefined : await held.before;
+    const old = await held.before;
+    // What it has is about to be copied: kept, the bank would lie in memory twice
+    held.before = undefined;
     if (!old) return { numbers, documents, slots: await slotsAt(held, numbers) };
     const places = new Map(old.numbers.map((number, place) => [number, place]));
     const fresh = numbers.filter((number) => !places.has(number));
@@ -199,7 +204,7 @@ export function createView({ bank, size, control, share, seed }: ViewOptions): V
   };
 
   return {
-    count: () => bank.count(),
+    count: () => bank().count(),
     isMute,
     async best(key) {
       const [score = Number.NEGATIVE_INFINITY] = (await current()).index.topK(key, 1).scores;
@@ -208,7 +213,8 @@ export function createView({ bank, size, control, share, seed }: ViewOptions): V
     async nearest(key, k) {
       const held = await current();
       if (isMute()) return { documents: [], slots: new Float32Array(), scores: [] };
-      const { numbers, scores } = held.index.topK(key, k);
+      const { numbers: found, scores } = held.index.topK(key, k);
+      const numbers = inPlaceOf(held, found);
       return { documents: named(held, numbers), slots: await slotsAt(held, numbers), scores };
     },
     async all() {
@@ -222,13 +228,6 @@ export function createView({ bank, size, control, share, seed }: ViewOptions): V
       }
     },
   };
-}
-
-/** Rows one after another. */
-function flat(parts: readonly Float32Array[], width: number): Float32Array {
-  const all = new Float32Array(parts.length * width);
-  for (const [i, part] of parts.entries()) all.set(part, i * width);
-  return all;
 }
 
 /** Where a number stands in an ascending list that has it. */

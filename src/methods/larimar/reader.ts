@@ -3,9 +3,10 @@
  */
 import { UserError } from "../../errors.ts";
 import { type Condition, slotConditions } from "../../models/condition.ts";
+import { lazyProgram } from "../../models/instance.ts";
 import type { LoadedModel } from "../../models/load.ts";
 import { paramsOf, weightInputs } from "../../nn/params.ts";
-import type { Program, Runtime } from "../../runtime/runtime.ts";
+import type { Runtime } from "../../runtime/runtime.ts";
 import { float32Host, type HostTensor, int32Host } from "../../tensor/dtype.ts";
 import { input } from "../../tensor/functions.ts";
 import type { Tensor } from "../../tensor/graph.ts";
@@ -52,21 +53,8 @@ export function createReader({ runtime, base, module, frozen = true }: ReaderOpt
       weightInputs(Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, shape]))),
       adaptersOf(config),
     );
-  const compiled = (outputs: () => Record<string, Tensor>) => {
-    let made: Promise<{ program: Program; live: Record<string, HostTensor> }> | undefined;
-    const compile = async () => {
-      const program = await runtime.compile(outputs(), frozen ? weights : undefined, { spin: false });
-      const names = program.inputs.map(({ name }) => name).filter((name) => name in weights);
-      return { program, live: Object.fromEntries(names.map((name) => [name, weights[name]])) };
-    };
-    return {
-      run: async (feeds: Record<string, HostTensor>) => {
-        const { program, live } = await (made ??= compile());
-        return program.run({ ...live, ...feeds });
-      },
-      release: async () => (await made)?.program.release(),
-    };
-  };
+  const compiled = (outputs: () => Record<string, Tensor>) =>
+    lazyProgram(runtime, outputs, { weights, frozen, spin: false });
   const encoding = compiled(() => {
     const p = params();
     const ids = input("ids", "int32", ["B", "T"]);

@@ -10,7 +10,7 @@ import { createEpisodes, type Episodes } from "../../memory/episodes.ts";
 import { createEpisodesStore, packFloats, unpackFloats } from "../../memory/episodes-store.ts";
 import type { Numbers } from "../../memory/matrix.ts";
 import type { MemoryStore, PlacedFact, StoredFact } from "../../memory/memory-store.ts";
-import type { MemoryState } from "../../memory/packed.ts";
+import { type MemoryState, underPrefix, withPrefix } from "../../memory/packed.ts";
 import { createVectorStore, type VectorStore } from "../../memory/vector-store.ts";
 import type { EncodedFact } from "../fact-face.ts";
 import { type addressings, type Keys, keysFor } from "./addressing.ts";
@@ -42,15 +42,8 @@ const packHalves = (numbers: Numbers): Uint8Array =>
 const unpackHalves = (bytes: Uint8Array): Float32Array =>
   float16ToFloat32(new Uint16Array(Uint8Array.from(bytes).buffer));
 
-/** A part of a state, below its name. */
-const below = ({ tensors }: MemoryState, name: string): MemoryState["tensors"] =>
-  Object.fromEntries(Object.entries(tensors).map(([key, tensor]) => [`${name}.${key}`, tensor]));
 const part = ({ tensors, json }: MemoryState, name: string): MemoryState => ({
-  tensors: Object.fromEntries(
-    Object.entries(tensors).flatMap(([key, tensor]) =>
-      key.startsWith(`${name}.`) ? [[key.slice(name.length + 1), tensor]] : [],
-    ),
-  ),
+  tensors: underPrefix(`${name}.`, tensors),
   json: (json[name] ?? {}) as MemoryState["json"],
 });
 
@@ -128,7 +121,7 @@ export function createLarimarStore(options: LarimarStoreOptions): LarimarStore {
     snapshot() {
       const [own, texts] = [inner.snapshot(), vectors.state()];
       return {
-        tensors: { ...below(own, "episodes"), ...below(texts, "texts") },
+        tensors: { ...withPrefix("episodes.", own.tensors), ...withPrefix("texts.", texts.tensors) },
         json: { episodes: own.json, texts: texts.json },
       };
     },
