@@ -85,6 +85,14 @@ many() {
   for depth in 2 3 4; do one many-depth-$depth $stream --documents 10000 $plain $bank --depth $depth; done
   one many-mac $stream --documents 10000 $plain $mac 4
 }
+# Two texts of 1,480 characters with ten questions each, written by hand for this: read in several chunks
+long() {
+  texts="--task documents --data results/bank/long-texts.jsonl --no-baseline"
+  one long-residual $texts $bank
+  one long-mac $texts $mac 4
+  one long-none $texts --method none
+  one long-rag $texts --method rag --retriever bm25 --top-k 1
+}
 # Other people's paragraphs; beyond this base
 squad() {
   paragraphs="--task squad-documents --data $data/squad/squad_dev_shared.json --limit 300 --no-baseline"
@@ -99,7 +107,7 @@ squad() {
   for name in controls reduced many online policies; do if part $name; then $name; fi; done
 } &
 other=$!
-for name in modes depths retention squad finetune; do if part $name; then $name; fi; done
+for name in modes depths retention long squad finetune; do if part $name; then $name; fi; done
 wait $other
 # Alone, as it takes times
 if part bench; then bench; fi

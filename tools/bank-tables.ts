@@ -220,6 +220,7 @@ export const bankTables: Readonly<Record<string, (measured: MeasuredBank) => str
     groupTable({ prefix: "policy-", scores: ["reward", "f1", "exactMatch", "forgetting", "value"] }, all.results, {
       extra: bankBytes(all),
     }),
+  "bank-long": ({ results }) => groupTable({ prefix: "long-", scores: answered }, results),
   "bank-squad": ({ results }) => groupTable({ prefix: "squad-", scores: answered }, results),
   "bank-retention": retention,
   "bank-verdict": verdict,

@@ -12,7 +12,7 @@ import { parseCsv } from "../src/eval/csv.ts";
 import { methods } from "../src/methods/index.ts";
 import type { BankBench } from "./bank-tables.ts";
 import type { NamedResults } from "./group-tables.ts";
-import { benchSchema, type LarimarBench } from "./larimar-tables.ts";
+import { benchSchema } from "./larimar-tables.ts";
 import type { EvalResult } from "./markdown-tables.ts";
 import { type CsvRow, fillPage, type Language, type Measured } from "./results-tables.ts";
 
@@ -48,12 +48,6 @@ function namedResults(folder: string): NamedResults {
   );
 }
 
-/** What `mneme bench bank` said, if it is there. */
-function bankBench(): BankBench | undefined {
-  const path = join(root, "results/bank/bench.json");
-  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as BankBench) : undefined;
-}
-
 /** The same by task and method. */
 function resultsIn(folder: string): EvalResult[] {
   return Object.values(namedResults(folder)).toSorted(
@@ -61,10 +55,9 @@ function resultsIn(folder: string): EvalResult[] {
   );
 }
 
-function benchOf(path: string): LarimarBench | undefined {
-  if (!existsSync(join(root, path))) return undefined;
-  return benchSchema.parse(JSON.parse(readFileSync(join(root, path), "utf8")));
-}
+/** What a benchmark said, if it is there. */
+const benchOf = (path: string): unknown =>
+  existsSync(join(root, path)) ? JSON.parse(readFileSync(join(root, path), "utf8")) : undefined;
 
 const measured: Measured = {
   methods: rowsOf("results/world-topics/methods.csv"),
@@ -73,8 +66,8 @@ const measured: Measured = {
   equalLearning: rowsOf("results/sweeps/equal-learning.csv"),
   tasks: resultsIn("results/public"),
   larimar: namedResults("results/larimar"),
-  larimarBench: benchOf("results/larimar/bench.json"),
-  bank: { results: namedResults("results/bank"), bench: bankBench() },
+  larimarBench: benchSchema.optional().parse(benchOf("results/larimar/bench.json")),
+  bank: { results: namedResults("results/bank"), bench: benchOf("results/bank/bench.json") as BankBench | undefined },
 };
 for (const [path, language] of pages) {
   const before = readFileSync(join(root, path), "utf8");

@@ -2,25 +2,11 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { smallConfig } from "../../tests/support/small-bank.ts";
 import { textModel } from "../../tests/support/text-model.ts";
 import { codebookNames, emptyModule, moduleSchema, saveModule } from "../methods/bank/module.ts";
 import { randomStream } from "../tensor/random.ts";
 import { bankBench } from "./bank.ts";
-
-/** T = 4, D = 32, V = 2; 16 codes of 4 bits, of residual ones 3. */
-const shape = {
-  slots: 4,
-  width: 32,
-  places: 2,
-  encoderWidth: 16,
-  encoderLayers: 1,
-  encoderHeads: 2,
-  inner: 16,
-  blocks: 2,
-  blockHeads: 2,
-  blockInner: 16,
-  context: 64,
-};
 
 let folder: string;
 let model: string;
@@ -29,13 +15,14 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "mneme-bank-bench-"));
   const base = await textModel(join(folder, "base"), { context: 128 });
   [model, module] = [base.folder, join(folder, "module")];
+  const small = smallConfig("base", await base.hash());
+  // T = 4, D = 32, V = 2; 16 codes of 4 bits, of residual ones 3
   const config = moduleSchema.parse({
-    model_type: "mneme-bank-compression",
-    base: { name: "base", sha256: await base.hash() },
-    shape,
+    ...small,
+    shape: { ...small.shape, width: 32, context: 64 },
     codes: 16,
     depth: 3,
-    adapters: { rank: 0, alpha: 1, layers: 0, beside: "kv" },
+    adapters: { ...small.adapters, rank: 0, layers: 0 },
   });
   const made = emptyModule(base, config, 5);
   for (const name of Object.values(codebookNames)) {

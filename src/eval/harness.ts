@@ -98,7 +98,8 @@ function checkProgress(task: Task, { learned, baseline, rows, receipts }: Stream
   );
 }
 
-const isAbort = (error: unknown, signal: AbortSignal | undefined): boolean =>
+/** Is it the signal that ended the work, and not a fault? */
+export const isAbort = (error: unknown, signal: AbortSignal | undefined): boolean =>
   (signal?.aborted ?? false) && (error === signal?.reason || (error instanceof Error && error.name === "AbortError"));
 
 /** Learns one topic; returns its receipt, or undefined when it was interrupted. */

@@ -58,7 +58,7 @@ const sqliteCode = (error: unknown): number | undefined =>
 function reasonOf(code: number | undefined, { damaged, elsewhere }: DatabaseKind): string | undefined {
   if (code === 5) return "a lock that another process did not give back; wait for it to end, or stop it";
   if (code === 8) return `a read-only file; choose a place you may write to${elsewhere}`;
-  if (code === 10) return "an input/output error of the disk; check the disk";
+  if (code === 10) return "an input/output error of the disk; make room if it is full, else check it";
   if (code === 11) return `a damaged file; ${damaged}`;
   if (code === 13) return "a full disk; make room and try again";
   if (code === 14) return "a file that cannot be opened; check the path and its permissions";

@@ -56,8 +56,10 @@ function quantizerFor({ rows }: Ledger, bank: Bank): (version: number) => Quanti
   const dropped = new Map<number, Quantizer>();
   return (version) => {
     if (bank.versions().includes(version)) return bank.quantizer(version);
+    const known = dropped.get(version);
+    if (known) return known;
     const row = rows.codebooks().find((one) => one.version === version);
-    const found = dropped.get(version) ?? (row ? createQuantizer(unpackCodebook(row)) : bank.quantizer(version));
+    const found = row ? createQuantizer(unpackCodebook(row)) : bank.quantizer(version);
     dropped.set(version, found);
     return found;
   };

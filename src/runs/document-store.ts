@@ -176,7 +176,9 @@ async function recovered(
     let aside = `${folder}.damaged`;
     for (let n = 2; await isFolder(aside); n++) aside = `${folder}.damaged-${n}`;
     await rename(folder, aside);
-    return { bank: await openBank(folder, options), lost: [], anew: error.message };
+    // Without the way out, which has just been taken
+    const [anew] = error.message.split("; ");
+    return { bank: await openBank(folder, options), lost: [], anew };
   }
 }
 
@@ -196,7 +198,7 @@ export async function openDocumentStore(path: string, options: StoreOptions = {}
     bank = await openBank(place, settings).catch((error: unknown) => {
       // In use, or a disk that is full or closed: nothing to recover
       if (!(error instanceof UserError) || /^(acquireLock|save):/.test(error.message)) throw error;
-      throw new UserError(`${error.message}: \`${recoverCommand(path)}\` does so from the ledger`);
+      throw new UserError(`${error.message}, or run \`${recoverCommand(path)}\`, which mends it from the ledger`);
     });
     return await storeOf(ledger, bank);
   } catch (error) {

@@ -334,8 +334,9 @@ test("V(M) at the end of a run: nats with the memory minus without, of questions
     rate: async (pairs: Parameters<Method["rate"]>[0]) => pairs.map(() => rated(4)),
     answer: async () => [],
   };
-  const createMethod = async () => ({ ...fakeMethod(), rate, documents: { without } }) as unknown as Method;
-  await sit("value", { task, createMethod });
+  const createMethod = async (rating = rate) =>
+    ({ ...fakeMethod(), rate: rating, documents: { without } }) as unknown as Method;
+  await sit("value", { task, createMethod: () => createMethod() });
   const { value, metrics } = await resultIn("value");
   expect(value).toEqual({
     mean: 2,
@@ -347,6 +348,20 @@ test("V(M) at the end of a run: nats with the memory minus without, of questions
   });
   expect(metrics.value).toBe(2);
   expect(await resultIn("whole")).not.toHaveProperty("value");
+
+  // Stopped while it is taken, a run goes on with it
+  const stop = new AbortController();
+  const stopped: Method["rate"] = async (pairs, options) => {
+    stop.abort();
+    options?.signal?.throwIfAborted();
+    return rate(pairs);
+  };
+  const events = await sit("value-stopped", { task, createMethod: () => createMethod(stopped), signal: stop.signal });
+  expect(events.at(-1)).toMatchObject({ type: "interrupted", learned: 3 });
+  expect(existsSync(join(root, "value-stopped", "result.json"))).toBe(false);
+  await sit("value-stopped", { task, createMethod: () => createMethod(), resume: true });
+  const { matrix } = await resultIn("value");
+  expect(await resultIn("value-stopped")).toMatchObject({ value, matrix });
 });
 
 describe("stopping and going on", () => {

@@ -5,7 +5,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { readBase } from "../eval/diagnostics.ts";
-import { advance, evaluateStream, noProgress } from "../eval/harness.ts";
+import { advance, evaluateStream, isAbort, noProgress } from "../eval/harness.ts";
 import { reportHtml } from "../eval/report.ts";
 import type { MemoryValue, ReportRun, RunResult } from "../eval/result.ts";
 import { summarize } from "../eval/summary.ts";
@@ -248,8 +248,15 @@ export async function* runStream(config: StreamConfig, deps: StreamDeps): AsyncG
       // A consumer that leaves early must end the method's work as well.
       await events.return("interrupted");
     }
-    const value = outcome.value === "interrupted" ? undefined : await valueInRun(method, task);
-    if (outcome.value === "interrupted") {
+    let value: MemoryValue | undefined;
+    let isDone = outcome.value === "done";
+    try {
+      if (isDone) value = await valueInRun(method, task, { signal });
+    } catch (error) {
+      if (!isAbort(error, signal)) throw error;
+      isDone = false;
+    }
+    if (!isDone) {
       await save();
       const { learned } = saved.progress;
       yield await log({ type: "interrupted", folder: folder.path, learned, topics: task.topics.length });
