@@ -38,7 +38,7 @@ export interface Steps extends Pick<Plan, "kindOf"> {
 }
 
 /** Facts whose place this one took, and those whose place they took, by how they stand. */
-export function versionsBehind(rows: LedgerRows, number: number, status: FactStatus): Fact[] {
+function versionsBehind(rows: LedgerRows, number: number, status: FactStatus): Fact[] {
   const found = new Map<number, Fact>();
   const look = (successor: number): void => {
     for (const fact of rows.supersededBy(successor, status)) {
