@@ -6,7 +6,7 @@ import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Command } from "commander";
 import { requireEmptyFolder, writeFileAtomic } from "../../checkpoint/files.ts";
-import { formatCount, formatPercent, formatSeconds } from "../../eval/format.ts";
+import { formatCount, formatScore, formatSeconds } from "../../eval/format.ts";
 import { fitReportHtml } from "../../eval/report-fit.ts";
 import type { Fitted } from "../../methods/definition.ts";
 import { defaultModel } from "../../models/embedded.ts";
@@ -111,8 +111,9 @@ export async function run(command: Command, session: Session): Promise<Record<st
   const { work = join("work", `fit-${method}-${basename(base.folder)}`) } = flags;
   await mkdir(work, { recursive: true });
   const lock = await acquireLock(join(work, "run.lock"), work);
-  const log = await openFitLog(work);
+  let log: FitLog | undefined;
   try {
+    log = await openFitLog(work);
     const { made, wrote } = await fitted({ command, flags, work, base, session, log });
     const { result, measured } = made;
     const report = join(flags.out, "report.html");
@@ -125,14 +126,12 @@ export async function run(command: Command, session: Session): Promise<Record<st
       `${method}: ${formatCount(result.steps)} steps, ${formatCount(result.tokens)} tokens in ` +
         `${formatSeconds(result.seconds)}, loss ${result.finalLoss.toFixed(3)}`,
     );
-    for (const [name, share] of Object.entries(measured)) {
-      session.output.print(`answers ${name} exactly: ${formatPercent(share, 1)}`);
-    }
+    for (const [name, value] of Object.entries(measured)) session.output.print(`${name}: ${formatScore(value)}`);
     session.output.print(wrote);
     session.output.print(`how it went: ${report}`);
     return { command: "fit", method, model, options, folder: flags.out, report, ...result, measured };
   } finally {
-    await log.close();
+    await log?.close();
     await lock.release();
   }
 }

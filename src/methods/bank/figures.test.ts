@@ -17,11 +17,7 @@ test("documents, megabytes and how each codebook is used", async () => {
   const data = new Float32Array(2 * 4 * 1);
   const version = await bank.addCodebook({ kind: "residual", tokens: 2, width: 1, codes: 4, books: 2, data });
   // Places of a token beside each other: its code of depth 1, then of depth 2
-  await bank.append(
-    entry("a", version, [0, 3, 1, 3]),
-    entry("a", version, [0, 3, 1, 3]),
-    entry("b", version, [0, 3, 1, 3]),
-  );
+  await bank.append(["a", "a", "b"].map((document) => entry(document, version, [0, 3, 1, 3])));
   expect(figuresOfBank(bank, { version, bits: 16e6 })).toEqual({
     "in the bank": { documents: 2, entries: 3 },
     "MB of the bank": { "with its codebooks": 2 },
