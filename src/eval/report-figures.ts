@@ -33,7 +33,7 @@ export function figureCharts(
       const chart = lineChart({ label: `${name} ${caption}`, series, xTicks, yLabel: name, markers });
       return (
         `<figure>${chart}${chartKeys(series, markers)}` +
-        `<figcaption>${escape(name)} ${escape(caption)}.${spreadNote(runs.length)}</figcaption></figure>`
+        `<figcaption>${escape(`${name[0].toUpperCase()}${name.slice(1)} ${caption}`)}.${spreadNote(runs.length)}</figcaption></figure>`
       );
     })
     .join("");

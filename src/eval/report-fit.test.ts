@@ -61,13 +61,39 @@ describe("a fit", () => {
     expect(polylines(html.replaceAll('d="M0 6H26"', ""))).toEqual([120, 2, 2]);
     for (const text of [
       "each point the mean of 2",
-      "quantisation &lt;loss&gt; by step",
+      "Quantisation &lt;loss&gt; by step",
       "depth 2",
       "2,400 tokens",
       ">0.875<",
     ])
       expect(html).toContain(text);
     expect(html).not.toMatch(/<script|https?:|src=|url\(|<link/);
+  });
+
+  test("puts neighbouring looks together where there are many", () => {
+    const events = Array.from({ length: 120 }, (_, i) => [step(i + 1, 1), look(i + 1, i % 2)]).flat();
+    const result = { steps: 120, tokens: 1, seconds: 1, finalLoss: 1, stopped: "done" } as const;
+    const html = fitReportHtml({
+      method: "m",
+      model: "b",
+      result,
+      measured: {},
+      options: {},
+      curves: fitCurves(events),
+    });
+    expect(polylines(html.replaceAll('d="M0 6H26"', ""))).toEqual([120, 60, 60]);
+    // Errors of 0 and 1 by turns: the means of two lie at 0.5, on one height
+    const [, first] = [...html.matchAll(/<path fill="none" stroke="var[^>]* d="(M[0-9][^"]{20,})"/g)].map(
+      ([, path]) => path,
+    );
+    expect(
+      new Set(
+        first
+          .split(/[ML]/)
+          .slice(1)
+          .map((point) => point.split(" ")[1]),
+      ).size,
+    ).toBe(1);
   });
 
   test("without a step has a page all the same", () => {
@@ -104,7 +130,7 @@ describe("a stream", () => {
       ),
     );
     expect(polylines(html.replaceAll('d="M0 6H26"', ""))).toEqual([2, 2, 2, 2, 2]);
-    for (const text of ["in the bank after each step", "worth of a step after each step", "entries", "reward"])
+    for (const text of ["In the bank after each step", "Worth of a step after each step", "entries", "reward"])
       expect(html).toContain(text);
     expect(html).not.toContain("MB held");
   });

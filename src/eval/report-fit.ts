@@ -5,6 +5,7 @@
 import type { MethodEvent } from "../methods/method.ts";
 import type { TrainResult } from "../methods/train.ts";
 import { formatCount, formatScore, formatSeconds } from "./format.ts";
+import { meanOfKnown } from "./metrics.ts";
 import { figureCharts, type FigureStep, stepTicks } from "./report-figures.ts";
 import { escape, htmlPage, pairs } from "./report-html.ts";
 import { lineChart } from "./report-svg.ts";
@@ -34,17 +35,39 @@ export function fitCurves(events: Iterable<MethodEvent>): FitCurves {
   return { losses, figures };
 }
 
-/** At most this many points are drawn of the loss. */
-const drawn = 120;
+/** At most this many points are drawn of the loss, and of a line of figures. */
+const drawn = { loss: 120, figure: 60 } as const;
+
+/** Neighbours put together, so that at most `most` groups are left; all but the last of one size. */
+function neighbours<T>(points: readonly T[], most: number): { groups: T[][]; size: number } {
+  const size = Math.max(1, Math.ceil(points.length / most));
+  const groups = Array.from({ length: Math.ceil(points.length / size) }, (_, i) =>
+    points.slice(i * size, (i + 1) * size),
+  );
+  return { groups, size };
+}
+
+const middle = (points: readonly { readonly x: number }[]): number => (points[0].x + points[points.length - 1].x) / 2;
+
+/** Means of neighbouring looks: one alone jumps. */
+const smoothed = (figures: readonly FigureStep[]): FigureStep[] =>
+  neighbours(figures, drawn.figure).groups.map((own) => {
+    const charts: Record<string, Record<string, number>> = {};
+    for (const chart of new Set(own.flatMap((one) => Object.keys(one.figures)))) {
+      charts[chart] = {};
+      for (const line of new Set(own.flatMap((one) => Object.keys(one.figures[chart] ?? {}))))
+        charts[chart][line] = meanOfKnown(own.map((one) => one.figures[chart]?.[line] ?? null)) ?? 0;
+    }
+    return { x: middle(own), figures: charts };
+  });
 
 function lossChart(losses: FitCurves["losses"]): string {
   const known = losses.filter(({ y }) => Number.isFinite(y));
-  const size = Math.ceil(known.length / drawn);
-  const points = Array.from({ length: Math.ceil(known.length / size) }, (_, i) => {
-    const own = known.slice(i * size, (i + 1) * size);
+  const { groups, size } = neighbours(known, drawn.loss);
+  const points = groups.map((own) => {
     const ys = own.map(({ y }) => y);
     const y = ys.reduce((a, b) => a + b, 0) / ys.length;
-    return { x: (own[0].x + own[own.length - 1].x) / 2, y, low: Math.min(...ys), high: Math.max(...ys) };
+    return { x: middle(own), y, low: Math.min(...ys), high: Math.max(...ys) };
   });
   const chart = lineChart({
     label: "loss over the steps of the fit",
@@ -53,7 +76,7 @@ function lossChart(losses: FitCurves["losses"]): string {
     yLabel: "loss",
   });
   const each = size > 1 ? `, each point the mean of ${size}, the shade from the lowest to the highest` : "";
-  return `<figure>${chart}<figcaption>loss by step${each}.</figcaption></figure>`;
+  return `<figure>${chart}<figcaption>Loss by step${each}.</figcaption></figure>`;
 }
 
 export interface FitReport {
@@ -75,7 +98,7 @@ export function fitReportHtml({ method, model, result, measured, options, curves
     `last loss ${formatScore(finalLoss)}`,
   ].join(" · ");
   const found = Object.fromEntries(Object.entries(measured).map(([name, value]) => [name, formatScore(value)]));
-  const looked = figureCharts([curves.figures], { xTicks: stepTicks(steps), caption: "by step" });
+  const looked = figureCharts([smoothed(curves.figures)], { xTicks: stepTicks(steps), caption: "by step" });
   return htmlPage({
     title: `Fit of ${method}`,
     header: `<h1>Fit of ${escape(method)}</h1><p class="soft">${escape(about)}</p>`,

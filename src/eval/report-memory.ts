@@ -17,7 +17,7 @@ function figuresAt({ result }: ReportRun, i: number, grows: boolean): Figures {
 }
 
 /** Empty for a stream of one step. */
-export function memoryCurves({ runs, matrix: { R, topics } }: Group): string {
+export function memoryCurves({ runs, matrix: { R } }: Group): string {
   if (R.length < 2) return "";
   const all = runs.map((run): FigureStep[] => {
     const bytes = (run.result.held ?? []).map((step) => step.bytes);
@@ -25,7 +25,7 @@ export function memoryCurves({ runs, matrix: { R, topics } }: Group): string {
     return R.map((_, x) => ({ x, figures: figuresAt(run, x, grows) }));
   });
   return figureCharts(all, {
-    xTicks: topics.slice(0, R.length).map((label, x) => ({ x, label })),
+    xTicks: R.map((_, x) => ({ x, label: String(x + 1) })),
     caption: "after each step of the stream",
     markers: true,
   });
