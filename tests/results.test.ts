@@ -1,6 +1,7 @@
 /** The tool that writes measured numbers into the pages: its tables from hand-made cases, and the pages as they stand. */
 import { spawnSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
+import type { FitLine } from "../tools/ablation-tables.ts";
 import type { EvalResult } from "../tools/markdown-tables.ts";
 import { type CsvRow, fillPage, type Measured, tables } from "../tools/results-tables.ts";
 import { scriptArguments } from "./support/script.ts";
@@ -108,6 +109,45 @@ describe("tables", () => {
       "| 25 steps of LoRA over it | ×271 | ×20 at least |",
     ]);
     expect(tables["larimar-latency"](nothing, "en")).toBeNull();
+  });
+
+  test("ablations of bank compression: fits with both of their readings, depths of the reference", () => {
+    const result = (f1: number): EvalResult => ({
+      task: "world-documents",
+      method: "bank-compression",
+      protocol: "",
+      seeds: [0],
+      metrics: { f1 },
+      intervals: {},
+      cost: {},
+    });
+    const fit = (used: number, measured: Record<string, number> = {}): FitLine => ({
+      command: "fit",
+      options: { codes: 512 },
+      measured: { "least codes used": used, "least perplexity": 300.25, "quantisation loss": 0.0432, ...measured },
+    });
+    const ablations = {
+      fits: { "gradient-random-no-reset": fit(0.125, { "least perplexity": 1.5 }), reference: fit(1) },
+      results: {
+        "reference-full": result(0.9),
+        "reference-residual": result(0.8),
+        "reference-depth-2": result(0.5),
+        "reference-depth-1": result(0.25),
+      },
+    };
+    const made = (table: string) => lines(tables[table]({ ...nothing, ablations }, "en"));
+    expect(made("bank-ablations").slice(2)).toEqual([
+      "| reference: averages, from data, with reset | 0.900 | 0.800 | 0.0432 | 0.0 % | 300.3 of 512 |",
+      "| by gradient, from random numbers, without reset | – | – | 0.0432 | 87.5 % | 1.5 of 512 |",
+    ]);
+    expect(made("bank-ablation-depths").slice(2)).toEqual([
+      "| 1 | 0.250 |",
+      "| 2 | 0.500 |",
+      "| all | 0.800 |",
+      "| no quantisation | 0.900 |",
+    ]);
+    expect(tables["bank-ablations"](nothing, "en")).toBeNull();
+    expect(tables["bank-ablation-depths"](nothing, "en")).toBeNull();
   });
 
   test("bank compression: what is kept of the first documents, what the memory gains, bits without the module", () => {

@@ -8,6 +8,7 @@ import { equalLearningAt } from "../src/eval/comparison.ts";
 import { formatCount, formatScore } from "../src/eval/format.ts";
 import { interval95 } from "../src/eval/interval.ts";
 import type { Cell } from "../src/eval/metrics.ts";
+import { type Ablations, ablationTables } from "./ablation-tables.ts";
 import { bankTables, type MeasuredBank } from "./bank-tables.ts";
 import type { NamedResults } from "./group-tables.ts";
 import { type LarimarBench, larimarTables, latencyTable } from "./larimar-tables.ts";
@@ -32,6 +33,7 @@ export interface Measured {
   readonly larimar: NamedResults;
   readonly larimarBench?: LarimarBench;
   readonly bank: MeasuredBank;
+  readonly ablations?: Ablations;
 }
 
 interface Column {
@@ -306,6 +308,12 @@ export const tables: Readonly<Record<string, (measured: Measured, language: Lang
   ),
   "larimar-latency": ({ larimarBench }) => latencyTable(larimarBench),
   ...Object.fromEntries(Object.entries(bankTables).map(([name, table]) => [name, ({ bank }: Measured) => table(bank)])),
+  ...Object.fromEntries(
+    Object.entries(ablationTables).map(([name, table]) => [
+      name,
+      ({ ablations = { fits: {}, results: {} } }: Measured) => table(ablations),
+    ]),
+  ),
 };
 
 const empty: Words = { en: "*Not measured yet.*", zh: "*尚未测量。*" };

@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { writeFileAtomic } from "../src/checkpoint/files.ts";
 import { parseCsv } from "../src/eval/csv.ts";
 import { methods } from "../src/methods/index.ts";
+import type { Ablations, FitLine } from "./ablation-tables.ts";
 import type { BankBench } from "./bank-tables.ts";
 import type { NamedResults } from "./group-tables.ts";
 import { benchSchema } from "./larimar-tables.ts";
@@ -37,14 +38,27 @@ function rowsOf(path: string): CsvRow[] {
     .toSorted((a, b) => placeOf(a.method) - placeOf(b.method));
 }
 
+/** The JSON files of a folder by their names. */
+const jsonIn = (folder: string): [string, unknown][] =>
+  readdirSync(join(root, folder))
+    .filter((file) => file.endsWith(".json"))
+    .map((file) => [basename(file, ".json"), JSON.parse(readFileSync(join(root, folder, file), "utf8"))]);
+
 /** Results of `mneme eval` in a folder, by the names of their files. */
 function namedResults(folder: string): NamedResults {
   if (!existsSync(join(root, folder))) return {};
-  const files = readdirSync(join(root, folder)).filter((file) => file.endsWith(".json"));
   return Object.fromEntries(
-    files
-      .map((file) => [basename(file, ".json"), JSON.parse(readFileSync(join(root, folder, file), "utf8"))] as const)
-      .filter(([, result]) => (result as EvalResult).task !== undefined),
+    jsonIn(folder).filter(
+      (entry): entry is [string, EvalResult] => (entry[1] as Partial<EvalResult>).task !== undefined,
+    ),
+  );
+}
+
+/** What fits of a folder said last, by the names of their files. */
+function namedFits(folder: string): Ablations["fits"] {
+  if (!existsSync(join(root, folder))) return {};
+  return Object.fromEntries(
+    jsonIn(folder).filter((entry): entry is [string, FitLine] => (entry[1] as Partial<FitLine>).command === "fit"),
   );
 }
 
@@ -68,6 +82,7 @@ const measured: Measured = {
   larimar: namedResults("results/larimar"),
   larimarBench: benchSchema.optional().parse(benchOf("results/larimar/bench.json")),
   bank: { results: namedResults("results/bank"), bench: benchOf("results/bank/bench.json") as BankBench | undefined },
+  ablations: { fits: namedFits("results/bank-ablations"), results: namedResults("results/bank-ablations") },
 };
 for (const [path, language] of pages) {
   const before = readFileSync(join(root, path), "utf8");

@@ -5,7 +5,7 @@
  * caller saves (with the method's state at every "topic-learned") and hands back to resume.
  */
 import { internal, UserError } from "../errors.ts";
-import type { Method, MethodEvent, Receipt } from "../methods/method.ts";
+import type { Figures, Method, MethodEvent, Receipt } from "../methods/method.ts";
 import { type BaseStates, readBase, type Snapshot, takeSnapshot } from "./diagnostics.ts";
 import type { Cell } from "./metrics.ts";
 import type { NamedScores, Task } from "./task.ts";
@@ -14,8 +14,8 @@ import type { NamedScores, Task } from "./task.ts";
 export type StreamEvent =
   | { type: "topic-start"; topic: number; name: string; topics: number }
   | { type: "method"; topic: number; event: MethodEvent }
-  /** `bytes`: what the method holds of its own from then on. */
-  | { type: "topic-learned"; topic: number; name: string; receipt: Receipt; bytes: number }
+  /** `bytes`: what the method holds of its own from then on; `held`: what is in its memory, if it has one. */
+  | { type: "topic-learned"; topic: number; name: string; receipt: Receipt; bytes: number; held?: Figures }
   /** `score` is the one that fills R; both are null where nothing was evaluated. */
   | { type: "cell"; row: number; column: number; score: Cell; scores: NamedScores | null }
   | { type: "probe"; row: number; name: string; value: number }
@@ -30,6 +30,8 @@ export interface StreamRow {
   readonly snapshot: Snapshot | null;
   /** What the method held then; absent before learning, and where an older version began the run. */
   readonly bytes?: number;
+  /** What was in its memory then. */
+  readonly held?: Figures;
   /** Is nothing left to measure? */
   readonly done: boolean;
 }
@@ -77,7 +79,7 @@ export function advance(progress: StreamProgress, event: StreamEvent): StreamPro
     return {
       ...progress,
       learned: event.topic + 1,
-      rows: [...progress.rows, { ...noRow, bytes: event.bytes }],
+      rows: [...progress.rows, { ...noRow, bytes: event.bytes, ...(event.held && { held: event.held }) }],
       receipts: [...progress.receipts, event.receipt],
     };
   }
@@ -208,7 +210,8 @@ export async function* evaluateStream(
       yield { type: "topic-start", topic, name, topics: task.topics.length };
       const receipt = yield* learn(task, method, topic, options);
       if (!receipt) return "interrupted";
-      yield { type: "topic-learned", topic, name, receipt, bytes: method.bytes() };
+      const held = method.held?.();
+      yield { type: "topic-learned", topic, name, receipt, bytes: method.bytes(), ...(held && { held }) };
     }
     const done = progress.rows[topic] ?? noRow;
     if (!done.done && !(yield* measure({ task, method, row: topic, done, base }, options))) return "interrupted";

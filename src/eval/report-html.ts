@@ -2,6 +2,7 @@
 
 import { truncate } from "./format.ts";
 import { flattened } from "./report-groups.ts";
+import { style } from "./report-style.ts";
 
 const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 
@@ -47,3 +48,10 @@ export function numbers(
 /** Formulas beside their names. */
 export const formulaList = (formulas: readonly string[]): string =>
   `<ul class="formulas">${formulas.map((text) => `<li class="formula">${escape(text)}</li>`).join("")}</ul>`;
+
+/** A whole page that needs nothing from outside; `header` and `main` are HTML, the title is text. */
+export const htmlPage = ({ title, header, main }: { title: string; header: string; main: string }): string =>
+  `<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n` +
+  `<meta name="viewport" content="width=device-width, initial-scale=1">\n` +
+  `<title>${escape(title)}</title>\n<style>\n${style}\n</style>\n</head>\n<body>\n` +
+  `<header>${header}</header>\n<main>${main}</main>\n</body>\n</html>\n`;

@@ -10,11 +10,11 @@ import type { Group } from "./report-groups.ts";
 import { interval95 } from "./interval.ts";
 import { forgettingSentence, learningSentence } from "./matrix-text.ts";
 import type { Cell } from "./metrics.ts";
-import { escape, numbers, pairs, short } from "./report-html.ts";
+import { escape, htmlPage, numbers, pairs, short } from "./report-html.ts";
 import { insidesSection } from "./report-layers.ts";
 import { fadingCurves, heatMap, largestChange, lossCurve, scoreCurves } from "./report-matrix.ts";
+import { memoryCurves } from "./report-memory.ts";
 import { methodsSection, namedScores, probesSection } from "./report-methods.ts";
-import { style } from "./report-style.ts";
 import { tradeoff } from "./report-tradeoff.ts";
 import type { ReportRun } from "./result.ts";
 import type { ColumnsOptions } from "./tables.ts";
@@ -94,7 +94,7 @@ function section(group: Group, scale: number, id: string): string {
     `<section id="${id}"><h2>${escape(label)} on ${escape(result.model)}</h2>` +
     sentences.map((text) => `<p>${escape(text)}</p>`).join("") +
     heatMap(group, scale) +
-    `<div class="charts">${scoreCurves(group)}${lossCurve(group)}</div>` +
+    `<div class="charts">${scoreCurves(group)}${lossCurve(group)}${memoryCurves(group)}</div>` +
     durations(group) +
     `<h3>Setup</h3><div class="setup">` +
     pairs("Configuration", configuration) +
@@ -144,13 +144,12 @@ export function reportHtml(runs: readonly ReportRun[], options: ReportOptions = 
     when,
   ].join(" · ");
   const protocol = unique(runs.map(({ result }) => result.protocol ?? ""));
-  return (
-    `<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n` +
-    `<meta name="viewport" content="width=device-width, initial-scale=1">\n` +
-    `<title>${escape(name)}</title>\n<style>\n${style}\n</style>\n</head>\n<body>\n` +
-    `<header><h1>${escape(name)}</h1><p class="soft">${escape(about)}</p>` +
-    `${protocol === "" ? "" : `<p><strong>Protocol:</strong> ${escape(protocol)}</p>`}` +
-    `${(options.notes ?? []).map((note) => `<p class="soft">${escape(note)}</p>`).join("")}</header>\n` +
-    `<main>${runs.length === 0 ? "<p>No runs.</p>" : body(runs, options)}</main>\n</body>\n</html>\n`
-  );
+  return htmlPage({
+    title: name,
+    header:
+      `<h1>${escape(name)}</h1><p class="soft">${escape(about)}</p>` +
+      `${protocol === "" ? "" : `<p><strong>Protocol:</strong> ${escape(protocol)}</p>`}` +
+      (options.notes ?? []).map((note) => `<p class="soft">${escape(note)}</p>`).join(""),
+    main: runs.length === 0 ? "<p>No runs.</p>" : body(runs, options),
+  });
 }

@@ -1,6 +1,7 @@
 /** From the measured rows of a stream to the tables and numbers of its result. */
 import { baseRetention, probeRatio, type ProbeScores } from "./comparison.ts";
 import { type Diagnostics, diagnosticsOf } from "./diagnostics.ts";
+import type { Figures } from "../methods/method.ts";
 import type { StreamProgress, StreamRow } from "./harness.ts";
 import { type Cell, mean, type Metrics, metricsOf, type ScoreMatrix } from "./metrics.ts";
 import { meanReward, type StepReward, stepRewards } from "./rewards.ts";
@@ -20,12 +21,22 @@ export type RunMetrics = Metrics & {
   readonly [name: string]: Cell | readonly Cell[] | readonly string[] | Readonly<Record<string, Cell>>;
 };
 
+/** What a method holds after a step. */
+export interface HeldStep {
+  /** Of its own. */
+  readonly bytes?: number;
+  /** What is in its memory, if it has one. */
+  readonly memory?: Figures;
+}
+
 export interface StreamSummary {
   readonly matrix: ScoreMatrix;
   readonly scores: Readonly<Record<string, NamedMatrix>>;
   readonly probes: Readonly<Record<string, ProbeScores>>;
   readonly metrics: RunMetrics;
   readonly diagnostics: Diagnostics;
+  /** After each step; files of earlier versions lack it. */
+  readonly held?: readonly HeldStep[];
   /** What each step was worth; null where scores are no accuracy. */
   readonly rewards: readonly StepReward[] | null;
 }
@@ -97,6 +108,7 @@ export function summarize(
     probes,
     metrics: { ...runMetrics(matrix, scores, probes), reward: meanReward(rewards) },
     diagnostics: diagnosticsOf(matrix, snapshots),
+    held: finished.map(({ bytes, held }) => ({ ...(bytes !== undefined && { bytes }), ...(held && { memory: held }) })),
     rewards,
   };
 }

@@ -1,7 +1,7 @@
 /**
  * A codebook from data: codes spread over the vectors by k-means++ (Arthur and Vassilvitskii 2007, section 2.2: each
  * next one drawn in proportion to its squared distance to those there are), then rounds of k-means (Lloyd). A codebook
- * that starts far from the data leaves most of its codes dead.
+ * that starts far from the data leaves most of its codes dead; codebookAtRandom makes such a one, as published.
  */
 import { UserError } from "../errors.ts";
 import type { Random } from "../tensor/random.ts";
@@ -63,6 +63,15 @@ export function codebookFromData(
   for (let round = 0, moved = true; moved && round < rounds; round++)
     ({ moved } = lloydStep(vectors, nearest(vectors, book, width).indices, book, width));
   return book;
+}
+
+/** K codes [K, D] without data, every number uniform in [-1 / K, 1 / K): as VQ-VAE and the released code begin. */
+export function codebookAtRandom({
+  codes,
+  width,
+  random,
+}: Pick<StartOptions, "codes" | "width" | "random">): Float32Array {
+  return Float32Array.from({ length: codes * width }, () => (2 * random.uniform() - 1) / codes);
 }
 
 /**

@@ -45,6 +45,16 @@ export function perplexity(counts: ArrayLike<number>): number {
   return Math.exp(entropy);
 }
 
+/** How each book is used, from counts [B, K]: codes that nothing uses, and the perplexity. */
+export const usesOfBooks = (
+  counts: Float64Array,
+  { codes, books }: { readonly codes: number; readonly books: number },
+): { readonly dead: number; readonly perplexity: number }[] =>
+  Array.from({ length: books }, (_, book) => {
+    const own = counts.subarray(book * codes, (book + 1) * codes);
+    return { dead: own.reduce((dead, count) => dead + (count === 0 ? 1 : 0), 0), perplexity: perplexity(own) };
+  });
+
 export function createCodebookUsage({ codes, decay = 0.99, deadBelow = 0.01, start = 1 }: UsageOptions): CodebookUsage {
   if (!(decay >= 0 && decay < 1) || !(deadBelow >= 0) || !(start >= 0)) {
     throw new UserError(

@@ -5,7 +5,7 @@ import { expectClose } from "../../tests/support/close.ts";
 import { randomStream } from "../tensor/random.ts";
 import { bitsOfIndex, type Codebook, createTokenQuantizer, nearest, toHalf } from "./codebook.ts";
 import { fromBatch, replaceCodes, worstReconstructed } from "./codebook-reset.ts";
-import { codebookFromData } from "./codebook-start.ts";
+import { codebookAtRandom, codebookFromData } from "./codebook-start.ts";
 import { createCodebookUsage, perplexity } from "./codebook-usage.ts";
 import { fullPrecision } from "./full-precision.ts";
 import { createQuantizer } from "./quantizers.ts";
@@ -95,6 +95,21 @@ describe("a codebook from data", () => {
         [250, 0],
       ]);
     }
+  });
+
+  test("a codebook at random is the same for a seed, and most of it stays dead", () => {
+    const sizes = { codes: 64, width: 8 };
+    const book = codebookAtRandom({ ...sizes, random: randomStream(1, "start") });
+    expect(book).toEqual(codebookAtRandom({ ...sizes, random: randomStream(1, "start") }));
+    expect(book).toHaveLength(64 * 8);
+    for (const value of book) expect(Math.abs(value)).toBeLessThanOrEqual(1 / 64);
+    // Ten thousand numbers of variance 1 around 3: few codes are the farthest out in that direction
+    const vectors = randomStream(2, "data")
+      .fillNormal(new Float32Array(1250 * 8))
+      .map((value) => value + 3);
+    const used = (codes: Float32Array): number => new Set(nearest(vectors, codes, 8).indices).size;
+    expect(used(book)).toBeLessThan(16);
+    expect(used(codebookFromData(vectors, { ...sizes, random: randomStream(1, "start") }))).toBe(64);
   });
 
   test("k-means only lowers the error, to a fixed point", () => {

@@ -22,6 +22,7 @@ import { NAMES_SHARE, withNames } from "../models/named-texts.ts";
 import { sizeOf } from "../tensor/dtype.ts";
 import { createAsking } from "./bank/asking.ts";
 import { type Chunk, chunksOf } from "./bank/chunks.ts";
+import { figuresOfBank } from "./bank/figures.ts";
 import { bankFit } from "./bank/fit.ts";
 import { modeNames, modes } from "./bank/modes.ts";
 import { adaptedModel, emptyModule, loadModule, usualConfig } from "./bank/module.ts";
@@ -485,6 +486,7 @@ export const bankCompression = defineMethod({
       rate: asking.rate,
       inspect: bare.inspect,
       bytes: () => Object.values(module.weights).reduce((sum, tensor) => sum + 4 * sizeOf(tensor.shape), 0) + bits / 8,
+      held: () => figuresOfBank(bank, { version, bits }),
       async state(): Promise<MethodState> {
         if (bank !== own) {
           throw new UserError(

@@ -41,9 +41,14 @@ export type MethodEvent =
       tokensPerSecond: number;
     }
   | { type: "validation"; step: number; bitsPerByte: number; best: boolean }
+  /** What the method measured of itself at this step. */
+  | { type: "figures"; step: number; figures: Figures }
   | { type: "checkpoint"; step: number; path: string }
   | { type: "note"; message: string }
   | { type: "receipt"; receipt: Receipt };
+
+/** Numbers to draw: a chart by its name, its lines by theirs. */
+export type Figures = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
 /** Proof of one write: what was learned, under which id it can be found, forgotten or reverted. */
 export interface Receipt {
@@ -151,6 +156,8 @@ export interface Method {
   inspect?(texts: readonly string[], wanted: Inspected): Promise<Inspection[]>;
   /** Bytes that the method added to the base. */
   bytes(): number;
+  /** Of a method that keeps a memory: what is in it now. */
+  held?(): Figures;
   state(): Promise<MethodState>;
   restore(state: MethodState): Promise<void>;
   dispose(): Promise<void>;

@@ -5,7 +5,7 @@
 import type { MemoryValue } from "../eval/result.ts";
 import type { Task } from "../eval/task.ts";
 import type { BankSize } from "../memory/bank.ts";
-import { perplexity } from "../memory/codebook-usage.ts";
+import { usesOfBooks } from "../memory/codebook-usage.ts";
 import { documentFaceOf } from "../methods/document-face.ts";
 import type { AnswerOptions, Method } from "../methods/method.ts";
 import { queryOf } from "../methods/prompt.ts";
@@ -58,12 +58,9 @@ function codebookUse({ bank }: Pick<DocumentStore, "bank">, { codebooks }: BankS
     // Full precision: nothing to count
     if (bins === 0) return [];
     const { kind, codes, books } = codebook;
-    const counts = bank.histogram(version);
-    const each = Array.from({ length: books }, (_, book) =>
-      perplexity(counts.subarray(book * codes, (book + 1) * codes)),
-    );
-    const dead = counts.reduce((sum, count) => sum + (count === 0 ? 1 : 0), 0);
-    return [{ version, entries, kind, codes, books, dead, perplexity: mean(each) }];
+    const uses = usesOfBooks(bank.histogram(version), codebook);
+    const dead = uses.reduce((sum, use) => sum + use.dead, 0);
+    return [{ version, entries, kind, codes, books, dead, perplexity: mean(uses.map((use) => use.perplexity)) }];
   });
 }
 

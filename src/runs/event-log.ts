@@ -7,33 +7,38 @@ import { errorCode } from "../checkpoint/files.ts";
 import { UserError } from "../errors.ts";
 import type { RunEvent } from "./events.ts";
 
-export interface EventLog {
-  append(event: RunEvent): Promise<void>;
+/** An event of any kind: of a run, unless said otherwise. */
+interface Typed {
+  readonly type: string;
+}
+
+export interface EventLog<E extends Typed = RunEvent> {
+  append(event: E): Promise<void>;
   /** Makes everything appended so far durable. */
   sync(): Promise<void>;
   close(): Promise<void>;
 }
 
-function parseLine(line: string): RunEvent | undefined {
+function parseLine<E extends Typed>(line: string): E | undefined {
   try {
     const value: unknown = JSON.parse(line);
     const isEvent = typeof value === "object" && value !== null && "type" in value && typeof value.type === "string";
-    return isEvent ? (value as RunEvent) : undefined;
+    return isEvent ? (value as E) : undefined;
   } catch {
     return undefined;
   }
 }
 
 /** Events and the number of bytes they fill; what follows is torn. */
-async function readLog(path: string): Promise<{ events: RunEvent[]; bytes: number; torn: boolean }> {
+async function readLog<E extends Typed>(path: string): Promise<{ events: E[]; bytes: number; torn: boolean }> {
   const data = await readFile(path).catch((error: unknown) => {
     if (errorCode(error) === "ENOENT") return Buffer.alloc(0);
     throw error;
   });
-  const events: RunEvent[] = [];
+  const events: E[] = [];
   let at = 0;
   for (let end = data.indexOf(10); end >= 0; end = data.indexOf(10, at)) {
-    const event = parseLine(data.toString("utf8", at, end));
+    const event = parseLine<E>(data.toString("utf8", at, end));
     if (!event) {
       // Whole lines may follow only a whole line; after a power failure the tail may also be zeros.
       if (data.indexOf(10, end + 1) >= 0) {
@@ -51,12 +56,12 @@ async function readLog(path: string): Promise<{ events: RunEvent[]; bytes: numbe
 }
 
 /** All whole events of a log; none when there is no file. */
-export async function readEvents(path: string): Promise<RunEvent[]> {
-  return (await readLog(path)).events;
+export async function readEvents<E extends Typed = RunEvent>(path: string): Promise<E[]> {
+  return (await readLog<E>(path)).events;
 }
 
 /** Opens a log for appending behind its last whole line. */
-export async function openEventLog(path: string): Promise<EventLog> {
+export async function openEventLog<E extends Typed = RunEvent>(path: string): Promise<EventLog<E>> {
   const { bytes, torn } = await readLog(path);
   if (torn) await truncate(path, bytes);
   const handle = await open(path, "a");

@@ -18,6 +18,7 @@ const rowSchema = z.object({
   probes: numbers,
   snapshot: z.custom<Snapshot>(isObject).nullable(),
   bytes: z.number().optional(),
+  held: z.record(z.string(), numbers).optional(),
   done: z.boolean(),
 });
 

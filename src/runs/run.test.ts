@@ -265,7 +265,7 @@ describe("named scores, probes, diagnostics and costs", () => {
 
 describe("rewards", () => {
   const planned = [[0.8], [0.6, 0.9], [0.7, 0.5, 1]];
-  /** Holds a megabyte more after each topic, and is scored as planned. */
+  /** Holds a megabyte and ten notes more after each topic, and is scored as planned. */
   const growing = (): Pick<StreamDeps, "task" | "createMethod"> => {
     let topics = 0;
     const task = { ...richTask(), probes: [], diagnosticTexts: undefined };
@@ -280,6 +280,7 @@ describe("rewards", () => {
             topics++;
           },
           bytes: () => 1e6 * topics,
+          held: () => ({ "in the memory": { notes: 10 * topics } }),
         };
       },
     };
@@ -293,7 +294,8 @@ describe("rewards", () => {
 
   test("new accuracy - forgetting - lambda x bytes stands with each step, in the report too", async () => {
     await sit("rewards", { ...growing(), configuration });
-    const { rewards, metrics } = await resultIn("rewards");
+    const { rewards, metrics, held } = await resultIn("rewards");
+    expect(held).toEqual([1, 2, 3].map((n) => ({ bytes: 1e6 * n, memory: { "in the memory": { notes: 10 * n } } })));
     expect(rewards).toHaveLength(3);
     for (const [i, step] of (rewards ?? []).entries()) {
       for (const [name, value] of Object.entries(worked[i]))
@@ -302,7 +304,7 @@ describe("rewards", () => {
     expect(metrics.reward).toBeCloseTo(0.55, 9);
     const page = await readFile(join(root, "rewards", "report.html"), "utf8");
     expect(page).toContain("<td>3.00 MB</td><td>+0.450</td>");
-    expect(page).toContain("Reward");
+    for (const text of ["Reward", "In the memory after each step", "Worth of a step"]) expect(page).toContain(text);
   });
 
   test("are the same in a run that was stopped between, and none where scores are no accuracy", async () => {
@@ -313,6 +315,7 @@ describe("rewards", () => {
     await sit("rewards-stopped", { ...parts, configuration, resume: true });
     const [stopped, whole] = [await resultIn("rewards-stopped"), await resultIn("rewards")];
     expect(stopped.rewards).toEqual(whole.rewards);
+    expect(stopped.held).toEqual(whole.held);
     expect(await resultIn("whole")).toMatchObject({ rewards: null, metrics: { reward: null } });
   });
 });

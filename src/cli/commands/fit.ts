@@ -5,12 +5,14 @@
 import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Command } from "commander";
-import { requireEmptyFolder } from "../../checkpoint/files.ts";
-import { formatCount, formatPercent, formatSeconds } from "../../eval/format.ts";
+import { requireEmptyFolder, writeFileAtomic } from "../../checkpoint/files.ts";
+import { formatCount, formatScore, formatSeconds } from "../../eval/format.ts";
+import { fitReportHtml } from "../../eval/report-fit.ts";
 import type { Fitted } from "../../methods/definition.ts";
 import { defaultModel } from "../../models/embedded.ts";
 import type { LoadedModel } from "../../models/load.ts";
 import { acquireLock } from "../../checkpoint/lock.ts";
+import { type FitLog, openFitLog } from "../../runs/fit-log.ts";
 import { type FitData, fitDocuments } from "../fit-data.ts";
 import { addFitFlags, fitOptions } from "../method-flags.ts";
 import { openModel } from "../open-model.ts";
@@ -61,10 +63,11 @@ interface Fitting {
   readonly work: string;
   readonly base: LoadedModel;
   readonly session: Session;
+  readonly log: FitLog;
 }
 
 /** Fits to the end and writes the module, or throws `Interrupted`. */
-async function fitted({ command, flags, work, base, session }: Fitting): Promise<{ made: Fitted; wrote: string }> {
+async function fitted({ command, flags, work, base, session, log }: Fitting): Promise<{ made: Fitted; wrote: string }> {
   const { progress, signal, argv } = session;
   const method = command.processedArgs[0] as string;
   const { fit, options } = fitOptions(command, method);
@@ -85,6 +88,7 @@ async function fitted({ command, flags, work, base, session }: Fitting): Promise
         return { made: next.value, wrote: await next.value.save(flags.out) };
       }
       const event = next.value;
+      await log.add(event);
       if (event.type === "note") progress.line(event.message);
       if (event.type !== "step") continue;
       const { step, steps, loss, tokensPerSecond } = event;
@@ -107,19 +111,27 @@ export async function run(command: Command, session: Session): Promise<Record<st
   const { work = join("work", `fit-${method}-${basename(base.folder)}`) } = flags;
   await mkdir(work, { recursive: true });
   const lock = await acquireLock(join(work, "run.lock"), work);
+  let log: FitLog | undefined;
   try {
-    const { made, wrote } = await fitted({ command, flags, work, base, session });
+    log = await openFitLog(work);
+    const { made, wrote } = await fitted({ command, flags, work, base, session, log });
     const { result, measured } = made;
+    const report = join(flags.out, "report.html");
+    const { model } = flags;
+    await writeFileAtomic(
+      report,
+      fitReportHtml({ method, model, result, measured, options, curves: await log.curves() }),
+    );
     session.output.print(
       `${method}: ${formatCount(result.steps)} steps, ${formatCount(result.tokens)} tokens in ` +
         `${formatSeconds(result.seconds)}, loss ${result.finalLoss.toFixed(3)}`,
     );
-    for (const [name, share] of Object.entries(measured)) {
-      session.output.print(`answers ${name} exactly: ${formatPercent(share, 1)}`);
-    }
+    for (const [name, value] of Object.entries(measured)) session.output.print(`${name}: ${formatScore(value)}`);
     session.output.print(wrote);
-    return { command: "fit", method, model: flags.model, options, folder: flags.out, ...result, measured };
+    session.output.print(`how it went: ${report}`);
+    return { command: "fit", method, model, options, folder: flags.out, report, ...result, measured };
   } finally {
+    await log?.close();
     await lock.release();
   }
 }

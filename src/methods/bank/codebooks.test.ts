@@ -22,6 +22,7 @@ function setup(more: Partial<CareOptions> = {}) {
     residual: [book(), book()],
     from: 3,
     every: 2,
+    start: "data",
     reset: true,
     decay: 0.5,
     learnsByAverage: false,
@@ -66,6 +67,33 @@ describe("the care of codebooks", () => {
     await step(4);
     await step(5);
     expect(draws).toEqual([3, 5]);
+  });
+
+  it("tells what each look has seen, of each book", async () => {
+    const looked: unknown[] = [];
+    const { step, single } = setup({ reset: false, onLook: (...told) => looked.push(told) });
+    await step(3);
+    const even = { error: 0.25, used: 1, perplexity: expect.closeTo(2, 12) };
+    expect(looked).toEqual([[3, { single: even, residual: [even, { ...even, error: 0 }] }]]);
+    // From here on one code has everything: half of what counted for the other fades away at each look
+    single.set([0.5, 1000]);
+    for (let i = 0; i < 12; i++) await step(5 + 2 * i);
+    const [at, { single: last }] = looked.at(-1) as [number, { single: Record<string, number> }];
+    expect([at, last.error, last.used]).toEqual([27, (0.25 + 0.25 + 90.25 + 110.25) / 4, 0.5]);
+    expect(last.perplexity).toBeCloseTo(1, 2);
+  });
+
+  it("begins at random where that is asked for, and with reset comes to the data all the same", async () => {
+    const far = { codes: new Float32Array(2), width: 1, counts: new Float32Array(2) };
+    const { step } = setup({ start: "random", single: far, slotsOf: async () => Float32Array.of(9, 10, 11, 12) });
+    await step(3);
+    for (const code of far.codes) expect(Math.abs(code)).toBeLessThanOrEqual(1 / 2);
+    // The larger one has everything; the other goes where the data is
+    const before = [...far.codes];
+    await step(5);
+    expect(Math.max(...far.codes)).toBeGreaterThan(5);
+    expect(before).toContain(Math.min(...far.codes));
+    expect(before).not.toContain(Math.max(...far.codes));
   });
 
   it("puts unused codes where the data is worst off, and leaves those in use", async () => {

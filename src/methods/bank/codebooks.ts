@@ -6,7 +6,7 @@
 import { internal } from "../../errors.ts";
 import { createCodebookAverage } from "../../memory/codebook-average.ts";
 import { fromBatch, replaceCodes, worstReconstructed } from "../../memory/codebook-reset.ts";
-import { codebookFromData } from "../../memory/codebook-start.ts";
+import { codebookAtRandom, codebookFromData } from "../../memory/codebook-start.ts";
 import { perplexity } from "../../memory/codebook-usage.ts";
 import { type Random, randomStream } from "../../tensor/random.ts";
 import type { Objective } from "../objective.ts";
@@ -32,6 +32,8 @@ export interface CareOptions {
   readonly from: number;
   /** Steps between two looks; Infinity for codebooks that stay as they were made. */
   readonly every: number;
+  /** What codebooks are made from: slots, or nothing but random numbers. */
+  readonly start: (typeof codebookStarts)[number];
   /** Put unused codes elsewhere? */
   readonly reset: boolean;
   /** Weight of the past at each look. */
@@ -39,6 +41,25 @@ export interface CareOptions {
   /** Do codes follow the data at each look? Else they learn by gradient, and looks only put dead ones elsewhere. */
   readonly learnsByAverage: boolean;
   readonly seed: number;
+  /** Told of each look, before the step of this number. */
+  readonly onLook?: (step: number, looked: Looked) => void;
+}
+
+export const codebookStarts = ["data", "random"] as const;
+
+/** What a look has seen of each book. */
+export interface Looked {
+  readonly single: Seen;
+  /** By depth; the error of the last is what all codes together leave. */
+  readonly residual: readonly Seen[];
+}
+
+interface Seen {
+  /** Mean squared distance of a number to its code. */
+  readonly error: number;
+  /** Share of the codes in use, and the perplexity of all, by the moving averages of their counts. */
+  readonly used: number;
+  readonly perplexity: number;
 }
 
 /** Documents whose slots codebooks are made from and judged by: of fewer, some codes would serve one slot alone. */
@@ -93,13 +114,35 @@ export async function walk<B extends Codes>(
   await depthByDepth(residual, slots, nearest, look);
 }
 
-/** A codebook from data, as codebook-start.ts makes it, but for nearest codes by the runtime. */
-async function start(vectors: Float32Array, { codes, width, counts: kept }: Book, nearest: Nearest, random: Random) {
+/** A first codebook, as codebook-start.ts makes it, but for nearest codes by the runtime. */
+async function start(
+  vectors: Float32Array,
+  { codes, width, counts: kept }: Book,
+  { nearest, start: from }: Pick<CareOptions, "nearest" | "start">,
+  random: Random,
+): Promise<void> {
   const sizes = { codes: codes.length / width, width, random, rounds: 0 };
-  codes.set(codebookFromData(vectors.subarray(0, DRAWN_FROM * width), sizes));
-  const { counts } = await followed(vectors, { codes, width }, nearest, ROUNDS);
+  const isRandom = from === "random";
+  codes.set(isRandom ? codebookAtRandom(sizes) : codebookFromData(vectors.subarray(0, DRAWN_FROM * width), sizes));
+  const { counts } = isRandom
+    ? await useOf(vectors, { codes, width }, nearest)
+    : await followed(vectors, { codes, width }, nearest, ROUNDS);
+  // Of as many documents as a look has
   for (const [code, count] of counts.entries()) kept[code] = (count * LOOKED_AT) / STARTING;
 }
+
+const meanOf = (counts: Float32Array): number => counts.reduce((sum, count) => sum + count, 0) / counts.length;
+
+/** Codes whose count has sunk to nearly nothing. */
+function deadIn(counts: Float32Array): number[] {
+  const mean = meanOf(counts);
+  return [...counts.keys()].filter((code) => counts[code] < DEAD * mean);
+}
+
+const usedOf = (counts: Float32Array): Pick<Seen, "used" | "perplexity"> => ({
+  used: 1 - deadIn(counts).length / counts.length,
+  perplexity: perplexity(counts),
+});
 
 /** Codebooks as they stand, looked at with documents drawn by a number. */
 export async function usesOf(options: CareOptions, draw: number): Promise<{ single: BookUse; residual: BookUse[] }> {
@@ -132,15 +175,20 @@ export async function settle(options: CareOptions): Promise<void> {
 
 /** The same objective, whose codebooks are looked after before each step that asks for it. */
 export function withCare(objective: Objective<EpisodeBatch>, options: CareOptions): Objective<EpisodeBatch> {
-  const { from, every, reset, decay, learnsByAverage, seed, slotsOf, nearest } = options;
+  const { from, every, reset, decay, learnsByAverage, seed, slotsOf, nearest, onLook } = options;
   let cared = -1;
   const care = async (step: number): Promise<void> => {
     const random = randomStream(seed, "codebooks", step);
+    const seen: Seen[] = [];
     const slots = await slotsOf(step === from ? STARTING : LOOKED_AT, step);
     await walk(options, slots, async (book, vectors) => {
       const { codes, width, counts: kept } = book;
-      if (step === from) return start(vectors, book, nearest, random);
-      const { counts, indices } = await useOf(vectors, book, nearest);
+      if (step === from) await start(vectors, book, options, random);
+      const { counts, indices, error } = await useOf(vectors, book, nearest);
+      if (step === from) {
+        seen.push({ error, ...usedOf(kept) });
+        return;
+      }
       if (learnsByAverage) {
         const average = createCodebookAverage(codes, {
           width,
@@ -152,16 +200,18 @@ export function withCare(objective: Objective<EpisodeBatch>, options: CareOption
           if (count > 0) codes.set(average.codes.subarray(code * width, (code + 1) * width), code * width);
       }
       for (const [code, count] of counts.entries()) kept[code] = decay * kept[code] + (1 - decay) * count;
-      if (!reset) return;
-      const mean = kept.reduce((sum, count) => sum + count, 0) / kept.length;
-      const dead = [...kept.keys()].filter((code) => kept[code] < DEAD * mean);
-      if (dead.length === 0) return;
+      seen.push({ error, ...usedOf(kept) });
+      const dead = deadIn(kept);
+      if (!reset || dead.length === 0) return;
+      const mean = meanOf(kept);
       const rows = worstReconstructed(vectors, codes, dead.length, { width, random });
       for (const code of replaceCodes(codes, dead, rows, width)) {
         kept[code] = mean;
         for (const moments of book.moments?.() ?? []) moments.fill(0, code * width, (code + 1) * width);
       }
     });
+    const [single, ...residual] = seen;
+    onLook?.(step, { single, residual });
   };
   return {
     ...objective,

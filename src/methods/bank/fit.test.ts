@@ -14,6 +14,7 @@ import { emptyModule, loadModule, saveModule } from "./module.ts";
 const { runtime, root } = workbench("bank-fit");
 const notesOf = (events: readonly MethodEvent[]): string =>
   events.flatMap((event) => (event.type === "note" ? [event.message] : [])).join("\n");
+const figuresIn = (events: readonly MethodEvent[]) => events.filter((event) => event.type === "figures");
 
 describe.each([
   // After the step that makes codebooks, and before it
@@ -32,9 +33,21 @@ describe.each([
       "residual codes",
       "one code for a slot",
       "least codes used",
+      "quantisation loss",
       "least perplexity",
     ]);
+    // Codebooks begin before step 4 and are looked at every second step
+    const looks = figuresIn(whole.events);
+    expect(looks.map(({ step }) => step)).toEqual([4, 6, 8]);
+    const books = ["one code for a slot", "depth 1", "depth 2"];
+    for (const { figures } of looks) {
+      expect(Object.keys(figures)).toEqual(["quantisation loss", "share of codes in use", "perplexity of codes"]);
+      for (const lines of Object.values(figures)) expect(Object.keys(lines)).toEqual(books);
+      // Each depth takes away from what those before it leave
+      expect(figures["quantisation loss"]["depth 2"]).toBeLessThan(figures["quantisation loss"]["depth 1"]);
+    }
     const losses = [];
+    const repeated = [];
     for (const stopAt of [stop, undefined]) {
       const controller = new AbortController();
       const part = await fitSmall(runtime, base, {
@@ -45,6 +58,7 @@ describe.each([
         },
       });
       losses.push(...lossesOf(part.events));
+      repeated.push(...figuresIn(part.events));
       expect(part.result.result.stopped).toBe(stopAt === undefined ? "done" : "interrupted");
       if (stopAt === undefined) {
         expect(part.result.measured).toEqual(whole.result.measured);
@@ -52,6 +66,7 @@ describe.each([
       }
     }
     expect(losses).toEqual(lossesOf(whole.events));
+    expect(repeated).toEqual(looks);
     expect(await savedState(place("parts"))).toEqual(await savedState(place("whole")));
     await whole.result.save(place("module"));
     const bytes = (name: string) => readFile(join(place(name), "model.safetensors"));

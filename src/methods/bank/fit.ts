@@ -11,11 +11,12 @@ import { schedules } from "../../nn/schedule.ts";
 import { defineFit } from "../definition.ts";
 import { moduleFolder } from "../folders.ts";
 import { contentsOf, hashOf } from "../identity.ts";
-import type { Document } from "../method.ts";
+import type { Document, MethodEvent } from "../method.ts";
 import { train } from "../train.ts";
-import { type Book, type CareOptions, settle, usesOf, withCare } from "./codebooks.ts";
+import { type Book, type CareOptions, codebookStarts, settle, usesOf, withCare } from "./codebooks.ts";
 import { chooseEncoder } from "./encoders.ts";
 import { createEpisodes } from "./episodes.ts";
+import { figuresOfLook } from "./figures.ts";
 import { measureModule } from "./measure.ts";
 import {
   adaptedModel,
@@ -101,6 +102,10 @@ const options = z.object({
   codebook: z.enum(["gradient", "average"]).default("average").describe("how codebooks learn"),
   codebookRate: z.number().positive().default(10).describe("rate of codebooks by gradient, in learning rates"),
   decay: z.number().min(0).lt(1).default(0.9).describe("weight of the past where they learn by moving averages"),
+  codebookStart: z
+    .enum(codebookStarts)
+    .default("data")
+    .describe("codebooks begin as k-means of slots, or at random as published"),
   reset: z.boolean().default(true).describe("put codes that nothing chooses where the data is"),
   careSteps: z.int().positive().default(10).describe("steps between two looks at the codebooks"),
 });
@@ -124,6 +129,16 @@ function goOnFrom({ config, weights }: BankModule, from: BankModule): void {
     throw new UserError(`fit: expected a module of the sizes asked for, ${wanted}, got one of ${got}; give its sizes`);
   for (const [name, { data, shape }] of Object.entries(weights))
     if (shape.join() === from.weights[name].shape.join()) (data as Float32Array).set(from.weights[name].data);
+}
+
+/** Events of a training, each with the looks that it took. */
+async function* withLooks<R>(training: AsyncGenerator<MethodEvent, R>, looks: MethodEvent[]) {
+  let next = await training.next();
+  for (; !next.done; next = await training.next()) {
+    yield next.value;
+    yield* looks.splice(0);
+  }
+  return next.value;
 }
 
 /** Codebooks of which fewer codes are in use have collapsed. */
@@ -255,6 +270,7 @@ export const bankFit = defineFit("bank-compression", {
           }),
       };
     };
+    const looks: MethodEvent[] = [];
     const care: CareOptions = {
       nearest: nearest.nearest,
       slotsOf: (count, draw) => reader.slots(episodes.texts(count, draw)),
@@ -262,13 +278,15 @@ export const bankFit = defineFit("bank-compression", {
       residual: Array.from({ length: depth }, (_, r) => bookOf(codebookNames.residual, shape.width / places, 1, r)),
       from: quantizedFrom,
       every: given.learns === "all" ? given.careSteps : Number.POSITIVE_INFINITY,
+      start: given.codebookStart,
       reset: given.reset,
       decay: given.decay,
       learnsByAverage: !learnsCodes,
       seed,
+      onLook: (step, looked) => looks.push({ type: "figures", step: step + 1, figures: figuresOfLook(looked) }),
     };
     try {
-      const result = yield* train({
+      const training = train({
         objective: withCare(objective, care),
         batches: episodes,
         // Codebooks without gradients too, and their counts: they are part of what a stopped fit goes on with
@@ -300,6 +318,7 @@ export const bankFit = defineFit("bank-compression", {
               },
         signal,
       });
+      const result = yield* withLooks(training, looks);
       let measured: Record<string, number> = {};
       if (result.stopped !== "interrupted") {
         if (!learnsCodes && quantizedFrom < steps) await settle(care);
@@ -309,6 +328,7 @@ export const bankFit = defineFit("bank-compression", {
           const all = [uses.single, ...uses.residual];
           const used = Math.min(...all.map(({ dead }) => 1 - dead / codes));
           measured["least codes used"] = used;
+          measured["quantisation loss"] = uses.residual[depth - 1].error;
           measured["least perplexity"] = Math.min(...all.map((use) => use.perplexity));
           if (used < COLLAPSED) {
             yield {
