@@ -161,7 +161,10 @@ function forward(p: Params, c: LlamaConfig, variant: LlamaVariant, inputs: Forwa
     const attended = selfAttention(block.at("self_attn"), c, variant, normed, layer, contextFor(layer), rope);
     x = add(asked(x), sublayer(asked(normed), attended.y, block.at("self_attn")));
     const inner = norm(x, block.at("post_attention_layernorm"));
-    x = add(x, memory.feedForward(layer, inner, block, (mlp) => swiglu(inner, mlp)));
+    x = add(
+      x,
+      memory.feedForward(layer, inner, block, (mlp) => swiglu(inner, mlp)),
+    );
     hidden.push(x);
     attentions.push(attended.weights);
     present.push(attended.present);

@@ -14,3 +14,6 @@ const isScale = (name: string): boolean => /(^|\.)scale$/.test(name);
 
 /** The usual choice of what decays: matrices and tables, but no biases, norms and factors. */
 export const isDecayed = (name: string): boolean => !isBias(name) && !isNorm(name) && !isScale(name);
+
+/** What belongs to a memory: `<block>.memory.query.weight`, `<root>.memory.values` ... */
+export const isMemory = (name: string): boolean => /(^|\.)memory\./.test(name);

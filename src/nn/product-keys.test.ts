@@ -106,7 +106,9 @@ function reference({ queries, keys, values, cotangent }: Numbers, temperature: n
           const at = ((h * 2 + s) * n + i) * (D / 2);
           const key = [...keys.subarray(at, at + D / 2)];
           const [a, b] = temperature === undefined ? [q, key] : [unit(q), unit(key)];
-          return a.reduce((total, value, j) => total + value * b[j], 0) * (temperature === undefined ? 1 : temperature / 2);
+          return (
+            a.reduce((total, value, j) => total + value * b[j], 0) * (temperature === undefined ? 1 : temperature / 2)
+          );
         });
       };
       const [first, second] = [half(0), half(1)];
@@ -118,8 +120,7 @@ function reference({ queries, keys, values, cotangent }: Numbers, temperature: n
       const total = best.reduce((t, { score }) => t + Math.exp(score), 0);
       for (const { slot, score } of best) {
         slots[m].push(slot);
-        for (let w = 0; w < W; w++)
-          loss += (Math.exp(score) / total) * values[slot * W + w] * cotangent[m * W + w];
+        for (let w = 0; w < W; w++) loss += (Math.exp(score) / total) * values[slot * W + w] * cotangent[m * W + w];
       }
     }
   }
@@ -129,20 +130,30 @@ function reference({ queries, keys, values, cotangent }: Numbers, temperature: n
 describe.each([undefined, 9])("look-up with temperature %s", (temperature) => {
   const leaf = Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, input(name, "float32", shape)]));
   const feeds = (given: Numbers): Record<string, HostTensor> =>
-    Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, float32Host(shape, given[name as keyof Numbers])]));
+    Object.fromEntries(
+      Object.entries(shapes).map(([name, shape]) => [name, float32Host(shape, given[name as keyof Numbers])]),
+    );
   const reads = lookUpSlots(leaf.queries, leaf.keys, { knn: K, temperature });
   const loss = sum(mul(readSlots(leaf.values, reads), leaf.cotangent));
   const trained = ["queries", "keys", "values"] as const;
 
   test("slots, sums and gradients are those of loops over all slots", async () => {
     const given = numbers(3);
-    const found = gradients(loss, trained.map((name) => leaf[name]));
-    const program = await runtime.compile({ loss, slots: reads.slots, ...Object.fromEntries(found.map((g, i) => [trained[i], g])) });
+    const found = gradients(
+      loss,
+      trained.map((name) => leaf[name]),
+    );
+    const program = await runtime.compile({
+      loss,
+      slots: reads.slots,
+      ...Object.fromEntries(found.map((g, i) => [trained[i], g])),
+    });
     const got = await program.run(feeds(given));
     const want = reference(given, temperature);
     expect([...got.slots.data]).toEqual(want.slots);
     expect(Number(got.loss.data[0])).toBeCloseTo(want.loss, 4);
     for (const name of trained) {
+      let compared = 0;
       const step = 2 ** -10;
       for (let i = 0; i < given[name].length; i++) {
         const at = (shift: number): number => {
@@ -153,8 +164,11 @@ describe.each([undefined, 9])("look-up with temperature %s", (temperature) => {
           return slots.join() === want.slots.join() ? value : Number.NaN;
         };
         const slope = (at(step) - at(-step)) / (2 * step);
-        if (!Number.isNaN(slope)) expect(Math.abs(Number(got[name].data[i]) - slope), `${name} ${i}`).toBeLessThan(2e-3);
+        if (Number.isNaN(slope)) continue;
+        compared++;
+        expect(Math.abs(Number(got[name].data[i]) - slope), `${name} ${i}`).toBeLessThan(2e-3);
       }
+      expect(compared, name).toBeGreaterThan(0.9 * given[name].length);
     }
   });
 

@@ -45,11 +45,7 @@ export function topSlots(halves: Tensor, k: number): { readonly scores: Tensor; 
   // In rising order of half keys the sums below stand in rising order of slots, and topK prefers what comes first
   const [, order] = topK(neg(cast(at, "float32")), k);
   const half = (x: Tensor, i: number): Tensor =>
-    reshape(slice(takeAlongAxis(x, order), { axis: 1, start: i, end: i + 1 }), [
-      H,
-      M,
-      ...(i === 0 ? [k, 1] : [1, k]),
-    ]);
+    reshape(slice(takeAlongAxis(x, order), { axis: 1, start: i, end: i + 1 }), [H, M, ...(i === 0 ? [k, 1] : [1, k])]);
   const sums = reshape(add(half(best, 0), half(best, 1)), [H, M, k * k]);
   const pairs = reshape(add(mul(half(at, 0), integer(Number(n))), half(at, 1)), [H, M, k * k]);
   const [scores, chosen] = topK(sums, k);
