@@ -161,7 +161,7 @@ describe("memories in config.json", () => {
     ],
   ])("%s: what adapters find in the block, and the table that is not frozen", (form, linears, path) => {
     const config = llama.parseConfig({ ...base, memory: { ...memory, form } });
-    const inBlock = llama.linearPaths(config).filter((name) => /^model\.layers\.1\.m/.test(name));
+    const inBlock = llama.linearPaths(config).filter((name) => name.startsWith("model.layers.1.m"));
     expect(inBlock).toEqual(linears.map((name) => `model.layers.1.${name}`));
     expect(llama.sublayerPaths(config).at(-1)).toBe(`model.layers.1.${path}`);
     expect(llama.tables(config)).toEqual(["model.memory.values"]);

@@ -1,11 +1,11 @@
 /** Product keys against looking at all N slots, in values and gradients, with ties and without. */
 import { afterAll, describe, expect, test } from "vitest";
-import { createRuntime } from "../runtime/runtime.ts";
-import { float32Host, type HostTensor } from "../tensor/dtype.ts";
-import { input, mul, sum } from "../tensor/functions.ts";
-import { gradients, sparseGradients } from "../tensor/grad.ts";
-import { type Random, randomStream } from "../tensor/random.ts";
-import { lookUpSlots, readSlots, topSlots } from "./product-keys.ts";
+import { createRuntime } from "../../src/runtime/runtime.ts";
+import { float32Host, type HostTensor } from "../../src/tensor/dtype.ts";
+import { input, mul, sum } from "../../src/tensor/functions.ts";
+import { gradients, sparseGradients } from "../../src/tensor/grad.ts";
+import { type Random, randomStream } from "../../src/tensor/random.ts";
+import { lookUpSlots, readSlots, topSlots } from "../../src/nn/product-keys.ts";
 
 const runtime = createRuntime({ threads: 1 });
 afterAll(() => runtime.dispose());
