@@ -3,6 +3,7 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { repositoryFile } from "../../tests/support/model-fixture.ts";
 import { smallTexts } from "../../tests/support/text-model.ts";
 import { digest, drive, lossesOf, savedState } from "../../tests/support/training.ts";
 import { UserError } from "../errors.ts";
@@ -311,6 +312,14 @@ describe("a memory put into a trained model", () => {
 });
 
 describe("parseRecipe", () => {
+  it("takes the recipes of the repository", async () => {
+    const folder = repositoryFile("recipes");
+    for (const name of await readdir(folder)) {
+      const parsed = parseRecipe(JSON.parse(await readFile(join(folder, name), "utf8")));
+      expect(name).toBe(`${parsed.name}.json`);
+    }
+  });
+
   it("fills in defaults", () => {
     expect(recipe.stages[0]).toMatchObject({ b1: 0.9, b2: 0.95, clipNorm: 1, mixture: { texts: 1 } });
   });

@@ -33,7 +33,7 @@ export type Penalty = (
 ) => void;
 
 /** How tables learn of which a batch reads few rows (`objective.rows`): apart from all else. */
-export interface TableTraining {
+interface TableTraining {
   readonly optimizer: RowOptimizer;
   /** Peak rate; the schedule multiplies it too. */
   readonly learningRate: number;
