@@ -13,6 +13,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from memory_layers import add_layer_shapes, add_pool_shape, feed_forward, has_dense, memory_layers
+
 
 def layer_norm(p, name, x, eps):
     return F.layer_norm(x, x.shape[-1:], p[f"{name}.weight"], p[f"{name}.bias"], eps)
@@ -71,8 +73,12 @@ def gpt2(config, p, ids, after=untouched):
         q, k, v = (split_heads(part, config["n_head"]) for part in qkv.chunk(3, -1))
         mixed, probabilities = attend(q, k, v, causal_mask(length))
         x = x + after(f"{name}.attn", conv1d(f"{name}.attn.c_proj", merge_heads(mixed)))
-        inner = conv1d(f"{name}.mlp.c_fc", layer_norm(p, f"{name}.ln_2", x, eps))
-        x = x + after(f"{name}.mlp", conv1d(f"{name}.mlp.c_proj", F.gelu(inner, approximate="tanh")))
+        h = layer_norm(p, f"{name}.ln_2", x, eps)
+
+        def dense(name=name, h=h):
+            return conv1d(f"{name}.mlp.c_proj", F.gelu(conv1d(f"{name}.mlp.c_fc", h), approximate="tanh"))
+
+        x = x + after(*feed_forward(config, p, "transformer", name, layer, h, dense, transposed=True))
         hidden.append(x)
         attention.append(probabilities)
     logits = layer_norm(p, "transformer.ln_f", x, eps) @ p["transformer.wte.weight"].T
@@ -128,9 +134,12 @@ def llama(config, p, ids, after=untouched):
         mixed, probabilities = attend(rotate(q, cos, sin), rotate(k, cos, sin), v, causal_mask(length, window))
         x = x + after(f"{name}.self_attn", linear(p, f"{name}.self_attn.o_proj", merge_heads(mixed)))
         h = rms_norm(p[f"{name}.post_attention_layernorm.weight"], x, eps)
-        gate = F.silu(linear(p, f"{name}.mlp.gate_proj", h))
-        inner = gate * linear(p, f"{name}.mlp.up_proj", h)
-        x = x + after(f"{name}.mlp", linear(p, f"{name}.mlp.down_proj", inner))
+
+        def dense(name=name, h=h):
+            gate = F.silu(linear(p, f"{name}.mlp.gate_proj", h))
+            return linear(p, f"{name}.mlp.down_proj", gate * linear(p, f"{name}.mlp.up_proj", h))
+
+        x = x + after(*feed_forward(config, p, "model", name, layer, h, dense))
         hidden.append(x)
         attention.append(probabilities)
     head = "model.embed_tokens" if config["tie_word_embeddings"] else "lm_head"
@@ -317,9 +326,13 @@ def parameter_shapes(config):
             dense(f"{name}.attn.c_attn", 3 * width, width, transposed=True)
             dense(f"{name}.attn.c_proj", width, width, transposed=True)
             norm(f"{name}.ln_2", width)
-            dense(f"{name}.mlp.c_fc", 4 * width, width, transposed=True)
-            dense(f"{name}.mlp.c_proj", width, 4 * width, transposed=True)
+            if has_dense(config, layer):
+                dense(f"{name}.mlp.c_fc", 4 * width, width, transposed=True)
+                dense(f"{name}.mlp.c_proj", width, 4 * width, transposed=True)
+            if layer in memory_layers(config):
+                add_layer_shapes(shapes, dense, config["memory"], name, width, transposed=True)
         norm("transformer.ln_f", width)
+        add_pool_shape(shapes, config, "transformer")
         return shapes
 
     width, inner, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
@@ -351,12 +364,16 @@ def parameter_shapes(config):
         if config["model_type"] == "qwen3":
             shapes[f"{name}.self_attn.q_norm.weight"] = [size]
             shapes[f"{name}.self_attn.k_norm.weight"] = [size]
-        dense(f"{name}.mlp.gate_proj", inner, width, False)
-        dense(f"{name}.mlp.up_proj", inner, width, False)
-        dense(f"{name}.mlp.down_proj", width, inner, False)
+        if has_dense(config, layer):
+            dense(f"{name}.mlp.gate_proj", inner, width, False)
+            dense(f"{name}.mlp.up_proj", inner, width, False)
+            dense(f"{name}.mlp.down_proj", width, inner, False)
+        if layer in memory_layers(config):
+            add_layer_shapes(shapes, dense, config["memory"], name, width)
         shapes[f"{name}.input_layernorm.weight"] = [width]
         shapes[f"{name}.post_attention_layernorm.weight"] = [width]
     shapes["model.norm.weight"] = [width]
+    add_pool_shape(shapes, config, "model")
     if not config["tie_word_embeddings"]:
         shapes["lm_head.weight"] = [config["vocab_size"], width]
     return shapes

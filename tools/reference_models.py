@@ -7,6 +7,7 @@ Decoders add: logits [B,T,V]; loss_mask [B,T] (1 where token t counts as a targe
   greedy_ids [12], the continuation of row 0. The plain llama adds beam.* and group.* (see beams.py).
 Encoders add: attention_mask, token_type_ids [B,T] int32; cotangent [B,T,C] (zero at pads): loss = sum(hidden.L *
   cotangent), so the pooler has no gradient; pooled [B,C]; embedding [B,C] = mean over real tokens, unit length.
+Those named -memory have memory layers (memory_layers.py).
 gpt2-hub is gpt2 as the hub has it: no "transformer." prefix, and the causal masks saved as h.N.attn.bias buffers.
 """
 
@@ -97,6 +98,10 @@ BERT = {
     **COMMON,
 }
 
+def with_memory(config, **memory):
+    return {**config, "memory": {"slots": 16, "heads": 2, "knn": 3, "keyWidth": 8, "valueWidth": 10, **memory}}
+
+
 CONFIGS = {
     "gpt2": GPT2,
     "llama": LLAMA,
@@ -169,6 +174,14 @@ CONFIGS = {
         "type_vocab_size": 1,
     },
 }
+CONFIGS.update(
+    {
+        "gpt2-memory": with_memory(GPT2, layers=[1], form="add", gate=True),
+        "llama-memory": with_memory(LLAMA, layers=[0, 1], form="replace"),
+        "qwen2-memory": with_memory(CONFIGS["qwen2"], layers=[1], form="replace", gate=True, normalise=True),
+        "qwen3-memory": with_memory(CONFIGS["qwen3"], layers=[0], form="add", normalise=True, temperature=12.0),
+    }
+)
 
 
 def random_parameters(config, random, std=0.25):

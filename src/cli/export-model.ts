@@ -9,7 +9,7 @@ import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { copyTokenizer } from "../checkpoint/tokenizer.ts";
 import { formatBytes, formatCount, formatSeconds } from "../eval/format.ts";
 import type { Pretrained } from "../methods/pretrain.ts";
-import { type ObjectiveName, objectiveOf } from "../methods/pretrain-recipe.ts";
+import { type ObjectiveName, objectiveOf, startOf } from "../methods/pretrain-recipe.ts";
 import { machineInfo, versionInfo } from "../runs/machine.ts";
 import { sizeOf } from "../tensor/dtype.ts";
 import { type CardKind, type Measured, type MeasureOptions, tableOf } from "./card.ts";
@@ -67,7 +67,7 @@ function cardText(
   return [
     `---\nlicense: ${licence}\nlanguage: en\npipeline_tag: ${pipeline}\n---\n`,
     `# ${recipe.name}\n`,
-    `${summary}, trained from nothing by this command:\n`,
+    `${summary}, trained from ${startOf(recipe) ?? "nothing"} by this command:\n`,
     `\`\`\`sh\n${command}\n\`\`\`\n`,
     tableOf(["", ""], facts).replace("---: |", "--- |"),
     "",

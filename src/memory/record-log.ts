@@ -73,6 +73,8 @@ export interface LogOptions {
   readonly generation?: number;
   /** It has just been written: it ends with the file, and need not be scanned. */
   readonly whole?: boolean;
+  /** Whose log it is, for errors. */
+  readonly caller?: string;
 }
 
 const magic = "mnemelog";
@@ -215,26 +217,27 @@ export async function writeRecordLog(
 /** Opens a log. What it holds is not read yet: `scan` it. */
 export async function openRecordLog(
   path: string,
-  { durability = "power", generation: otherwise, whole = false }: LogOptions = {},
+  { durability = "power", generation: otherwise, whole = false, caller = "bank" }: LogOptions = {},
 ): Promise<RecordLog> {
+  const opener = caller === "bank" ? "openBank" : caller;
   const handle = await open(path, "r+").catch((error: unknown) => {
-    throw readError("openBank", path, error);
+    throw readError(opener, path, error);
   });
   try {
     const head = Buffer.from(await readBytes(handle, 0, logHeaderBytes));
     const generation = head.length === logHeaderBytes ? head.readUInt32LE(12) : 0;
     if (!head.equals(header(generation))) {
       if (otherwise !== undefined)
-        return { ...withHandle(handle, path, otherwise, durability, logHeaderBytes), headless: true };
+        return { ...withHandle(handle, path, otherwise, durability, logHeaderBytes, caller), headless: true };
       const known = head.toString("latin1", 0, 8) === magic && head.length === logHeaderBytes;
       const other = known && head.readUInt32LE(8) !== format && head.readUInt32LE(16) === crc32(head.subarray(0, 16));
       throw new UserError(
-        `openBank: expected a log of format ${format} in ${path}, got ` +
+        `${opener}: expected a log of format ${format} in ${path}, got ` +
           (other ? `format ${head.readUInt32LE(8)}; use a newer mneme` : "damage at byte 0; put the file back"),
       );
     }
     const end = whole ? (await handle.stat()).size : logHeaderBytes;
-    return withHandle(handle, path, generation, durability, end);
+    return withHandle(handle, path, generation, durability, end, caller);
   } catch (error) {
     await handle.close();
     throw error;
@@ -247,6 +250,7 @@ function withHandle(
   generation: number,
   durability: "power" | "process",
   start: number,
+  caller: string,
 ): RecordLog {
   let end = start;
   let broken = "";
@@ -305,7 +309,9 @@ function withHandle(
       const { size } = await handle.stat();
       if (size !== end && broken === "") broken = `the file has ${size} bytes and not ${end}: another process wrote it`;
       if (broken !== "") {
-        throw new UserError(`bank: expected to write ${path} alone, got trouble: ${broken}; open the bank again`);
+        throw new UserError(
+          `${caller}: expected to write ${path} alone, got trouble: ${broken}; open the ${caller} again`,
+        );
       }
       const parts = frameRecords(bodies);
       let at = end;

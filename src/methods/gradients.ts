@@ -2,6 +2,8 @@
  * A scalar loss as one compiled program that also gives its gradients towards the trainable weights, summed over calls.
  * Weights are read in place, so an update by the host is seen by the next run. Every objective is built on this.
  */
+import { internal } from "../errors.ts";
+import { createRowSum, type RowSum } from "../nn/row-sum.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { sumArrays } from "../runtime/sum.ts";
 import { type HostTensor, zerosHost } from "../tensor/dtype.ts";
@@ -20,6 +22,8 @@ export interface GradientOptions {
   readonly weights: Weights;
   /** Which of them get gradients. */
   readonly trainable: readonly string[];
+  /** Tables among these that are only looked up: their gradients stay the rows that were read. */
+  readonly tables?: readonly string[];
   /** Of the noise that the graph asks for. */
   readonly seed: number;
   /**
@@ -40,6 +44,8 @@ interface LossProgram {
 export interface Gradients extends LossProgram {
   /** Sums over the calls since `clear`, by name. */
   readonly gradients: Readonly<Record<string, Float32Array>>;
+  /** Those of the tables, by name. */
+  readonly rows: Readonly<Record<string, RowSum>>;
   clear(): void;
   /** The same loss for inputs of other sizes: a program of its own, on one thread, that adds to the same sums. */
   resized(graph: Pick<GradientOptions, "loss" | "inputs">): Promise<LossProgram>;
@@ -115,8 +121,9 @@ async function onOneProgram(
 }
 
 export async function createGradients(options: GradientOptions): Promise<Gradients> {
-  const { runtime, weights, trainable, seed, workers: count = 1 } = options;
+  const { runtime, weights, trainable, tables = [], seed, workers: count = 1 } = options;
   let calls = 0;
+  const rows = Object.fromEntries(tables.map((name) => [name, createRowSum(weights[name].shape[1])]));
 
   const programOf = ({ run, release }: Computation, rowOutputs: readonly RowOutputs[]): LossProgram => ({
     async add(feeds, step) {
@@ -125,7 +132,9 @@ export async function createGradients(options: GradientOptions): Promise<Gradien
       const shards = await run(feeds, { add: calls > 0, fill });
       for (const results of shards) {
         for (const { name, indices, values } of rowOutputs) {
-          addRows(gradients[name], results[indices].data as Int32Array, results[values].data as Float32Array);
+          const [where, what] = [results[indices].data as Int32Array, results[values].data as Float32Array];
+          if (name in rows) rows[name].add(where, what);
+          else addRows(gradients[name], where, what);
         }
       }
       calls++;
@@ -136,18 +145,24 @@ export async function createGradients(options: GradientOptions): Promise<Gradien
 
   const { outputs, rowOutputs } = outputsOf(options);
   const dense = trainable.filter((name) => `grad:${name}` in outputs);
+  const wrong = dense.find((name) => name in rows);
+  if (wrong !== undefined) internal(`gradients: ${wrong} is used as a whole and not only looked up`);
   const summed = Object.fromEntries(dense.map((name) => [`grad:${name}`, weights[name].shape]));
   const computed = { runtime, outputs, weights, summed };
   const computation = await (count > 1 ? createShards({ ...computed, count }) : onOneProgram(computed));
   const { totals } = computation;
   const gradients = Object.fromEntries(
-    trainable.map((name) => [name, (totals[`grad:${name}`] ?? zerosHost("float32", weights[name].shape)).data]),
+    trainable
+      .filter((name) => !(name in rows))
+      .map((name) => [name, (totals[`grad:${name}`] ?? zerosHost("float32", weights[name].shape)).data]),
   );
   return {
     gradients,
+    rows,
     clear() {
       calls = 0;
-      for (const { name } of rowOutputs) gradients[name].fill(0);
+      for (const { name } of rowOutputs) gradients[name]?.fill(0);
+      for (const one of Object.values(rows)) one.clear();
     },
     ...programOf(computation, rowOutputs),
     async resized(graph) {

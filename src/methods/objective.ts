@@ -4,6 +4,7 @@
  */
 import type { ModelDefinition } from "../models/model.ts";
 import { type Modification, paramsOf, weightInputs } from "../nn/params.ts";
+import type { RowSum } from "../nn/row-sum.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { float32Host, type HostTensor, int32Host } from "../tensor/dtype.ts";
 import { crossEntropy, input, mul, reshape, rows, sum } from "../tensor/functions.ts";
@@ -21,6 +22,8 @@ export interface ObjectiveOptions {
   readonly weights: Weights;
   /** Which of them get gradients. */
   readonly trainable: readonly string[];
+  /** Tables among these whose gradients stay rows (`ModelDefinition.tables`). */
+  readonly tables?: readonly string[];
   /** What the method adds to the layers while training. */
   readonly modification?: Modification;
   /** B rows of T tokens, the most that a batch has: each shorter length gets a program of its own when it comes. */
@@ -39,6 +42,8 @@ export interface ObjectiveOptions {
 export interface Objective<B extends Counted = Batch> {
   /** Gradients of the last `accumulate` calls since `clear`, by name. */
   readonly gradients: Readonly<Record<string, Float32Array>>;
+  /** Those of tables that are only looked up, likewise. */
+  readonly rows?: Readonly<Record<string, RowSum>>;
   clear(): void;
   /**
    * Add the gradient of sum(loss of counted tokens) / `total` and return that share of the loss in nats.
@@ -63,14 +68,22 @@ function buildGraph({ definition, config, weights, modification, batchSize: B, c
 }
 
 export async function createObjective(options: ObjectiveOptions): Promise<Objective> {
-  const { runtime, weights, trainable, batchSize: B, contextLength, seed } = options;
+  const { runtime, weights, trainable, tables, batchSize: B, contextLength, seed } = options;
   const workers = shardCount(options);
-  const { gradients, clear, add, resized, dispose } = await createGradients({
+  const {
+    gradients,
+    rows: rowSums,
+    clear,
+    add,
+    resized,
+    dispose,
+  } = await createGradients({
     runtime,
     ...buildGraph({ ...options, batchSize: B / workers }),
     workers,
     weights,
     trainable,
+    tables,
     seed,
   });
   /** Programs for rows that are shorter, by their length. */
@@ -83,6 +96,7 @@ export async function createObjective(options: ObjectiveOptions): Promise<Object
   };
   return {
     gradients,
+    rows: rowSums,
     clear,
     async accumulate({ ids, targets, mask }, total, step) {
       const shape = [B, ids.length / B];

@@ -7,6 +7,8 @@ import { UserError } from "../errors.ts";
 import { causalDefinitionFor } from "../models/index.ts";
 import type { ModelDefinition } from "../models/model.ts";
 import { gpt2Rule } from "../nn/init.ts";
+import { withMemory } from "../nn/memory-layer.ts";
+import { rowAdamw } from "../nn/sparse-optim.ts";
 import { randomStream } from "../tensor/random.ts";
 import { mixedBatches } from "./mixture.ts";
 import { createObjective } from "./objective.ts";
@@ -76,14 +78,16 @@ export const language: PretrainObjective<LanguageRecipe> = {
     add_bos_token: false,
   }),
   tokenFields: (tokenizer) => ({ bos_token_id: null, eos_token_id: endOf(tokenizer) }),
-  initial: (layers) => gpt2Rule({ layers }),
+  initial: (layers) => withMemory(gpt2Rule({ layers })),
   async prepare(recipe, { files, sources }, tokenizer, folder) {
     const definition = causalFor(recipe);
     const stream = await prepareTokens(tokenizer, files, folder);
     return {
       tokens: stream.length,
       async stage(index, { runtime, config, weights }) {
-        const { contextLength, batchSize, accumulate, mixture, tokens } = recipe.stages[index];
+        const { contextLength, batchSize, accumulate, mixture, tokens, b1, b2, learningRate, values } =
+          recipe.stages[index];
+        const { weightDecay = 0, ...own } = values ?? { learningRate: 10 * learningRate, clipNorm: 1 };
         const seed = recipe.seed + index;
         const steps = Math.ceil(tokens / (batchSize * contextLength * accumulate));
         const batches = mixedBatches({
@@ -103,11 +107,13 @@ export const language: PretrainObjective<LanguageRecipe> = {
           config,
           weights,
           trainable: Object.keys(weights),
+          tables: definition.tables(config),
           batchSize,
           contextLength,
           seed,
         });
-        return { objective, batches, steps, accumulate };
+        const tables = { ...own, optimizer: rowAdamw({ b1, b2, weightDecay }) };
+        return { objective, batches, steps, accumulate, tables };
       },
     };
   },

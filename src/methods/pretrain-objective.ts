@@ -33,7 +33,7 @@ interface StageContext {
 }
 
 /** What the training loop needs of a stage. */
-type StageTraining = Pick<TrainOptions<Counted>, "objective" | "batches" | "steps" | "accumulate">;
+type StageTraining = Pick<TrainOptions<Counted>, "objective" | "batches" | "steps" | "accumulate" | "tables">;
 
 /** An objective with its vocabulary and texts at hand. */
 interface Prepared {

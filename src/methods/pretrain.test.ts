@@ -1,15 +1,16 @@
 /** Pretraining from a recipe: a vocabulary, tokens and a model from small texts; stopped, resumed, refused. */
-import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { repositoryFile } from "../../tests/support/model-fixture.ts";
 import { smallTexts } from "../../tests/support/text-model.ts";
 import { digest, drive, lossesOf, savedState } from "../../tests/support/training.ts";
 import { UserError } from "../errors.ts";
 import { loadTokenizer } from "../checkpoint/tokenizer.ts";
 import { createRuntime } from "../runtime/runtime.ts";
 import type { Random } from "../tensor/random.ts";
-import { parseRecipe, pretrain, type Pretrained, type Recipe } from "./pretrain.ts";
+import { parseRecipe, pretrain, type PretrainBase, type Pretrained, type Recipe } from "./pretrain.ts";
 
 const json = {
   name: "small",
@@ -61,12 +62,21 @@ afterAll(async () => {
 
 async function run(
   folder: string,
-  { stopAt, given = files, with: changed = recipe }: { stopAt?: number; given?: string[]; with?: Recipe } = {},
+  {
+    stopAt,
+    given = files,
+    with: changed = recipe,
+    base,
+  }: { stopAt?: number; given?: string[]; with?: Recipe; base?: PretrainBase } = {},
 ) {
   const controller = new AbortController();
-  return drive(pretrain({ runtime, recipe: changed, files: given, folder, signal: controller.signal }), (event) => {
-    if (event.type === "step" && event.step === stopAt) controller.abort();
-  });
+  if (stopAt === 0) controller.abort();
+  return drive(
+    pretrain({ runtime, recipe: changed, base, files: given, folder, signal: controller.signal }),
+    (event) => {
+      if (event.type === "step" && event.step === stopAt) controller.abort();
+    },
+  );
 }
 
 const digests = ({ weights }: Pretrained): Record<string, string> =>
@@ -225,7 +235,91 @@ describe("pretrain", () => {
   });
 });
 
+describe("a memory put into a trained model", () => {
+  const N = 1024;
+  const memory = { layers: [1], slots: N, heads: 2, knn: 2, keyWidth: 8, valueWidth: 12 };
+  const values = "model.memory.values";
+  const healing = parseRecipe({
+    ...json,
+    name: "small-memory",
+    from: "small",
+    model: { ...json.model, memory },
+    stages: [{ ...stage, tokens: 2000, values: { learningRate: 0.02 } }],
+  });
+  let base: PretrainBase;
+  beforeAll(async () => {
+    const folder = join(root, "base");
+    const { result } = await run(folder);
+    const hash = async (): Promise<string> => "base";
+    base = { folder, weights: result.weights, tokenizer: await loadTokenizer(folder), hash };
+  });
+
+  it("begins with the base's weights and vocabulary wherever it has them", async () => {
+    const folder = join(root, "memory-start");
+    const { weights } = (await run(folder, { with: healing, base, stopAt: 0 })).result;
+    for (const [name, { data }] of Object.entries(weights)) {
+      if (name.includes("memory.")) expect(base.weights).not.toHaveProperty([name]);
+      else expect(digest(data), name).toBe(digest(base.weights[name].data));
+    }
+    expect(weights).not.toHaveProperty(["model.layers.1.mlp.up_proj.weight"]);
+    expect(weights[values].shape).toEqual([N, 12]);
+    const spread = Math.sqrt(weights[values].data.reduce((sum, x) => sum + x * x, 0) / weights[values].data.length);
+    expect(spread).toBeCloseTo(1 / Math.sqrt(12), 2);
+    for (const file of ["tokenizer.json", "tokenizer_config.json"])
+      expect(await readFile(join(folder, file))).toEqual(await readFile(join(base.folder, file)));
+  });
+
+  it("changes only the rows that were read, at their own rate, and resumes to the same numbers", async () => {
+    const folder = join(root, "memory");
+    const before = (await run(folder, { with: healing, base, stopAt: 0 })).result.weights[values].data.slice();
+    const one = (await run(folder, { with: healing, base, stopAt: 1 })).result.weights[values].data;
+    const changed = Array.from({ length: N }, (_, row) => row).filter((row) =>
+      one.subarray(row * 12, (row + 1) * 12).some((x, i) => x !== before[row * 12 + i]),
+    );
+    // 2 micro-batches of 4 rows of 16 tokens, 2 heads that read 2 slots each
+    expect(changed.length).toBeGreaterThan(10);
+    expect(changed.length).toBeLessThanOrEqual(2 * 4 * 16 * 4);
+    // Adam's first step is the rate, 0.02 in a warm-up of 3 steps
+    const most = one.reduce((far, x, i) => Math.max(far, Math.abs(x - before[i])), 0);
+    expect(most).toBeCloseTo(0.02 / 3, 4);
+
+    const whole = await run(join(root, "memory-whole"), { with: healing, base });
+    const rest = await run(folder, { with: healing, base });
+    expect(digests(rest.result)).toEqual(digests(whole.result));
+    expect(lossesOf(whole.events).at(-1)?.[1]).toBeLessThan(lossesOf(whole.events)[0][1]);
+    const { optimizerStep, ...state } = await savedState(join(folder, "stage-1"));
+    expect(optimizerStep).toBe(String(whole.result.result.steps));
+    expect(state).toHaveProperty([`moment:${values}.moments`]);
+    expect(state).not.toHaveProperty([`moment:${values}.exp_avg`]);
+  });
+
+  it("refuses another base and one that does not fit", async () => {
+    const folder = join(root, "memory-refused");
+    await run(folder, { with: healing, base, stopAt: 1 });
+    const other = { ...base, hash: async () => "other" };
+    await expect(run(folder, { with: healing, base: other })).rejects.toThrow(
+      /^pretrain: expected the base that .*memory-refused was begun with, got something else/,
+    );
+    const wider = parseRecipe({ ...healing, model: { ...healing.model, intermediate_size: 48 } });
+    await expect(run(join(root, "memory-wider"), { with: wider, base })).rejects.toThrow(
+      "pretrain: expected a base with model.layers.0.mlp.gate_proj.weight [48, 16], got [32, 16] in",
+    );
+    const larger = parseRecipe({ ...healing, vocabulary: { ...json.vocabulary, size: 300 } });
+    await expect(run(join(root, "memory-larger"), { with: larger, base })).rejects.toThrow(
+      "pretrain: expected a base with the recipe's vocabulary of 300, got 290 in small; correct vocabulary.size",
+    );
+  });
+});
+
 describe("parseRecipe", () => {
+  it("takes the recipes of the repository", async () => {
+    const folder = repositoryFile("recipes");
+    for (const name of await readdir(folder)) {
+      const parsed = parseRecipe(JSON.parse(await readFile(join(folder, name), "utf8")));
+      expect(name).toBe(`${parsed.name}.json`);
+    }
+  });
+
   it("fills in defaults", () => {
     expect(recipe.stages[0]).toMatchObject({ b1: 0.9, b2: 0.95, clipNorm: 1, mixture: { texts: 1 } });
   });

@@ -7,11 +7,12 @@ import { basename, join } from "node:path";
 import { z } from "zod";
 import { trainBpe } from "../checkpoint/bpe.ts";
 import { exists, isObject, readChecked, sha256File, writeFileAtomic } from "../checkpoint/files.ts";
-import { loadTokenizer, type Tokenizer } from "../checkpoint/tokenizer.ts";
-import { UserError } from "../errors.ts";
+import { copyTokenizer, loadTokenizer, type Tokenizer } from "../checkpoint/tokenizer.ts";
+import { internal, UserError } from "../errors.ts";
+import type { LoadedModel } from "../models/load.ts";
 import type { Definition } from "../models/model.ts";
-import { initialize } from "../nn/init.ts";
-import { isDecayed } from "../nn/names.ts";
+import { type InitRule, initialize } from "../nn/init.ts";
+import { isDecayed, isMemory } from "../nn/names.ts";
 import { adamw } from "../nn/optim.ts";
 import { schedules } from "../nn/schedule.ts";
 import type { Runtime } from "../runtime/runtime.ts";
@@ -22,10 +23,10 @@ import type { MethodEvent } from "./method.ts";
 import { contrastive } from "./pretrain-contrastive.ts";
 import { language } from "./pretrain-language.ts";
 import type { Corpus, PretrainObjective, Sources } from "./pretrain-objective.ts";
-import { type ObjectiveName, objectiveOf, type Recipe } from "./pretrain-recipe.ts";
+import { type ObjectiveName, objectiveOf, type Recipe, startOf } from "./pretrain-recipe.ts";
 import { train, type TrainResult } from "./train.ts";
 
-export { parseRecipe, type Recipe } from "./pretrain-recipe.ts";
+export { parseRecipe, type Recipe, startOf } from "./pretrain-recipe.ts";
 
 /** What a model can learn from, by the name that recipes use. */
 const objectives: Readonly<Record<ObjectiveName, PretrainObjective<never>>> = { language, contrastive };
@@ -36,6 +37,8 @@ const objectiveFor = (recipe: Recipe): PretrainObjective<Recipe> =>
 export interface PretrainOptions {
   readonly runtime: Runtime;
   readonly recipe: Recipe;
+  /** The model that the recipe starts from (`startOf`). */
+  readonly base?: PretrainBase;
   /** Text files, in any order: they are sorted by name. */
   readonly files: readonly string[];
   /** What the recipe's mixtures name beside the texts. */
@@ -44,6 +47,8 @@ export interface PretrainOptions {
   readonly folder: string;
   readonly signal?: AbortSignal;
 }
+
+export type PretrainBase = Pick<LoadedModel, "folder" | "weights" | "tokenizer" | "hash">;
 
 /** The trained model, not yet written. */
 export interface Pretrained {
@@ -55,9 +60,22 @@ export interface Pretrained {
   readonly corpus: { readonly files: readonly string[]; readonly bytes: number; readonly tokens: number };
 }
 
-/** The vocabulary, trained once per work folder. */
-async function prepareTokenizer(recipe: Recipe, corpus: Corpus, folder: string): Promise<Tokenizer> {
-  if (!(await exists(join(folder, "tokenizer.json")))) {
+/** The vocabulary: that of the base, or trained once per work folder. */
+async function prepareTokenizer(
+  recipe: Recipe,
+  corpus: Corpus,
+  folder: string,
+  base: PretrainBase | undefined,
+): Promise<Tokenizer> {
+  if (base) {
+    const { size } = recipe.vocabulary;
+    if (base.tokenizer.vocabSize !== size)
+      throw new UserError(
+        `pretrain: expected a base with the recipe's vocabulary of ${size}, got ${base.tokenizer.vocabSize} in ` +
+          `${startOf(recipe)}; correct vocabulary.size`,
+      );
+    await copyTokenizer(base.folder, folder);
+  } else if (!(await exists(join(folder, "tokenizer.json")))) {
     const { size, specialTokens } = recipe.vocabulary;
     const objective = objectiveFor(recipe);
     const json = await trainBpe(objective.vocabularyTexts(recipe, corpus), { vocabSize: size, specialTokens });
@@ -74,13 +92,19 @@ const stageFolder = (folder: string, index: number): string => join(folder, `sta
 const begunSchema = z.object({
   recipe: z.custom<Recipe>((one) => isObject(one) && Array.isArray(one.stages)),
   texts: z.unknown(),
+  base: z.string().optional(),
 });
 
 /**
  * A work folder belongs to one recipe and one corpus: vocabulary and tokens in it are those of no other. Only stages
  * that were not begun may still change.
  */
-async function claimFolder(folder: string, recipe: Recipe, files: readonly string[]): Promise<void> {
+async function claimFolder(
+  folder: string,
+  recipe: Recipe,
+  files: readonly string[],
+  base: string | undefined,
+): Promise<void> {
   await makeFolder(folder);
   const texts: (readonly [name: string, sha256: string])[] = [];
   for (const file of files) texts.push([basename(file), await sha256File(file)]);
@@ -93,6 +117,7 @@ async function claimFolder(folder: string, recipe: Recipe, files: readonly strin
     for (const [what, then, now] of [
       ["recipe", fixed(begun.recipe), fixed(recipe)],
       ["texts", begun.texts, texts],
+      ["base", begun.base, base],
     ] as const) {
       if (JSON.stringify(then) === JSON.stringify(now)) continue;
       throw new UserError(
@@ -101,7 +126,29 @@ async function claimFolder(folder: string, recipe: Recipe, files: readonly strin
       );
     }
   }
-  await writeFileAtomic(path, `${JSON.stringify({ recipe, texts }, null, 2)}\n`);
+  await writeFileAtomic(path, `${JSON.stringify({ recipe, texts, base }, null, 2)}\n`);
+}
+
+/** Fresh weights, or those of the base wherever it has them; a memory is all that it may lack. */
+function startWeights(
+  shapes: Readonly<Record<string, readonly number[]>>,
+  rule: InitRule,
+  seed: number,
+  base: PretrainBase | undefined,
+): Record<string, HostTensor<"float32">> {
+  const weights = initialize(shapes, rule, seed);
+  if (!base) return weights;
+  for (const [name, { shape, data }] of Object.entries(weights)) {
+    const known = base.weights[name];
+    if (!known && isMemory(name)) continue;
+    if (known?.shape.join() !== shape.join())
+      throw new UserError(
+        `pretrain: expected a base with ${name} [${shape.join(", ")}], got ` +
+          `${known ? `[${known.shape.join(", ")}]` : "none"} in ${base.folder}; only a memory may be new`,
+      );
+    data.set(known.data);
+  }
+  return weights;
 }
 
 /**
@@ -111,6 +158,7 @@ async function claimFolder(folder: string, recipe: Recipe, files: readonly strin
 export async function* pretrain({
   runtime,
   recipe,
+  base,
   files: given,
   sources = {},
   folder,
@@ -122,10 +170,13 @@ export async function* pretrain({
   const definition = objective.definition(recipe);
   const files = [...given].sort((a, b) => (basename(a) < basename(b) ? -1 : 1));
   const corpus = { files, sources };
-  await claimFolder(folder, recipe, files);
+  if ((startOf(recipe) === undefined) !== (base === undefined))
+    internal(`pretrain: the recipe starts from ${startOf(recipe) ?? "nothing"}, got ${base?.folder ?? "no base"}`);
+  const baseHash = await base?.hash();
+  await claimFolder(folder, recipe, files, baseHash);
   const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
   yield { type: "note", message: `vocabulary and tokens of ${files.length} files` };
-  const tokenizer = await prepareTokenizer(recipe, corpus, folder);
+  const tokenizer = await prepareTokenizer(recipe, corpus, folder, base);
   const prepared = await objective.prepare(recipe, corpus, tokenizer, folder);
   const config: Record<string, unknown> = {
     ...recipe.model,
@@ -134,7 +185,7 @@ export async function* pretrain({
   };
   const parsed = definition.parseConfig(config);
   const rule = objective.initial(definition.geometry(parsed).layers);
-  const weights = initialize(definition.shapes(parsed), rule, recipe.seed);
+  const weights = startWeights(definition.shapes(parsed), rule, recipe.seed, base);
   const arrays = Object.fromEntries(Object.entries(weights).map(([name, { data }]) => [name, data]));
 
   /** One stage, from where the weights stand. */
@@ -145,6 +196,7 @@ export async function* pretrain({
     const begun = [
       { ...recipe, stages: recipe.stages.slice(0, index + 1) },
       files.map((f, i) => [basename(f), sizes[i]]),
+      ...(baseHash === undefined ? [] : [baseHash]),
     ];
     const identity = hashOf(begun);
     try {

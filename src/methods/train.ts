@@ -2,10 +2,11 @@
  * The training loop: the only one. It asks an objective for gradients, updates weights in place, and yields an event
  * per step. A run is a function of its seed and step number, so it stops anywhere and resumes to the same numbers.
  */
-import { UserError } from "../errors.ts";
+import { internal, UserError } from "../errors.ts";
 import { clipScale, globalNorm } from "../nn/clip.ts";
-import type { Optimizer } from "../nn/optim.ts";
+import type { Optimizer, OptimizerState } from "../nn/optim.ts";
 import type { Schedule, ScheduleOptions } from "../nn/schedule.ts";
+import type { RowOptimizer, RowState } from "../nn/sparse-optim.ts";
 import type { Batch, Batches, Counted } from "./batches.ts";
 import type { MethodEvent, Receipt } from "./method.ts";
 import type { Objective } from "./objective.ts";
@@ -31,6 +32,15 @@ export type Penalty = (
   gradients: Readonly<Record<string, Float32Array>>,
 ) => void;
 
+/** How tables learn of which a batch reads few rows (`objective.rows`): apart from all else. */
+interface TableTraining {
+  readonly optimizer: RowOptimizer;
+  /** Peak rate; the schedule multiplies it too. */
+  readonly learningRate: number;
+  /** Largest norm of all their gradients; 0 switches clipping off. */
+  readonly clipNorm: number;
+}
+
 /** `B` is the kind of batch that the objective reads. */
 export interface TrainOptions<B extends Counted = Batch> {
   readonly objective: Objective<B>;
@@ -48,6 +58,8 @@ export interface TrainOptions<B extends Counted = Batch> {
   readonly accumulate?: number;
   /** Largest global norm of a gradient; 0 switches clipping off. */
   readonly clipNorm?: number;
+  /** Needed where the objective has gradients that are rows. */
+  readonly tables?: TableTraining;
   /** Counts in the gradient and its norm; the losses that are told are those of the text alone. */
   readonly penalty?: Penalty;
   /** Stop once this many target tokens were learned from. */
@@ -82,7 +94,8 @@ export async function* train<B extends Counted = Batch>(
 ): AsyncGenerator<MethodEvent, TrainResult> {
   const { objective, weights, optimizer, steps, clipNorm = 1, validation, checkpoint, signal } = options;
   const { tokenBudget = Number.POSITIVE_INFINITY, clock = () => performance.now() } = options;
-  const moments = optimizer.init(weights);
+  const moments = optimizer.init(denseOf(weights, objective));
+  const tables = startTables(options, moments);
   const progress = fresh();
   const best: Record<string, Float32Array> = {};
   if (checkpoint && (await loadTrainingState(checkpoint, { weights, moments, best, progress }))) {
@@ -117,8 +130,9 @@ export async function* train<B extends Counted = Batch>(
     }
     const started = clock();
     const { loss, tokens, norm } = await gradientOfStep(options, progress.step);
-    if (!Number.isFinite(loss) || !Number.isFinite(norm)) {
-      const what = Number.isFinite(loss) ? `a gradient of norm ${norm}` : `a loss of ${loss}`;
+    const whole = norm + rowNorm(objective);
+    if (!Number.isFinite(loss) || !Number.isFinite(whole)) {
+      const what = Number.isFinite(loss) ? `a gradient of norm ${whole}` : `a loss of ${loss}`;
       diverged(`${what} at step ${progress.step + 1}`);
     }
     if (clock() - lastKept >= everyMs && progress.step > goodStep) {
@@ -129,6 +143,7 @@ export async function* train<B extends Counted = Batch>(
     }
     const rate = options.learningRate * options.schedule(progress.step, options.scheduleOptions);
     optimizer.step(weights, objective.gradients, moments, rate, clipNorm > 0 ? clipScale(norm, clipNorm) : 1);
+    stepTables(options, tables, progress.step);
     progress.step++;
     progress.tokens += tokens;
     progress.lastLoss = loss;
@@ -157,6 +172,47 @@ export async function* train<B extends Counted = Batch>(
   yield* await save();
   const { step, tokens, seconds, lastLoss } = progress;
   return { steps: step, tokens, seconds, finalLoss: lastLoss, stopped };
+}
+
+type Arrays = Readonly<Record<string, Float32Array>>;
+
+/** The weights that have dense gradients. */
+const denseOf = (weights: Arrays, { rows = {} }: Pick<Objective<never>, "rows">): Arrays =>
+  Object.fromEntries(Object.entries(weights).filter(([name]) => !(name in rows)));
+
+/** Norm of all row gradients together. */
+const rowNorm = ({ rows = {} }: Pick<Objective<never>, "rows">): number =>
+  globalNorm(Object.fromEntries(Object.entries(rows).map(([name, sum]) => [name, sum.values()])));
+
+/** Fresh states of the tables, whose moments are saved among the others. */
+function startTables<B extends Counted>(
+  { objective: { rows = {} }, weights, tables }: TrainOptions<B>,
+  moments: OptimizerState,
+): Record<string, RowState> {
+  const states: Record<string, RowState> = {};
+  for (const [name, { width }] of Object.entries(rows)) {
+    if (!tables) internal(`train: ${name} has gradients of rows, and nothing says how it learns`);
+    states[name] = tables.optimizer.init(weights[name].length / width, width);
+    for (const [part, values] of Object.entries(states[name].tensors)) moments.tensors[`${name}.${part}`] = values;
+  }
+  return states;
+}
+
+/** Update `step` (counted from 0) of the rows that were read. */
+function stepTables<B extends Counted>(
+  { objective, weights, tables, schedule, scheduleOptions }: TrainOptions<B>,
+  states: Readonly<Record<string, RowState>>,
+  step: number,
+): void {
+  const { rows = {} } = objective;
+  if (!tables) return;
+  const { optimizer, learningRate, clipNorm } = tables;
+  const rate = learningRate * schedule(step, scheduleOptions);
+  const scale = clipNorm > 0 ? clipScale(rowNorm(objective), clipNorm) : 1;
+  for (const [name, sum] of Object.entries(rows)) {
+    states[name].step = step;
+    optimizer.stepRows(weights[name], sum.width, sum.indices(), sum.values(), states[name], rate, scale);
+  }
 }
 
 function copyInto(

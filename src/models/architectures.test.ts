@@ -30,6 +30,10 @@ const decoders: readonly (readonly [name: string, outputs: string])[] = [
   ["mistral", "mistral"],
   ["qwen2", "qwen2"],
   ["qwen3", "qwen3"],
+  ["gpt2-memory", "gpt2-memory"],
+  ["llama-memory", "llama-memory"],
+  ["qwen2-memory", "qwen2-memory"],
+  ["qwen3-memory", "qwen3-memory"],
 ];
 const encoders = ["bert", "xlm-roberta"] as const;
 const encoderDecoders = ["t5", "t5-gated"] as const;

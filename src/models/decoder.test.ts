@@ -17,7 +17,10 @@ const SAME = { absolute: 2e-5, relative: 1e-5 };
 const load = async (name: string) => decoderOf(await loadCheckpoint(repositoryFile(`tests/fixtures/${name}`)));
 const IDS = [3, 17, 8, 41, 5, 22, 30, 11, 9, 40, 2];
 
-describe.each(["llama", "llama-tied", "llama-scaled", "mistral", "gpt2", "qwen2", "qwen3"])("%s", (name) => {
+const plain = ["llama", "llama-tied", "llama-scaled", "mistral", "gpt2", "qwen2", "qwen3"];
+const remembering = ["llama-memory", "gpt2-memory", "qwen2-memory", "qwen3-memory"];
+
+describe.each([...plain, ...remembering])("%s", (name) => {
   test("one token at a time equals all at once", async () => {
     const model = await load(name);
     const uncached = await nextLogits(runtime, model);

@@ -11,7 +11,7 @@ import type { Tensor } from "../tensor/graph.ts";
 import type { ConditionKind, RowCondition } from "./condition.ts";
 import { type Cache, createHostCache, HEAD, type HostCache, joinHostCaches, type Place } from "./cache.ts";
 import { requireIds } from "./ids.ts";
-import { type CompileOptions, fitsGraph, liveWeights, type Model, modelParams } from "./instance.ts";
+import { type CompileOptions, fitsGraph, frozenWeights, liveWeights, type Model, modelParams } from "./instance.ts";
 import type { Geometry } from "./model.ts";
 
 export type { CompileOptions, Model };
@@ -73,13 +73,13 @@ function decoderGraph(model: Model, told: ConditionKind | undefined): Record<str
 export async function createDecoder(
   runtime: Runtime,
   model: Model,
-  { frozen = fitsGraph(model), conditioned }: DecoderOptions = {},
+  { frozen = fitsGraph({ weights: frozenWeights(model) }), conditioned }: DecoderOptions = {},
 ): Promise<Decoder> {
-  const { geometry, weights } = model;
+  const { geometry } = model;
   const { layers, kvHeads, headDim, vocabulary, context } = geometry;
   // What the cache holds does not enter the graph
   const told = conditioned?.remember ? undefined : conditioned;
-  const program = await runtime.compile(decoderGraph(model, told), frozen ? weights : undefined);
+  const program = await runtime.compile(decoderGraph(model, told), frozen ? frozenWeights(model) : undefined);
   const live = liveWeights(program, model);
   const names = Array.from({ length: layers }, (_, i) => ({
     past: { key: `past.${i}.key`, value: `past.${i}.value` },

@@ -11,6 +11,16 @@ import { add, integer, layerNorm, linear, maximum, split } from "../tensor/funct
 import type { Tensor } from "../tensor/graph.ts";
 import { MOST_LAYERS, parseConfig, tokenIds } from "./config.ts";
 import { type Context, contextOf } from "./context.ts";
+import {
+  type BlockMemory,
+  blockMemory,
+  memoryBlocks,
+  memoryField,
+  memoryFits,
+  memoryProblem,
+  memoryTables,
+  poolShapes,
+} from "./memory-blocks.ts";
 import type { ForwardInputs, ForwardOutputs, ModelDefinition } from "./model.ts";
 
 const schema = z
@@ -28,16 +38,31 @@ const schema = z
     scale_attn_by_inverse_layer_idx: z.boolean().default(false),
     tie_word_embeddings: z.boolean().default(true),
     add_cross_attention: z.literal(false).default(false),
+    memory: memoryField,
   })
   .transform((c) => ({ ...c, n_inner: c.n_inner ?? 4 * c.n_embd }))
-  .refine((c) => c.n_embd % c.n_head === 0, { path: ["n_head"], error: "it must divide n_embd" });
+  .refine((c) => c.n_embd % c.n_head === 0, { path: ["n_head"], error: "it must divide n_embd" })
+  .refine((c) => memoryFits(c.memory, c.n_layer), memoryProblem);
 
 export type Gpt2Config = z.output<typeof schema>;
 
 const PREFIX = "transformer.";
-const LINEAR = ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"];
+const ATTENTION = ["attn.c_attn", "attn.c_proj"];
+const MLP = ["mlp.c_fc", "mlp.c_proj"];
+/** All matrices are stored [in, out], those of a memory too. */
+const LAYOUT = { inputFirst: true };
 
-function layerShapes({ n_embd: C, n_inner: F }: Gpt2Config): Record<string, readonly number[]> {
+const memoryOf = (c: Gpt2Config, layer: number): BlockMemory => blockMemory(c.memory, layer, c.n_embd, LAYOUT);
+
+function layerShapes(c: Gpt2Config, layer: number): Record<string, readonly number[]> {
+  const { n_embd: C, n_inner: F } = c;
+  const { dense, shapes } = memoryOf(c, layer);
+  const mlp = {
+    "mlp.c_fc.weight": [C, F],
+    "mlp.c_fc.bias": [F],
+    "mlp.c_proj.weight": [F, C],
+    "mlp.c_proj.bias": [C],
+  };
   return {
     "ln_1.weight": [C],
     "ln_1.bias": [C],
@@ -47,14 +72,12 @@ function layerShapes({ n_embd: C, n_inner: F }: Gpt2Config): Record<string, read
     "attn.c_proj.bias": [C],
     "ln_2.weight": [C],
     "ln_2.bias": [C],
-    "mlp.c_fc.weight": [C, F],
-    "mlp.c_fc.bias": [F],
-    "mlp.c_proj.weight": [F, C],
-    "mlp.c_proj.bias": [C],
+    ...(dense ? mlp : {}),
+    ...shapes,
   };
 }
 
-const conv1d = (x: Tensor, p: Params): Tensor => linearLayer(x, p, { inputFirst: true });
+const conv1d = (x: Tensor, p: Params): Tensor => linearLayer(x, p, LAYOUT);
 
 /** 1 / sqrt(D), or 1; divided by the layer's number when the config asks for it. */
 function attentionScale(c: Gpt2Config, layer: number): number {
@@ -84,23 +107,26 @@ function forward(p: Params, c: Gpt2Config, inputs: ForwardInputs): ForwardOutput
   const hidden = [x];
   const attentions: Tensor[] = [];
   const present: KeyValues[] = [];
+  const memory = memoryBlocks(c.memory, root, LAYOUT);
   for (let layer = 0; layer < c.n_layer; layer++) {
     const block = root.at(`h.${layer}`);
     const normed = norm(x, block.at("ln_1"));
     const attended = selfAttention(block.at("attn"), c, normed, layer, context);
     const asked = (all: Tensor): Tensor => context.asked(layer, all);
     x = add(asked(x), sublayer(asked(normed), attended.y, block.at("attn")));
-    const mlp = block.at("mlp");
     const inner = norm(x, block.at("ln_2"));
-    x = add(x, sublayer(inner, conv1d(activate(conv1d(inner, mlp.at("c_fc"))), mlp.at("c_proj")), mlp));
+    const dense = (mlp: Params): Tensor => conv1d(activate(conv1d(inner, mlp.at("c_fc"))), mlp.at("c_proj"));
+    x = add(x, memory.feedForward(layer, inner, block, dense));
     hidden.push(x);
     attentions.push(attended.weights);
     present.push(attended.present);
   }
-  return { final: norm(x, root.at("ln_f")), hidden, attentions, present };
+  return { final: norm(x, root.at("ln_f")), hidden, attentions, present, reads: memory.reads };
 }
 
-const layersOf = (c: Gpt2Config): string[] => Array.from({ length: c.n_layer }, (_, i) => `${PREFIX}h.${i}`);
+/** Names that each layer has, as paths from the root. */
+const inLayers = (c: Gpt2Config, names: (layer: number) => readonly string[]): string[] =>
+  Array.from({ length: c.n_layer }, (_, i) => names(i).map((name) => `${PREFIX}h.${i}.${name}`)).flat();
 
 export const gpt2: ModelDefinition<Gpt2Config> = {
   modelType: "gpt2",
@@ -120,11 +146,12 @@ export const gpt2: ModelDefinition<Gpt2Config> = {
       "transformer.wte.weight": [c.vocab_size, c.n_embd],
       "transformer.wpe.weight": [c.n_positions, c.n_embd],
     };
-    for (const path of layersOf(c)) {
-      for (const [name, shape] of Object.entries(layerShapes(c))) shapes[`${path}.${name}`] = shape;
+    for (let layer = 0; layer < c.n_layer; layer++) {
+      for (const [name, shape] of Object.entries(layerShapes(c, layer))) shapes[`${PREFIX}h.${layer}.${name}`] = shape;
     }
     shapes["transformer.ln_f.weight"] = [c.n_embd];
     shapes["transformer.ln_f.bias"] = [c.n_embd];
+    Object.assign(shapes, poolShapes(c.memory, "transformer"));
     if (!c.tie_word_embeddings) shapes["lm_head.weight"] = [c.vocab_size, c.n_embd];
     return shapes;
   },
@@ -135,8 +162,9 @@ export const gpt2: ModelDefinition<Gpt2Config> = {
     return name.startsWith(PREFIX) ? name : PREFIX + name;
   },
   linearInputFirst: true,
-  linearPaths: (c) => layersOf(c).flatMap((path) => LINEAR.map((name) => `${path}.${name}`)),
-  sublayerPaths: (c) => layersOf(c).flatMap((path) => ["attn", "mlp"].map((name) => `${path}.${name}`)),
+  linearPaths: (c) => inLayers(c, (layer) => [...ATTENTION, ...memoryOf(c, layer).linears(MLP)]),
+  sublayerPaths: (c) => inLayers(c, (layer) => ["attn", memoryOf(c, layer).path]),
+  tables: (c) => memoryTables(c.memory, "transformer"),
   forward,
   logits: (p, c, hidden) => linear(hidden, p.get(c.tie_word_embeddings ? "transformer.wte.weight" : "lm_head.weight")),
 };

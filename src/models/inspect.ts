@@ -8,7 +8,7 @@ import { type HostTensor, int32Host } from "../tensor/dtype.ts";
 import { input } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/graph.ts";
 import { requireIds } from "./ids.ts";
-import { type CompileOptions, liveWeights, type Model, modelParams } from "./instance.ts";
+import { type CompileOptions, frozenWeights, liveWeights, type Model, modelParams } from "./instance.ts";
 
 export interface InspectOptions extends CompileOptions {
   /** Hidden states wanted: 0 the embeddings, l the output of the l-th layer counted from 1. Default: all. */
@@ -35,7 +35,7 @@ export async function createInspector(
   model: Model,
   { hidden, attentions = [], frozen = false }: InspectOptions = {},
 ): Promise<Inspector> {
-  const { definition, config, geometry, weights } = model;
+  const { definition, config, geometry } = model;
   const states = hidden ?? Array.from({ length: geometry.layers + 1 }, (_, i) => i);
   requireLayers("hidden", states, geometry.layers);
   requireLayers("attentions", attentions, geometry.layers - 1);
@@ -45,7 +45,7 @@ export async function createInspector(
   const outputs: Record<string, Tensor> = {};
   for (const layer of states) outputs[`hidden.${layer}`] = found.hidden[layer];
   for (const layer of attentions) outputs[`attention.${layer}`] = found.attentions[layer];
-  const program = await runtime.compile(outputs, frozen ? weights : undefined);
+  const program = await runtime.compile(outputs, frozen ? frozenWeights(model) : undefined);
   const live = liveWeights(program, model);
   return {
     async inspect(rows) {

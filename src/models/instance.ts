@@ -35,6 +35,12 @@ export const fitsGraph = ({ weights }: Pick<Model, "weights">): boolean =>
   Object.values(weights).reduce((sum, { dtype, shape }) => sum + sizeOf(shape) * bytesPerElement[dtype], 0) <=
   MOST_FROZEN_BYTES;
 
+/** What of the weights a graph takes up when they are frozen: all but large tables, of which it reads a few rows. */
+export function frozenWeights({ definition, config, weights }: Model): Record<string, HostTensor> {
+  const tables = new Set(definition.tables(config));
+  return Object.fromEntries(Object.entries(weights).filter(([name]) => !tables.has(name)));
+}
+
 /** One graph input per weight. */
 export function modelParams({ weights, modification }: Model): Params {
   return paramsOf(
@@ -43,7 +49,7 @@ export function modelParams({ weights, modification }: Model): Params {
   );
 }
 
-/** The weights that a compiled program takes as inputs: none of the frozen ones. */
+/** The weights that a compiled program takes as inputs: those that are not frozen. */
 export function liveWeights({ inputs }: Program, { weights }: Pick<Model, "weights">): Record<string, HostTensor> {
   return Object.fromEntries(inputs.filter(({ name }) => name in weights).map(({ name }) => [name, weights[name]]));
 }

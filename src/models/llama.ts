@@ -12,6 +12,15 @@ import { add, linear, mul, rmsNorm, rotary, silu } from "../tensor/functions.ts"
 import type { Tensor } from "../tensor/graph.ts";
 import { MOST_LAYERS, parseConfig, tokenIds } from "./config.ts";
 import { type Context, contextOf } from "./context.ts";
+import {
+  blockMemory,
+  memoryBlocks,
+  memoryField,
+  memoryFits,
+  memoryProblem,
+  memoryTables,
+  poolShapes,
+} from "./memory-blocks.ts";
 import type { ForwardInputs, ForwardOutputs, ModelDefinition } from "./model.ts";
 
 const schema = z
@@ -38,6 +47,7 @@ const schema = z
     attention_bias: z.boolean().default(false),
     mlp_bias: z.boolean().default(false),
     hidden_act: z.literal("silu").default("silu"),
+    memory: memoryField,
   })
   .transform((c) => ({
     ...c,
@@ -50,7 +60,8 @@ const schema = z
   .refine((c) => c.num_attention_heads % c.num_key_value_heads === 0, {
     path: ["num_key_value_heads"],
     error: "it must divide num_attention_heads",
-  });
+  })
+  .refine((c) => memoryFits(c.memory, c.num_hidden_layers), memoryProblem);
 
 export type LlamaConfig = z.output<typeof schema>;
 
@@ -65,7 +76,9 @@ export interface LlamaVariant {
   readonly window: (config: LlamaConfig, layer: number) => number | undefined;
 }
 
-function layerShapes(c: LlamaConfig, variant: LlamaVariant): Record<string, readonly number[]> {
+const MLP = ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"];
+
+function layerShapes(c: LlamaConfig, variant: LlamaVariant, layer: number): Record<string, readonly number[]> {
   const { hidden_size: C, intermediate_size: F, head_dim: D } = c;
   const [q, kv] = [c.num_attention_heads * D, c.num_key_value_heads * D];
   const shapes: Record<string, readonly number[]> = {
@@ -75,10 +88,17 @@ function layerShapes(c: LlamaConfig, variant: LlamaVariant): Record<string, read
     "self_attn.v_proj.weight": [kv, C],
     "self_attn.o_proj.weight": [C, q],
     "post_attention_layernorm.weight": [C],
-    "mlp.gate_proj.weight": [F, C],
-    "mlp.up_proj.weight": [F, C],
-    "mlp.down_proj.weight": [C, F],
   };
+  const { dense, shapes: memoryShapes } = blockMemory(c.memory, layer, C);
+  if (dense) {
+    Object.assign(shapes, {
+      "mlp.gate_proj.weight": [F, C],
+      "mlp.up_proj.weight": [F, C],
+      "mlp.down_proj.weight": [C, F],
+    });
+    if (c.mlp_bias)
+      Object.assign(shapes, { "mlp.gate_proj.bias": [F], "mlp.up_proj.bias": [F], "mlp.down_proj.bias": [C] });
+  }
   if (variant.qkvBias(c)) {
     Object.assign(shapes, {
       "self_attn.q_proj.bias": [q],
@@ -88,9 +108,7 @@ function layerShapes(c: LlamaConfig, variant: LlamaVariant): Record<string, read
   }
   if (variant.outputBias(c)) shapes["self_attn.o_proj.bias"] = [C];
   if (variant.headNorm) Object.assign(shapes, { "self_attn.q_norm.weight": [D], "self_attn.k_norm.weight": [D] });
-  if (c.mlp_bias)
-    Object.assign(shapes, { "mlp.gate_proj.bias": [F], "mlp.up_proj.bias": [F], "mlp.down_proj.bias": [C] });
-  return shapes;
+  return { ...shapes, ...memoryShapes };
 }
 
 function selfAttention(
@@ -135,22 +153,27 @@ function forward(p: Params, c: LlamaConfig, variant: LlamaVariant, inputs: Forwa
   const hidden = [x];
   const attentions: Tensor[] = [];
   const present: KeyValues[] = [];
+  const memory = memoryBlocks(c.memory, root);
   for (let layer = 0; layer < layers; layer++) {
     const asked = (all: Tensor): Tensor => contextFor(layer).asked(layer, all);
     const block = root.at(`layers.${layer}`);
     const normed = norm(x, block.at("input_layernorm"));
     const attended = selfAttention(block.at("self_attn"), c, variant, normed, layer, contextFor(layer), rope);
     x = add(asked(x), sublayer(asked(normed), attended.y, block.at("self_attn")));
-    const mlp = block.at("mlp");
     const inner = norm(x, block.at("post_attention_layernorm"));
-    const gated = mul(silu(linearLayer(inner, mlp.at("gate_proj"))), linearLayer(inner, mlp.at("up_proj")));
-    x = add(x, sublayer(inner, linearLayer(gated, mlp.at("down_proj")), mlp));
+    x = add(
+      x,
+      memory.feedForward(layer, inner, block, (mlp) => swiglu(inner, mlp)),
+    );
     hidden.push(x);
     attentions.push(attended.weights);
     present.push(attended.present);
   }
-  return { final: norm(x, root.at("norm")), hidden, attentions, present };
+  return { final: norm(x, root.at("norm")), hidden, attentions, present, reads: memory.reads };
 }
+
+const swiglu = (x: Tensor, mlp: Params): Tensor =>
+  linearLayer(mul(silu(linearLayer(x, mlp.at("gate_proj"))), linearLayer(x, mlp.at("up_proj"))), mlp.at("down_proj"));
 
 /** A definition in the Llama family. */
 export function llamaFamily(modelType: string, variant: LlamaVariant): ModelDefinition<LlamaConfig> {
@@ -170,10 +193,11 @@ export function llamaFamily(modelType: string, variant: LlamaVariant): ModelDefi
     shapes(c) {
       const shapes: Record<string, readonly number[]> = { "model.embed_tokens.weight": [c.vocab_size, c.hidden_size] };
       for (let layer = 0; layer < c.num_hidden_layers; layer++) {
-        for (const [name, shape] of Object.entries(layerShapes(c, variant)))
+        for (const [name, shape] of Object.entries(layerShapes(c, variant, layer)))
           shapes[`model.layers.${layer}.${name}`] = shape;
       }
       shapes["model.norm.weight"] = [c.hidden_size];
+      Object.assign(shapes, poolShapes(c.memory, "model"));
       if (!c.tie_word_embeddings) shapes["lm_head.weight"] = [c.vocab_size, c.hidden_size];
       return shapes;
     },
@@ -181,7 +205,7 @@ export function llamaFamily(modelType: string, variant: LlamaVariant): ModelDefi
     canonicalName(name, c) {
       if (name.endsWith("rotary_emb.inv_freq") || (c.tie_word_embeddings && name === "lm_head.weight"))
         return undefined;
-      return /^(embed_tokens|layers|norm)\./.test(name) ? `model.${name}` : name;
+      return /^(embed_tokens|layers|norm|memory)\./.test(name) ? `model.${name}` : name;
     },
     linearInputFirst: false,
     linearPaths: (c) =>
@@ -191,15 +215,14 @@ export function llamaFamily(modelType: string, variant: LlamaVariant): ModelDefi
           "self_attn.k_proj",
           "self_attn.v_proj",
           "self_attn.o_proj",
-          "mlp.gate_proj",
-          "mlp.up_proj",
-          "mlp.down_proj",
+          ...blockMemory(c.memory, layer, c.hidden_size).linears(MLP),
         ].map((name) => `model.layers.${layer}.${name}`),
       ),
     sublayerPaths: (c) =>
       [...Array(c.num_hidden_layers).keys()].flatMap((layer) =>
-        ["self_attn", "mlp"].map((name) => `model.layers.${layer}.${name}`),
+        ["self_attn", blockMemory(c.memory, layer, c.hidden_size).path].map((name) => `model.layers.${layer}.${name}`),
       ),
+    tables: (c) => memoryTables(c.memory, "model"),
     forward: (p, c, inputs) => forward(p, c, variant, inputs),
     rotated(c, keys, positions) {
       const { cos, sin } = ropeOf(c, positions);

@@ -6,6 +6,7 @@
  */
 import type { KeyValues } from "../nn/attention.ts";
 import type { Params } from "../nn/params.ts";
+import type { SlotReads } from "../nn/product-keys.ts";
 import type { Tensor } from "../tensor/graph.ts";
 
 /** The sizes that shared code needs, whatever a config calls them. */
@@ -54,6 +55,8 @@ export interface ForwardOutputs {
   readonly attentions: readonly Tensor[];
   /** Keys and values of the tokens at hand, per layer, [B, K, T, D]. */
   readonly present: readonly KeyValues[];
+  /** What the tokens read of a memory, per layer that has one; M = B T, row by row. */
+  readonly reads: readonly (SlotReads & { readonly layer: number })[];
 }
 
 /** What every architecture tells about its checkpoints. `C` is its parsed config.json. */
@@ -79,6 +82,11 @@ export interface ModelDefinition<C = unknown> extends Architecture<C> {
   readonly kind: "causal";
   /** Paths of the attentions and feed-forwards, behind which adapters may sit: two per layer, from the first on. */
   sublayerPaths(config: C): string[];
+  /**
+   * Tables of which a pass reads a few rows, whatever their length: they are neither copied into a graph nor have
+   * dense gradients.
+   */
+  tables(config: C): string[];
   forward(p: Params, config: C, inputs: ForwardInputs): ForwardOutputs;
   /**
    * Keys [B, K, S, D] turned as if they stood at these positions (int32 [S] or [B, S], negative to undo it); absent

@@ -15,7 +15,7 @@ import { float32Host, int32Host } from "../tensor/dtype.ts";
 import { argmax, cast, crossEntropy, equal, gather, input, rows } from "../tensor/functions.ts";
 import type { Condition, ConditionKind } from "./condition.ts";
 import { requireIds } from "./ids.ts";
-import { type CompileOptions, liveWeights, type Model, modelParams } from "./instance.ts";
+import { type CompileOptions, frozenWeights, liveWeights, type Model, modelParams } from "./instance.ts";
 import { planWindows, type Window, type WindowOptions } from "./score-windows.ts";
 
 /** Token ids of which those from index `from` on are scored (at least 1: the first token follows nothing). */
@@ -114,14 +114,14 @@ export async function createScorer(
   tokenizer: Tokenizer,
   { frozen = false, conditioned }: ScorerOptions = {},
 ): Promise<Scorer> {
-  const { definition, config, geometry, weights } = model;
+  const { definition, config, geometry } = model;
   const { width: C, vocabulary: V } = geometry;
   const p = modelParams(model);
   const { final } = definition.forward(p, config, {
     ids: input("ids", "int32", ["B", "T"]),
     ...conditioned?.inputs(geometry),
   });
-  const baked = frozen ? weights : undefined;
+  const baked = frozen ? frozenWeights(model) : undefined;
   const body = await runtime.compile({ hidden: gather(rows(final), input("places", "int32", ["N"])) }, baked);
   const logits = definition.logits(p, config, input("hidden", "float32", ["N", C]));
   const targetIds = input("targets", "int32", ["N"]);

@@ -135,3 +135,38 @@ describe("rotary settings", () => {
     );
   });
 });
+
+describe("memories in config.json", () => {
+  const { llama } = definitions;
+  const base = { vocab_size: 9, hidden_size: 8, intermediate_size: 12, num_attention_heads: 2, num_hidden_layers: 2 };
+  const memory = { layers: [1], slots: 25, heads: 2, knn: 3, keyWidth: 4, valueWidth: 6 };
+
+  test.each([
+    [{ slots: 24 }, "memory.slots, got a wrong one: 24 slots are no square number"],
+    [{ knn: 6 }, "memory.knn, got a wrong one: it must be at most the square root of slots"],
+    [{ keyWidth: 5 }, "memory.keyWidth, got a wrong one: it must be even"],
+    [{ layers: [2] }, "memory.layers, got a wrong one: they must be layers of the model"],
+    [{ layers: [1, 1] }, "memory.layers, got a wrong one: each may stand once"],
+    [{ width: 6 }, "memory, got a wrong one"],
+  ])("%j is refused", (fields, message) =>
+    expect(() => llama.parseConfig({ ...base, memory: { ...memory, ...fields } })).toThrow(message),
+  );
+
+  test.each([
+    ["replace", ["memory.query", "memory.gate_proj", "memory.down_proj"], "memory"],
+    [
+      "add",
+      ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj", "memory.query", "memory.gate_proj", "memory.down_proj"],
+      "mlp",
+    ],
+  ])("%s: what adapters find in the block, and the table that is not frozen", (form, linears, path) => {
+    const config = llama.parseConfig({ ...base, memory: { ...memory, form } });
+    const inBlock = llama.linearPaths(config).filter((name) => name.startsWith("model.layers.1.m"));
+    expect(inBlock).toEqual(linears.map((name) => `model.layers.1.${name}`));
+    expect(llama.sublayerPaths(config).at(-1)).toBe(`model.layers.1.${path}`);
+    expect(llama.tables(config)).toEqual(["model.memory.values"]);
+    expect(Object.keys(llama.shapes(config)).some((name) => name.startsWith("model.layers.1.mlp."))).toBe(
+      form === "add",
+    );
+  });
+});

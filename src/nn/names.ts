@@ -9,5 +9,11 @@ export const isBias = (name: string): boolean => /(^|\.)bias$/.test(name);
 export const isResidualOutput = (name: string): boolean =>
   /\.(c_proj|o_proj|down_proj|output\.dense)\.weight$/.test(name);
 
-/** The usual choice of what decays: matrices and tables, but no biases and no norms. */
-export const isDecayed = (name: string): boolean => !isBias(name) && !isNorm(name);
+/** A single factor on a layer's output. */
+const isScale = (name: string): boolean => /(^|\.)scale$/.test(name);
+
+/** The usual choice of what decays: matrices and tables, but no biases, norms and factors. */
+export const isDecayed = (name: string): boolean => !isBias(name) && !isNorm(name) && !isScale(name);
+
+/** What belongs to a memory: `<block>.memory.query.weight`, `<root>.memory.values` ... */
+export const isMemory = (name: string): boolean => /(^|\.)memory\./.test(name);

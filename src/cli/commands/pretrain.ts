@@ -11,12 +11,14 @@ import { formatCount, formatSeconds } from "../../eval/format.ts";
 import { worldSources } from "../../eval/tasks/world/curriculum.ts";
 import { worldPairSources } from "../../eval/tasks/world/pairs.ts";
 import { readTextFile } from "../../checkpoint/text.ts";
-import { parseRecipe, type Pretrained, pretrain, type Recipe } from "../../methods/pretrain.ts";
+import { parseRecipe, type Pretrained, pretrain, type Recipe, startOf } from "../../methods/pretrain.ts";
+import { loadModel } from "../../models/load.ts";
 import type { Runtime } from "../../runtime/runtime.ts";
 import { acquireLock } from "../../checkpoint/lock.ts";
 import type { CardFile } from "../card.ts";
 import { dataFiles, namesIn, unique } from "../data-files.ts";
 import { exportModel } from "../export-model.ts";
+import { modelFolder } from "../open-model.ts";
 import { shellWord } from "../output.ts";
 import {
   addEngineFlags,
@@ -110,9 +112,12 @@ interface Training {
 /** Trains to the end, or throws `Interrupted` with the very command that goes on. */
 async function trained({ runtime, recipe, files, work, session }: Training): Promise<Pretrained> {
   const { progress, signal, argv } = session;
+  const from = startOf(recipe);
+  const base = from === undefined ? undefined : await loadModel(await modelFolder(from, session));
   const events = pretrain({
     runtime,
     recipe,
+    base,
     files,
     sources: { examples: worldSources(), pairs: worldPairSources() },
     folder: work,
