@@ -67,18 +67,20 @@ export function createCoder(runtime: Runtime, { beams: most = 4 }: { readonly be
       errors: new Float64Array(N * count),
       indices: new Uint32Array(N * count * (depth + 1)),
     };
-    const choices = Array.from({ length: beams.count * best }, () => 0);
+    // A million of these choices a second: no objects made for each
+    const ways = beams.count * best;
+    const reached = new Float64Array(ways);
     for (let n = 0; n < N; n++) {
       const from = n * beams.count;
-      const errorOf = (choice: number): number =>
-        beams.errors[from + Math.floor(choice / best)] - 2 * found.values[from * best + choice];
-      for (const i of choices.keys()) choices[i] = i;
-      choices.sort((a, b) => errorOf(a) - errorOf(b) || a - b);
-      for (let k = 0; k < count; k++) {
-        const choice = choices[k];
-        const [parent, to] = [from + Math.floor(choice / best), n * count + k];
-        const code = found.indices[from * best + choice];
-        next.indices.set(beams.indices.subarray(parent * depth, (parent + 1) * depth), to * (depth + 1));
+      for (let way = 0; way < ways; way++)
+        reached[way] = beams.errors[from + Math.floor(way / best)] - 2 * found.values[from * best + way];
+      for (let to = n * count; to < (n + 1) * count; to++) {
+        let way = 0;
+        for (let other = 1; other < ways; other++) if (reached[other] < reached[way]) way = other;
+        reached[way] = Number.POSITIVE_INFINITY;
+        const parent = from + Math.floor(way / best);
+        const code = found.indices[from * best + way];
+        for (let i = 0; i < depth; i++) next.indices[to * (depth + 1) + i] = beams.indices[parent * depth + i];
         next.indices[to * (depth + 1) + depth] = code;
         let error = 0;
         for (let i = 0; i < width; i++) {
@@ -95,10 +97,9 @@ export function createCoder(runtime: Runtime, { beams: most = 4 }: { readonly be
   return {
     async encode(codebook, slots) {
       const { width, books } = codebook;
-      const N = slots.length / width;
-      let beams: Beams = { count: 1, rest: slots, errors: new Float64Array(N), indices: new Uint32Array() };
-      for (let n = 0; n < N; n++)
-        for (let i = n * width; i < (n + 1) * width; i++) beams.errors[n] += slots[i] * slots[i];
+      const errors = new Float64Array(slots.length / width);
+      for (let at = 0; at < slots.length; at++) errors[Math.floor(at / width)] += slots[at] ** 2;
+      let beams: Beams = { count: 1, rest: slots, errors, indices: new Uint32Array() };
       for (const [depth, book] of booksOf(codebook).entries())
         beams = await deeper(beams, book, { depth, kept: depth + 1 === books ? 1 : most });
       return { indices: beams.indices, errors: beams.errors };
