@@ -6,7 +6,7 @@ set -e
 . results/measure.sh
 of=bank-ablations
 wanted="$*"
-fit="--data world --world-documents ${WORLD:-4000} --steps ${STEPS:-250} --groups 2 --warmup-steps 25 --quantize-from 0.3"
+fit="--data world --world-documents ${WORLD:-600} --steps ${STEPS:-120} --groups 2 --warmup-steps 25 --quantize-from 0.3"
 stream="--task world-documents --documents ${DOCUMENTS:-400} --limit ${LIMIT:-200} --no-baseline --known 10"
 mkdir -p results/$of runs/$of
 
