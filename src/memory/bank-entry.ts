@@ -8,11 +8,14 @@ import { packBits, packedBytes, unpackBits } from "./bits.ts";
 import { bitsOfIndex, checkIndices, type Quantizer } from "./codebook.ts";
 import { readVarint, unzigzag, varint, zigzag } from "./varint.ts";
 
-/** How retrieval keys are stored: 0 numbers is none. With 8 bits a key has one float16 scale of its own. */
+/** How retrieval keys are stored: 0 numbers is none. */
 export interface KeyFormat {
   readonly width: number;
-  readonly bits: 8 | 16 | 32;
+  readonly bits: 4 | 8 | 16 | 32;
 }
+
+/** A key in 4 or 8 bits a number is whole steps of a float16 scale of its own; in more, its numbers. */
+export const inSteps = ({ bits }: Pick<KeyFormat, "bits">): boolean => bits <= 8;
 
 export interface BankEntry {
   /** Several entries may share a document: its chunks. */
@@ -41,13 +44,20 @@ const [entryKind, deletionKind] = [1, 2];
 export const mostIdBytes = 4096;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-const keyBits = ({ width, bits }: KeyFormat): number => width * bits + (bits === 8 && width > 0 ? 16 : 0);
+const keyBytes = ({ width, bits }: KeyFormat): number =>
+  packedBytes(width, bits) + (inSteps({ bits }) && width > 0 ? 2 : 0);
 
-const bytesOf = (array: Float32Array | Uint16Array | Int8Array): Uint8Array =>
+const bytesOf = (array: Float32Array | Uint16Array): Uint8Array =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
-/** A key in 8 bits a number: steps from -127 to 127 of one scale, which is float16. */
-export function keySteps(key: Float32Array): {
+/** The largest step: of 4 bits 7, of 8 bits 127. */
+const mostSteps = (bits: number): number => 2 ** (bits - 1) - 1;
+
+/** A key in steps of one scale, which is float16. */
+export function keySteps(
+  key: Float32Array,
+  bits: number,
+): {
   readonly half: Uint16Array;
   readonly scale: number;
   readonly steps: Int8Array;
@@ -55,11 +65,12 @@ export function keySteps(key: Float32Array): {
   // Plain loops: a bank adds a million keys
   let most = 0;
   for (let i = 0; i < key.length; i++) most = Math.max(most, Math.abs(key[i]));
-  const half = float32ToFloat16(Float32Array.of(most / 127));
+  const end = mostSteps(bits);
+  const half = float32ToFloat16(Float32Array.of(most / end));
   const [scale] = float16ToFloat32(half);
   const steps = new Int8Array(key.length);
   for (let i = 0; scale > 0 && i < key.length; i++) {
-    steps[i] = Math.max(-127, Math.min(127, Math.round(key[i] / scale)));
+    steps[i] = Math.max(-end, Math.min(end, Math.round(key[i] / scale)));
   }
   return { half, scale, steps };
 }
@@ -71,9 +82,11 @@ function packKey(key: Float32Array, { width, bits }: KeyFormat): Uint8Array {
   }
   let bytes = bytesOf(key);
   if (bits === 16) bytes = bytesOf(float32ToFloat16(key));
-  if (bits === 8 && width > 0) {
-    const { half, steps } = keySteps(key);
-    bytes = Buffer.concat([bytesOf(half), bytesOf(steps)]);
+  if (inSteps({ bits }) && width > 0) {
+    const { half, steps } = keySteps(key, bits);
+    // The lowest bits of a step, its sign among them
+    const low = Uint8Array.from(steps, (step) => step & (2 ** bits - 1));
+    bytes = Buffer.concat([bytesOf(half), packBits(low, bits)]);
   }
   const bad = unpackKey(bytes, { width, bits }).findIndex((value) => !Number.isFinite(value));
   if (bad >= 0) {
@@ -91,9 +104,9 @@ function unpackKey(bytes: Uint8Array, { width, bits }: KeyFormat): Float32Array 
   if (bits === 32) return new Float32Array(own.buffer);
   if (bits === 16) return float16ToFloat32(new Uint16Array(own.buffer));
   const [scale] = float16ToFloat32(new Uint16Array(own.buffer, 0, 1));
-  const steps = new Int8Array(own.buffer, 2);
-  const key = new Float32Array(steps.length);
-  for (let i = 0; i < key.length; i++) key[i] = steps[i] * scale;
+  const low = unpackBits(own.subarray(2), bits, width);
+  const key = new Float32Array(width);
+  for (let i = 0; i < width; i++) key[i] = ((low[i] << (32 - bits)) >> (32 - bits)) * scale;
   return key;
 }
 
@@ -184,7 +197,7 @@ export function readEntry(body: Uint8Array, head: RecordHead, quantizer: Quantiz
   const { document, time, version, at } = head;
   const { positions, codebook } = quantizer;
   const bits = bitsOfIndex(codebook.codes);
-  const keyEnd = at + keyBits(keys) / 8;
+  const keyEnd = at + keyBytes(keys);
   const end = keyEnd + packedBytes(positions, bits);
   if (end !== body.length) {
     throw new UserError(
@@ -204,7 +217,7 @@ export function entryBits(
 ): EntryBits {
   return {
     indices: quantizer.positions * bitsOfIndex(quantizer.codebook.codes),
-    keys: keyBits(keys),
+    keys: 8 * keyBytes(keys),
     ids: 8 * Buffer.byteLength(document),
     times: 8 * varint(zigzag(time)).length,
     all: 8 * recordBytes,

@@ -30,7 +30,7 @@ const manifestSchema = z.strictObject({
   format: z.literal(1),
   /** What encoded the documents: entries of another module mean nothing to this one. */
   module: z.string(),
-  keys: z.strictObject({ width: whole, bits: z.union([z.literal(8), z.literal(16), z.literal(32)]) }),
+  keys: z.strictObject({ width: whole, bits: z.literal([4, 8, 16, 32]) }),
   /** Numbers are not used twice, so that no entry can come to mean another codebook. */
   nextVersion: z.number().int().positive(),
   codebooks: z.array(codebookSchema),

@@ -196,6 +196,7 @@ test("full vectors lie in the same store, at their own price", async () => {
 });
 
 test.each([
+  { bits: 4, absolute: 1 / 14 + 1e-3, stored: 16 + 16 },
   { bits: 8, absolute: 1 / 254 + 1e-3, stored: 3 * 8 + 16 },
   { bits: 16, absolute: 2 ** -12, stored: 3 * 16 },
   { bits: 32, absolute: 0, stored: 3 * 32 },

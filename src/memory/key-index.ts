@@ -1,12 +1,12 @@
 /**
  * The entries of a bank whose keys have the largest inner products with a question's: exact, over keys as the bank
- * stores them. Every key is scanned in 8 bits a number, a quarter of the bytes of float32, beyond the first few thousand
+ * stores them. Every key is scanned in a byte a number, a quarter of the bytes of float32, beyond the first few thousand
  * with a question in whole numbers too (step-scan.ts); it is worked out in full where what such numbers leave out could
  * still bring it among the best (Cauchy-Schwarz). Rows lie in blocks, so that adding one never copies the others, and a
  * million keys are a few large arrays.
  */
 import { UserError } from "../errors.ts";
-import { type KeyFormat, keySteps, storedKey } from "./bank-entry.ts";
+import { inSteps, type KeyFormat, keySteps, storedKey } from "./bank-entry.ts";
 import { float16ToFloat32, float32ToFloat16 } from "../checkpoint/half.ts";
 import { dot, matrixOf, norm, type Numbers } from "./matrix.ts";
 import { createStepScan, mostOfQuestion, scanRows, type StepScan } from "./step-scan.ts";
@@ -39,7 +39,7 @@ interface Block {
   readonly scales: Float64Array;
   /** At least the length of the steps. */
   readonly lengths: Float64Array;
-  /** At least the length of what the steps leave out of a key; 0 where a key has 8 bits. */
+  /** At least the length of what the steps leave out of a key; 0 where a key is steps itself. */
   readonly rests: Float64Array;
   /** The keys themselves where they have 16 or 32 bits. */
   readonly full: Uint16Array | Float32Array;
@@ -101,7 +101,7 @@ export function createKeyIndex(keys: KeyFormat): KeyIndex {
   }
   const blocks: Block[] = [];
   const rowOf = new Map<number, number>();
-  const kept = bits === 8 ? 0 : rowsPerBlock * width;
+  const kept = inSteps(keys) ? 0 : rowsPerBlock * width;
   let scan: StepScan | undefined;
   const newBlock = (): Block => ({
     numbers: new Float64Array(rowsPerBlock),
@@ -158,7 +158,7 @@ export function createKeyIndex(keys: KeyFormat): KeyIndex {
         throw new UserError(`keyIndex.add: expected a number that is not in, got ${number}; remove it first`);
       }
       const stored = storedKey(key, keys);
-      const { scale, steps } = keySteps(bits === 8 ? key : stored);
+      const { scale, steps } = inSteps(keys) ? keySteps(key, bits) : keySteps(stored, 8);
       const row = rowOf.size;
       if (row === blocks.length * rowsPerBlock) {
         if (row > 0) resize(blocks.length + 1);
@@ -169,7 +169,7 @@ export function createKeyIndex(keys: KeyFormat): KeyIndex {
       stepsAt(row).set(steps);
       block.scales[at] = scale;
       block.lengths[at] = norm(Float64Array.from(steps)) * (1 + rounding);
-      if (bits !== 8) {
+      if (!inSteps(keys)) {
         const rest = norm(Float64Array.from(stored, (value, i) => value - steps[i] * scale));
         block.rests[at] = rest + rounding * norm(Float64Array.from(stored));
         block.full.set(bits === 16 ? float32ToFloat16(stored) : stored, at * width);
@@ -189,7 +189,7 @@ export function createKeyIndex(keys: KeyFormat): KeyIndex {
       for (const part of ["numbers", "scales", "lengths", "rests"] as const)
         to.block[part][to.at] = from.block[part][from.at];
       stepsAt(row).set(stepsAt(rowOf.size - 1));
-      if (bits !== 8) to.block.full.set(slice(from.block.full, from.at), to.at * width);
+      if (!inSteps(keys)) to.block.full.set(slice(from.block.full, from.at), to.at * width);
       rowOf.set(to.block.numbers[to.at], row);
       rowOf.delete(number);
       // One empty block is kept, so that adding and removing at its edge does not make one each time
@@ -223,7 +223,7 @@ export function createKeyIndex(keys: KeyFormat): KeyIndex {
           const score =
             scales[at] * (products ? product(data, stepsAt(from + at), 0) : product(data, steps, at * width));
           if (score + margin < least) continue;
-          best.offer(numbers[at], bits === 8 ? score : fullScore(data, full, at));
+          best.offer(numbers[at], inSteps(keys) ? score : fullScore(data, full, at));
           least = best.least();
         }
       }

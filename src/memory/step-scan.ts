@@ -1,5 +1,5 @@
 /**
- * Whole-number products of a question with very many keys of 8 bits: a small WebAssembly function with 128-bit vectors,
+ * Whole-number products of a question with very many keys of a byte a number: a small WebAssembly function with 128-bit vectors,
  * sixteen steps at once, which plain numbers take some ten times as long for. Sums are exact: a question has so many bits
  * that no sum leaves 32.
  */

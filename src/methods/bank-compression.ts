@@ -11,7 +11,7 @@ import { z } from "zod";
 import { writeFileAtomic } from "../checkpoint/files.ts";
 import { writeSafetensors } from "../checkpoint/safetensors.ts";
 import { UserError } from "../errors.ts";
-import type { BankEntry } from "../memory/bank.ts";
+import type { BankEntry, KeyFormat } from "../memory/bank.ts";
 import { recoded } from "../memory/bank-entry.ts";
 import { createMemoryBank } from "../memory/memory-bank.ts";
 import { createTextEmbedder } from "../models/embed-texts.ts";
@@ -79,7 +79,7 @@ const options = z.object({
     .describe(
       "sums of residual codes that are followed from depth to depth while a document is coded; 1 for the nearest",
     ),
-  keyBits: z.enum(["8", "16", "32"]).default("8").describe("bits of a number in a key"),
+  keyBits: z.enum(["4", "8", "16", "32"]).default("4").describe("bits of a number in a key"),
   threshold: z
     .number()
     .min(-1)
@@ -179,7 +179,7 @@ export const bankCompression = defineMethod({
       control === "adapters" || control === "wrong-bank"
         ? languageFace({ runtime, model: adaptedModel(base, module), tokenizer, eosIds, frozen })
         : undefined;
-    const keys = { width: embedder.width, bits: Number(given.keyBits) as 8 | 16 | 32 };
+    const keys = { width: embedder.width, bits: Number(given.keyBits) as KeyFormat["bits"] };
     const { alpha, learningRate, updates, reset } = given;
     const online = mode.online
       ? await createOnline({ runtime, base, module, reader, alpha, learningRate, updates, reset, seed })
