@@ -32,7 +32,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-test("bytes by part: indices to the bit, keys of 8 bits with their scale, and the whole as the sum of its parts", async () => {
+test("bytes by part: indices to the bit, keys of 4 bits with their scale, and the whole as the sum of its parts", async () => {
   const { bytes } = (await bankBench.run({ only: ["bytes"], model, data: { module } })) as {
     bytes: {
       value: number;
@@ -62,7 +62,7 @@ test("bytes by part: indices to the bit, keys of 8 bits with their scale, and th
   expect(row("mbc-residual", 2).bytes.codebooks).toBe(2 * 2 * 16 * 16);
   for (const { bytes: parts } of bytes.kinds) {
     const { total, ...rest } = parts;
-    expect(rest.keys).toBe(10_000 * (bytes.keys.width + 2));
+    expect(rest.keys).toBe(10_000 * (bytes.keys.width / 2 + 2));
     expect(Object.values(rest).reduce((sum, part) => sum + part, 0)).toBeCloseTo(total, -2);
   }
   expect(bytes.value).toBeCloseTo(row("mbc-residual", 3).bytes.total / row("mac").bytes.total, 4);
