@@ -198,6 +198,10 @@ test("a memory remembers what it was made with; another is refused by its hashes
   const read = async (...flags: string[]): Promise<number> =>
     ((await done("ask", "What is cold?", ...memory, ...engine, ...flags)).read as unknown[]).length;
   expect([await read(), await read("--most", "2"), await read()]).toEqual([1, 2, 1]);
+  // That nothing is read of a memory does not make it empty
+  expect((await run("ask", "What is cold?", ...memory, ...engine, "--most", "0")).stdout).toMatch(
+    /^unknown\nwithout the memory: unknown\nnothing was read: no document in the memory is near enough to the question\n$/,
+  );
   await refuses(["edit", "Who?", "Mara", ...memory], /edit: expected a memory of facts, got remembering of stub-bank/);
   expect(await done("memory", "stats", ...memory)).toMatchObject({
     made: { model: named("base"), options: { module: "special", most: 1 } },

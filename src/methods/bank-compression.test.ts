@@ -341,6 +341,7 @@ describe("refused", () => {
     [{ module: "no/such" }, "bank-compression: expected the folder of a module, got no/such; fit one with"],
     [{ kind: "mbx" }, /bank-compression: expected valid options, got kind/],
     [{ mostEntries: 0 }, /got mostEntries/],
+    [{ nameWidth: 1e12 }, /got nameWidth/],
   ])("is %j", async (options, message) => {
     await expect(use(options, async () => undefined)).rejects.toThrow(message);
   });

@@ -66,7 +66,7 @@ const options = z.object({
     .lt(1)
     .default(NAMES_SHARE)
     .describe("share that rare words in common have in how near a question is to a document"),
-  nameWidth: z.int().positive().default(128).describe("numbers for the rare words in a key"),
+  nameWidth: z.int().positive().max(65_536).default(128).describe("numbers for the rare words in a key"),
   codebook: z
     .enum(["module", "stream"])
     .default("module")

@@ -145,7 +145,7 @@ export const bankDefinition = defineMethod({
     module: z.string().default("plain").describe("any name"),
     shift: z.number().default(0).describe("makes the codebook another"),
     salt: z.string().default("").describe("makes every index another"),
-    most: z.int().positive().optional().describe("documents that a question reads at most"),
+    most: z.int().nonnegative().optional().describe("documents that a question reads at most"),
     mostEntries: z.int().positive().optional().describe("entries that the memory keeps at most"),
   }),
   documents: { kept: ["salt"], named: ["module"], reading: ["most"] },

@@ -31,7 +31,8 @@ function printFacts({ print }: Output, { inScope, score, threshold, read, neares
 }
 
 function printDocuments({ print }: Output, { read, documents }: AskedDocuments): void {
-  if (read.length === 0) print("nothing is in the memory");
+  if (documents === 0) print("nothing is in the memory");
+  else if (read.length === 0) print("nothing was read: no document in the memory is near enough to the question");
   for (const { id, document, opening, weight } of read) {
     print(`read: ${weight.toFixed(3)}  ${id}  ${shown(document, 40)}: ${shown(opening, 60)}`);
   }
