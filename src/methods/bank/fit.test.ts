@@ -87,6 +87,24 @@ describe.each([
 });
 
 describe("a fit", () => {
+  it("stopped behind its last step, while codebooks settle, ends there and goes on to the same module", async () => {
+    const base = await textModel(join(root, "settle"), { context: 96 });
+    const whole = await fitSmall(runtime, base);
+    const checkpoint = join(root, "settle-work");
+    const controller = new AbortController();
+    const stopped = fitSmall(runtime, base, {
+      checkpoint,
+      signal: controller.signal,
+      onEvent: (event) => {
+        if (event.type === "note" && /^the steps are done/.test(event.message)) controller.abort();
+      },
+    });
+    await expect(stopped).rejects.toMatchObject({ name: "AbortError" });
+    const { events, result } = await fitSmall(runtime, base, { checkpoint });
+    expect(lossesOf(events)).toEqual([]);
+    expect(result.measured).toEqual(whole.result.measured);
+  });
+
   let refused: LoadedModel | undefined;
   it("learns what it practises", async () => {
     const base = await textModel(join(root, "learn"), { context: 96 });

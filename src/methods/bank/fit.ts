@@ -321,10 +321,22 @@ export const bankFit = defineFit("bank-compression", {
       const result = yield* withLooks(training, looks);
       let measured: Record<string, number> = {};
       if (result.stopped !== "interrupted") {
-        if (!learnsCodes && quantizedFrom < steps) await settle(care);
+        // Minutes with many documents, behind the last step that a stop could wait for
+        const ending: CareOptions = {
+          ...care,
+          slotsOf: (count, draw) => reader.slots(episodes.texts(count, draw), { signal }),
+          nearest: (...asked) => {
+            signal?.throwIfAborted();
+            return nearest.nearest(...asked);
+          },
+        };
+        if (!learnsCodes && quantizedFrom < steps) {
+          yield { type: "note", message: "the steps are done; codebooks settle, then the module is measured" };
+          await settle(ending);
+        }
         measured = await measureModule({ runtime, base, module, documents: kept, seed, signal });
         if (quantizedFrom < steps) {
-          const uses = await usesOf(care, -2);
+          const uses = await usesOf(ending, -2);
           const all = [uses.single, ...uses.residual];
           const used = Math.min(...all.map(({ dead }) => 1 - dead / codes));
           measured["least codes used"] = used;
