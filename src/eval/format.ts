@@ -15,7 +15,9 @@ export function formatChange(value: Cell, digits = 3): string {
 }
 
 /** A share from 0 to 1 as "43 %". */
-export const formatPercent = (share: number, digits = 0): string => `${(100 * share).toFixed(digits)} %`;
+// What rounds to nothing has no sign
+export const formatPercent = (share: number, digits = 0): string =>
+  `${(100 * share).toFixed(digits).replace(/^-(0(?:\.0*)?)$/, "$1")} %`;
 
 /** Seconds as "0.42 s", "12.3 s", "4 min 05 s" or "2 h 03 min". */
 export function formatSeconds(seconds: number): string {
