@@ -14,8 +14,7 @@ export function formatChange(value: Cell, digits = 3): string {
   return value !== null && Number(text) > 0 ? `+${text}` : text;
 }
 
-/** A share from 0 to 1 as "43 %". */
-// What rounds to nothing has no sign
+/** A share from 0 to 1 as "43 %"; what rounds to nothing has no sign. */
 export const formatPercent = (share: number, digits = 0): string =>
   `${(100 * share).toFixed(digits).replace(/^-(0(?:\.0*)?)$/, "$1")} %`;
 
