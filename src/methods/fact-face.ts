@@ -23,6 +23,8 @@ export interface EncodeOptions {
   readonly signal?: AbortSignal;
   /** Facts done so far, and those there are in all. */
   readonly onProgress?: (done: number, total: number) => void;
+  /** Numbers of facts that go when these come, for memories in which a write stands on what is there. */
+  readonly without?: readonly number[];
 }
 
 /** What a question would read. */
@@ -40,6 +42,8 @@ export interface FactFace {
   readonly identity: FactIdentity;
   /** The memory that the method reads. Given to a ledger it is the ledger's: `observe` would write past it. */
   readonly store: MemoryStore;
+  /** Bytes of a fact in all, where they are more than the ledger's own limit. */
+  readonly mostBytes?: number;
   /** Facts as bytes. Throws where one can not be written: too long, or an answer that the base can not say. */
   encode(facts: readonly StatedFact[], options?: EncodeOptions): Promise<EncodedFact[]>;
   look(queries: readonly Query[]): Promise<FactReading[]>;

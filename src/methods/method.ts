@@ -17,6 +17,8 @@ export interface Document {
   readonly time?: number;
   /** What it states, one by one, for methods that write single facts. */
   readonly facts?: readonly StatedFact[];
+  /** The same in other words each, for methods that learn from several wordings at once; `text` says no more than they. */
+  readonly restated?: readonly string[];
 }
 
 /** A fact: what completes a prompt. */
