@@ -8,7 +8,7 @@
 import { createHash } from "node:crypto";
 import { UserError } from "../errors.ts";
 import { float32Host, type HostTensor, int32Host } from "../tensor/dtype.ts";
-import type { MemoryStore, StoredFact } from "./memory-store.ts";
+import type { MemoryStore, PlacedFact, StoredFact } from "./memory-store.ts";
 import { type MemoryState, numberOf } from "./packed.ts";
 
 export interface RowWrite {
@@ -23,6 +23,8 @@ export interface RowWrites extends MemoryStore {
   /** Numbers of the writes that can be taken out, in rising order. */
   writes(): number[];
   slotsOf(write: number): Int32Array;
+  /** A write that is in, as it was applied. */
+  placed(write: number): PlacedFact;
   /** The latest write that changed a slot. */
   writerOf(slot: number): number | undefined;
   /** The oldest writes, down to so many that stay: their rows hold from now on as if they were the table's own. */
@@ -47,8 +49,8 @@ interface Left {
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Int32Array | Float32Array): Uint8Array =>
   new Uint8Array(buffer, byteOffset, byteLength).slice();
-// Copies: a view of a part of a file need not be aligned
-const intsIn = (bytes: Uint8Array): Int32Array => new Int32Array(bytes.slice().buffer, 0, bytes.length >> 2);
+/** The slots in the key of a write; a copy, as a view of a part of a file need not be aligned. */
+export const slotsIn = (bytes: Uint8Array): Int32Array => new Int32Array(bytes.slice().buffer, 0, bytes.length >> 2);
 const floatsIn = (bytes: Uint8Array): Float32Array => new Float32Array(bytes.slice().buffer, 0, bytes.length >> 2);
 
 export function createRowWrites({ width, slots: count, put = () => {} }: RowWritesOptions): RowWrites {
@@ -76,7 +78,8 @@ export function createRowWrites({ width, slots: count, put = () => {} }: RowWrit
     const slot = slots[Math.floor(bad / width)];
     throw new UserError(`memory: expected finite numbers in ${of}, got ${rows[bad]} in slot ${slot}; leave it out`);
   };
-  const unpack = ({ fact, key, value }: StoredFact): RowWrite => checked(`write ${fact}`, intsIn(key), floatsIn(value));
+  const unpack = ({ fact, key, value }: StoredFact): RowWrite =>
+    checked(`write ${fact}`, slotsIn(key), floatsIn(value));
 
   const add = (write: number, { slots, rows }: RowWrite): void => {
     writes.set(write, slots);
@@ -110,16 +113,16 @@ export function createRowWrites({ width, slots: count, put = () => {} }: RowWrit
   };
   const rising = (): number[] => [...writes.keys()].sort((a, b) => a - b);
 
+  const rowsOf = (write: number): RowWrite => {
+    const slots = writes.get(write) ?? new Int32Array();
+    const rows = new Float32Array(slots.length * width);
+    for (const [i, slot] of slots.entries()) {
+      rows.set(chains.get(slot)?.find((one) => one.write === write)?.row ?? [], i * width);
+    }
+    return { slots, rows };
+  };
   /** Slots and rows, one write after the other. */
-  const written = (): [number, RowWrite][] =>
-    rising().map((write) => {
-      const slots = writes.get(write) ?? new Int32Array();
-      const rows = new Float32Array(slots.length * width);
-      for (const [i, slot] of slots.entries()) {
-        rows.set(chains.get(slot)?.find((one) => one.write === write)?.row ?? [], i * width);
-      }
-      return [write, { slots, rows }];
-    });
+  const written = (): [number, RowWrite][] => rising().map((write) => [write, rowsOf(write)]);
   const settledWrite = (): RowWrite => {
     const slots = Int32Array.from(settled.keys()).sort();
     const rows = new Float32Array(slots.length * width);
@@ -127,8 +130,11 @@ export function createRowWrites({ width, slots: count, put = () => {} }: RowWrit
     return { slots, rows };
   };
 
+  const pack = ({ slots, rows }: RowWrite) => ({ key: bytesOf(slots), value: bytesOf(rows) });
+
   return {
-    pack: ({ slots, rows }) => ({ key: bytesOf(slots), value: bytesOf(rows) }),
+    pack,
+    placed: (write) => ({ fact: write, placement: 0, ...pack(rowsOf(write)) }),
     writes: rising,
     slotsOf: (write) => writes.get(write) ?? new Int32Array(),
     writerOf: (slot) => chains.get(slot)?.at(-1)?.write,
@@ -144,7 +150,7 @@ export function createRowWrites({ width, slots: count, put = () => {} }: RowWrit
       const these = new Set(facts.map(({ fact }) => fact));
       const found = new Set<number>();
       for (const { fact, key } of facts) {
-        for (const slot of intsIn(key)) {
+        for (const slot of slotsIn(key)) {
           for (const { write } of chains.get(slot) ?? []) if (write > fact && !these.has(write)) found.add(write);
         }
       }

@@ -23,6 +23,8 @@ export interface EncodeOptions {
   readonly signal?: AbortSignal;
   /** Facts done so far, and those there are in all. */
   readonly onProgress?: (done: number, total: number) => void;
+  /** Of what is written all the same, and yet not as it should be. */
+  readonly onNote?: (message: string) => void;
   /** Numbers of facts that go when these come, for memories in which a write stands on what is there. */
   readonly without?: readonly number[];
 }
@@ -65,6 +67,8 @@ export interface MemoryOptionNames {
 export interface FactsDefinition extends MemoryOptionNames {
   /** The empty memory of an identity: forgetting and taking back need no more. */
   store(identity: FactIdentity): MemoryStore;
+  /** Slots of a memory layer that a write changed, by its key, where that is what a write is. */
+  slots?(key: Uint8Array): readonly number[];
 }
 
 /** Options as an identity has them. */

@@ -68,6 +68,8 @@ export interface Receipt {
   readonly flops?: number;
   /** What became of each document, from methods that do not keep all of them. */
   readonly became?: readonly Fate[];
+  /** Slots of a memory layer that were changed, in rising order, from methods that change no other weights. */
+  readonly slots?: readonly number[];
 }
 
 /** What became of one document: the method's word for it, what it is now a part of, and what went for it. */
