@@ -67,6 +67,8 @@ export interface MemoryOptionNames {
 export interface FactsDefinition extends MemoryOptionNames {
   /** The empty memory of an identity: forgetting and taking back need no more. */
   store(identity: FactIdentity): MemoryStore;
+  /** Can a whole text be a fact, which goes on from its beginning? */
+  readonly texts?: boolean;
   /** Slots of a memory layer that a write changed, by its key, where that is what a write is. */
   slots?(key: Uint8Array): readonly number[];
 }

@@ -7,8 +7,9 @@ import { textModel } from "../../tests/support/text-model.ts";
 import { workbench } from "../../tests/support/workbench.ts";
 import { createRowWrites } from "../memory/row-writes.ts";
 import { type LoadedModel, loadModel } from "../models/load.ts";
-import { crossEntropy, input, reshape, rows } from "../tensor/functions.ts";
+import { input, reshape, rows } from "../tensor/functions.ts";
 import { gradients } from "../tensor/grad.ts";
+import { crossEntropy } from "../nn/loss.ts";
 import { weightInputs, paramsOf } from "../nn/params.ts";
 import { int32Host } from "../tensor/dtype.ts";
 import type { Document, Method, StatedFact } from "./method.ts";
@@ -52,10 +53,10 @@ const create = (options: Record<string, unknown> = {}): Promise<Method> =>
 
 let saved = 0;
 /** The table as a method has it now, by way of the checkpoint that it writes. */
-async function tableOf(method: Method, options: Record<string, unknown> = {}): Promise<Float32Array> {
+async function tableOf(method: Method): Promise<Float32Array> {
   const folder = join(root, `saved-${saved++}`);
   await mkdir(folder);
-  await sparseMemory.save(method, base, folder, { ...quick, ...options });
+  await sparseMemory.save(method, base, folder, quick);
   const { weights } = await loadModel(folder);
   for (const [other, { data }] of Object.entries(weights))
     if (other !== name) expect(digest(data), other).toBe(digest(base.weights[other].data));
@@ -162,11 +163,11 @@ describe("learning", () => {
     expect(changed(table)).toEqual(receipt.slots);
     expect(receipt.slots?.length).toBe(5);
     expect(digest(base.weights[name].data)).toBe(own);
-    const more = await create({ steps: 12 });
+    const more = await create({ steps: 30, top: 20, learningRate: 100 });
     const { events } = await learn(more, documents(1));
     const losses = lossesOf(events).map(([, loss]) => loss);
     expect(losses.at(-1)).toBeLessThan(losses[0] - 0.05);
-    expect(changed(await tableOf(more)).length).toBeLessThanOrEqual(12 * 5);
+    expect(changed(await tableOf(more)).length).toBeLessThan(slots);
     await method.dispose();
     await more.dispose();
   });
@@ -271,7 +272,7 @@ describe("facts", () => {
     const [alone] = await face.encode([fact(2)]);
     expect(Buffer.compare(alone.value, two.value)).toBe(0);
     expect(sparseMemory.facts?.slots?.(one.key)).toEqual(
-      changed(await tableOf(method, {})).length ? expect.any(Array) : [],
+      changed(await tableOf(method)).length ? expect.any(Array) : [],
     );
     const [reading] = await face.look([fact(1).prompt]);
     expect(reading).toMatchObject({ inScope: true, fact: 1 });
@@ -331,7 +332,7 @@ describe("refused", () => {
     const method = await create({ top: 65 });
     await expect(learn(method, documents(1))).rejects.toThrow(/^sparse-memory: expected top of at most the \d+ slots/);
     expect(digest(await tableOf(method))).toBe(own);
-    const wild = await create({ learningRate: 1e38, steps: 3 });
+    const wild = await create({ learningRate: 1e300, steps: 3 });
     await expect(learn(wild, documents(1))).rejects.toThrow(
       /^sparse-memory: expected finite numbers, got .* in boat 1/,
     );

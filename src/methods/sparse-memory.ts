@@ -27,7 +27,7 @@ import { saveModel } from "./save-model.ts";
 import { countBackground, loadBackground, saveBackground } from "./sparse/background.ts";
 import { sparseMemoryFit } from "./sparse/fit.ts";
 import { createLearner, type Learned } from "./sparse/learner.ts";
-import { type Lesson, lessonOfFact, lessonsOf } from "./sparse/lessons.ts";
+import { type Lesson, lessonsOfFact, lessonsOf } from "./sparse/lessons.ts";
 import { endOf, memoryOf } from "./sparse/model.ts";
 import { createPasses } from "./sparse/passes.ts";
 import { type Background, rankings } from "./sparse/ranking.ts";
@@ -115,6 +115,7 @@ export const sparseMemory = defineMethod({
   facts: {
     kept: [],
     named: ["background"],
+    texts: true,
     store(identity) {
       const sizes = sizesSchema.safeParse(identity);
       if (sizes.success) return createRowWrites(sizes.data);
@@ -259,17 +260,18 @@ export const sparseMemory = defineMethod({
       store.remove(gone);
       const done: Learned[] = [];
       try {
-        const lessons = stated.map((fact, i) => lessonOfFact(fact, nameOf(i), lessonOptions));
-        await countOwn(lessons);
-        for (const [i, lesson] of lessons.entries()) {
+        const all = stated.map((fact, i) => lessonsOfFact(fact, nameOf(i), lessonOptions));
+        await countOwn(all.flat());
+        for (const [i, lessons] of all.entries()) {
           signal?.throwIfAborted();
-          if (lesson.repeated) onNote?.(`${nameOf(i)}: a wording is given more than once; give different ones`);
-          const learning = learner.learn([lesson], { background, seed: seed + i, signal });
+          if (lessons.some(({ repeated }) => repeated))
+            onNote?.(`${nameOf(i)}: a wording is given more than once; give different ones`);
+          const learning = learner.learn(lessons, { background, seed: seed + i, signal });
           let step = await learning.next();
           while (!step.done) step = await learning.next();
           signal?.throwIfAborted();
           done.push(step.value);
-          onProgress?.(i + 1, lessons.length);
+          onProgress?.(i + 1, all.length);
         }
         return done.map(({ write }) => store.pack(write));
       } finally {

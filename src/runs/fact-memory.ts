@@ -105,9 +105,9 @@ export async function encodeFacts(
 ): Promise<NewFact[]> {
   const isAlone = nameOf === undefined && facts.length === 1;
   const name = nameOf ?? ((i: number) => (isAlone ? "the fact" : `fact ${i + 1}`));
-  for (const [i, fact] of facts.entries()) checkText(fact, isAlone ? "" : name(i));
-  checkList(facts, name);
   const { encode, mostBytes: limit } = factFaceOf(method);
+  for (const [i, fact] of facts.entries()) checkText(fact, isAlone ? "" : name(i), limit);
+  checkList(facts, name);
   const encoded = await encode(facts.map(statedOf), { nameOf: name, ...encoding });
   const made = facts.map((fact, i) => ({ ...fact, source: fact.source ?? source, ...encoded[i] }));
   for (const [i, fact] of made.entries()) checkFact(fact, { where: isAlone ? "" : name(i), limit });

@@ -99,20 +99,28 @@ function saidWays({ prompt, target, rephrased = [] }: StatedFact): string[] {
 
 const unique = (texts: readonly string[]): string[] => [...new Set(texts.map((text) => text.trim()))];
 
-/** The lesson of a fact: all the ways in which it is asked for. */
-export function lessonOfFact(fact: StatedFact, name: string, options: LessonOptions): Lesson {
+/** A lesson for each chunk of a text, which is all the wording there is. */
+function lessonsOfText(name: string, text: string, options: LessonOptions): Lesson[] {
+  const { tokenizer, eosId, contextLength } = options;
+  const chunks = cutRows(joinDocuments([encode(tokenizer, text)], { eosId, bosId: tokenizer.bosId }), contextLength);
+  return Array.from({ length: chunks.rowCount }, (_, i) => {
+    const ids = chunks.row(i);
+    return lessonOf(name, [{ ids, from: 0, to: ids.length - 1 }], false, options);
+  });
+}
+
+/** The lesson of a fact, all the ways in which it is asked for; a text that goes on from its beginning, by chunks. */
+export function lessonsOfFact(fact: StatedFact, name: string, options: LessonOptions): Lesson[] {
   const said = [...new Set(saidWays(fact))];
-  return lessonOf(
-    name,
-    said.map((text) => rowOf(text, [fact.target], options)),
-    said.length < 1 + (fact.rephrased?.length ?? 0),
-    options,
-  );
+  const isText = said.length === 1 && fact.prompt.form === "completion";
+  if (isText && encode(options.tokenizer, said[0]).length >= options.contextLength)
+    return lessonsOfText(name, said[0], options);
+  const rows = said.map((text) => rowOf(text, [fact.target], options));
+  return [lessonOf(name, rows, said.length < 1 + (fact.rephrased?.length ?? 0), options)];
 }
 
 /** The lessons of a document: one of its wordings or of the facts it states, else one for each chunk of its text. */
 export function lessonsOf({ id, text, facts = [], restated = [] }: Document, options: LessonOptions): Lesson[] {
-  const { tokenizer, eosId, contextLength } = options;
   const answers = facts.map(({ target }) => target);
   const given = restated.length > 0 ? restated : facts.length > 0 ? [text, ...facts.flatMap(saidWays)] : [];
   const wordings = unique(given).filter((one) => one !== "");
@@ -122,9 +130,5 @@ export function lessonsOf({ id, text, facts = [], restated = [] }: Document, opt
   }
   if (text.trim() === "")
     throw new UserError(`sparse-memory: expected a text in ${id}, got an empty one; leave it out`);
-  const chunks = cutRows(joinDocuments([encode(tokenizer, text)], { eosId, bosId: tokenizer.bosId }), contextLength);
-  return Array.from({ length: chunks.rowCount }, (_, i) => {
-    const ids = chunks.row(i);
-    return lessonOf(id, [{ ids, from: 0, to: ids.length - 1 }], false, options);
-  });
+  return lessonsOfText(id, text, options);
 }
