@@ -12,7 +12,7 @@ import { parseRecords } from "../eval/tasks/records.ts";
 import type { Document } from "../methods/method.ts";
 import { queryOf } from "../methods/prompt.ts";
 import { checkDocuments, type Learned } from "../runs/document-memory.ts";
-import type { Edited, FactMemory } from "../runs/fact-memory.ts";
+import { type Edited, encodeFacts, type FactMemory } from "../runs/fact-memory.ts";
 import type { FactText } from "../runs/ledger-fact.ts";
 import { dataFiles } from "./data-files.ts";
 import { factText, shown } from "./fact-lines.ts";
@@ -151,7 +151,9 @@ export async function learnDocuments(command: Command, session: Session): Promis
   checkDocuments(documents, nameOf);
   const started = performance.now();
   const result = await withMemory<Outcome>(command, session, {
-    beforeMaking: async () => undefined,
+    // A text that can not be learned leaves no empty memory
+    beforeMaking: async (method) =>
+      method.facts && encodeFacts(method, sources.slice(0, 1).map(textAsFact), { signal }),
     documents: async (memory, { model }, method) => {
       for (const notice of memory.notices()) progress.line(notice);
       const learned = await memory.learn(documents, {

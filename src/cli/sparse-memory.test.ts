@@ -39,7 +39,7 @@ const first = (result: Record<string, unknown>): string => ((result.facts ?? res
 test("a table of slots is taught, and untaught", minutes, async () => {
   await refuses(
     ["edit", "Who counts?", "Mara", ...method],
-    /^sparse-memory: expected the memory's background, .*mneme fit/,
+    /^mneme: sparse-memory: expected the memory's background, .*mneme fit/,
   );
   const counting = ["--batches", "10", "--batch-size", "2", "--world-documents", "5", "--threads", "1"];
   const fit = await done("fit", "sparse-memory", "--model", "base", "--out", "back", "--json", ...counting);
@@ -65,9 +65,9 @@ test("a table of slots is taught, and untaught", minutes, async () => {
   expect(under.map(({ id }) => id)).toEqual([harbour]);
   await refuses(
     ["revert", boats],
-    new RegExp(`^revert: expected writes that no later one stands on, got ${boats} under ${harbour}`),
+    new RegExp(`^mneme: revert: expected writes that no later one stands on, got ${boats} under ${harbour}`),
   );
-  const replayed = await done("revert", boats, "--replay", "--threads", "1", "--top", "4", "--json");
+  const replayed = await done("revert", boats, "--replay", "--threads", "1", "--json");
   const again = (replayed.again as { before: string; after: string }[])[0];
   expect(again.before).toBe(harbour);
   // The same as if the first had never been: the first write of another memory has the same bytes
@@ -86,7 +86,7 @@ test("a model folder is written where one is named", minutes, async () => {
   expect(learned).toMatchObject({ folder: "taught", receipt: { stopped: "done", slots: expect.any(Array) } });
   await refuses(
     ["learn", "oven.txt", "--out", "x", "--memory", "y", ...method],
-    /^learn: expected --out with sparse-memory/,
+    /^mneme: learn: expected --out with sparse-memory/,
   );
 });
 
@@ -94,12 +94,12 @@ test("what can not be taught is refused", minutes, async () => {
   const plain = method.map((flag) => (flag === "base" ? "plain" : flag));
   await refuses(
     ["edit", "Who counts?", "Mara", "--memory", "a", ...plain],
-    /^sparse-memory: expected a model with a memory layer/,
+    /^mneme: sparse-memory: expected a model with a memory layer/,
   );
   const many = ["--background", "stream", "--top", "64"];
   await refuses(
     ["edit", "Who counts?", "Mara", "--memory", "b", ...method.slice(0, 6), ...many],
-    /^sparse-memory: expected top of at most the \d+ slots/,
+    /^mneme: sparse-memory: expected top of at most the \d+ slots/,
   );
   await refuses(["memory", "slots", "--memory", "nowhere"], /expected a memory at .*nowhere/);
 });

@@ -59,7 +59,7 @@ export interface MemoryOptionNames {
   readonly kept: readonly string[];
   /** Options that name what is hashed in its identity, such as a module: a memory remembers them. */
   readonly named: readonly string[];
-  /** Options of reading: a memory remembers those it was made with, and a call may have others. */
+  /** Options of reading, or of writing: a memory remembers those it was made with, and a call may have others. */
   readonly reading?: readonly string[];
 }
 

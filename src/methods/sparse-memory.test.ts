@@ -163,7 +163,7 @@ describe("learning", () => {
     expect(changed(table)).toEqual(receipt.slots);
     expect(receipt.slots?.length).toBe(5);
     expect(digest(base.weights[name].data)).toBe(own);
-    const more = await create({ steps: 30, top: 20, learningRate: 100 });
+    const more = await create({ repeats: 30, top: 20, learningRate: 100 });
     const { events } = await learn(more, documents(1));
     const losses = lossesOf(events).map(([, loss]) => loss);
     expect(losses.at(-1)).toBeLessThan(losses[0] - 0.05);
@@ -212,7 +212,7 @@ describe("learning", () => {
   });
 
   it("stopped, leaves the table as it was", async () => {
-    const method = await create({ steps: 4 });
+    const method = await create({ repeats: 4 });
     const { receipt } = await learn(method, documents(1), { stopAt: 2 });
     expect(receipt.stopped).toBe("interrupted");
     expect(digest(await tableOf(method))).toBe(own);
@@ -332,7 +332,7 @@ describe("refused", () => {
     const method = await create({ top: 65 });
     await expect(learn(method, documents(1))).rejects.toThrow(/^sparse-memory: expected top of at most the \d+ slots/);
     expect(digest(await tableOf(method))).toBe(own);
-    const wild = await create({ learningRate: 1e300, steps: 3 });
+    const wild = await create({ learningRate: 1e300, repeats: 3 });
     await expect(learn(wild, documents(1))).rejects.toThrow(
       /^sparse-memory: expected finite numbers, got .* in boat 1/,
     );

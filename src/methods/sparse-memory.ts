@@ -42,12 +42,12 @@ const options = z.object({
     .default("model")
     .describe("what ordinary text reads: `model` (beside it), `stream` (what is learned itself), or a folder"),
   learningRate: z.number().positive().default(2).describe("of every step"),
-  optimizer: z.enum(["sgd", "adam", "adamw"]).default("sgd").describe("update rule, of the changed rows alone"),
+  optimizer: z.enum(["sgd", "adam", "adamw"]).default("sgd").describe("update rule"),
   weightDecay: z.number().nonnegative().default(0.1).describe("decoupled weight decay of changed rows (adamw)"),
   clipNorm: z.number().nonnegative().default(0).describe("largest gradient norm of a step; 0 for none"),
-  steps: z.int().positive().default(1).describe("steps on each fact or chunk"),
+  repeats: z.int().positive().default(1).describe("steps on each fact or chunk"),
   batchSize: z.int().positive().default(64).describe("wordings per step, at most"),
-  contextLength: z.int().min(8).default(64).describe("tokens of a wording or a chunk, at most"),
+  contextLength: z.int().min(8).default(64).describe("tokens of a row; a longer wording is several"),
   loss: z.enum(["full", "answer"]).default("full").describe("learn whole wordings, or the answers in them alone"),
   keep: z.int().positive().default(64).describe("latest writes that can be forgotten"),
   replay: z.boolean().default(false).describe("forget a write under later ones by learning those again"),
@@ -115,6 +115,18 @@ export const sparseMemory = defineMethod({
   facts: {
     kept: [],
     named: ["background"],
+    reading: [
+      "top",
+      "ranking",
+      "learningRate",
+      "optimizer",
+      "weightDecay",
+      "clipNorm",
+      "repeats",
+      "batchSize",
+      "contextLength",
+      "loss",
+    ],
     texts: true,
     store(identity) {
       const sizes = sizesSchema.safeParse(identity);

@@ -26,7 +26,7 @@ export interface LearnerOptions {
   /** t. */
   readonly top: number;
   /** Steps on each lesson. */
-  readonly steps: number;
+  readonly repeats: number;
 }
 
 export interface LearnOptions {
@@ -72,7 +72,7 @@ function gradientOf({ gradient }: Pass, slots: Int32Array): Float32Array {
 }
 
 export function createLearner(options: LearnerOptions): Learner {
-  const { passes, table, width, optimizer, learningRate, clipNorm, steps } = options;
+  const { passes, table, width, optimizer, learningRate, clipNorm, repeats } = options;
   const state = optimizer.init(table.length / width, width);
   const rowOf = (slot: number): Float32Array => table.subarray(slot * width, (slot + 1) * width);
   const momentsOf = (slot: number): Float32Array | undefined =>
@@ -137,11 +137,11 @@ export function createLearner(options: LearnerOptions): Learner {
     state,
     async *learn(lessons, learning) {
       const { touch, undo, write } = begin();
-      const total = lessons.length * steps;
+      const total = lessons.length * repeats;
       let [made, tokens, loss] = [0, 0, 0];
       try {
         for (const lesson of lessons) {
-          for (let number = 0; number < steps; number++) {
+          for (let number = 0; number < repeats; number++) {
             if (learning.signal?.aborted) {
               undo();
               return {

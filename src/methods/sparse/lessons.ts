@@ -12,7 +12,7 @@ import { answeredQuestion, promptOf } from "../prompt.ts";
 export interface LessonOptions {
   readonly tokenizer: Tokenizer;
   readonly eosId: number;
-  /** Most tokens of a wording; chunks of documents without wordings are so long. */
+  /** Most tokens of a row: a longer wording is several, and a text without wordings a lesson for each. */
   readonly contextLength: number;
   /** Most wordings in a batch. */
   readonly batchSize: number;
@@ -30,7 +30,7 @@ export interface WordingBatch extends Batch {
 
 export interface Lesson {
   readonly document: string;
-  /** Different ones. */
+  /** Different ones, of which a long one may be several. */
   readonly wordings: number;
   /** Are all wordings that were given one and the same, said more than once? */
   readonly repeated: boolean;
@@ -57,16 +57,17 @@ function answerIn(tokenizer: Tokenizer, text: string, answers: readonly string[]
   return [before, encode(tokenizer, text.slice(0, at + answer.length)).length + 1];
 }
 
-function rowOf(text: string, answers: readonly string[], options: LessonOptions): Row {
+/** A text as a row, or several where it is longer than a row may be. */
+function rowsOf(text: string, answers: readonly string[], options: LessonOptions): Row[] {
   const { tokenizer, eosId, contextLength, loss } = options;
-  const stream = joinDocuments([encode(tokenizer, text)], { eosId, bosId: tokenizer.bosId });
-  const ids = stream.subarray(0, contextLength + 1);
-  const last = ids.length - 1;
-  const answer = loss === "answer" ? answerIn(tokenizer, text, answers) : undefined;
-  // Token i of the text is target i, as the row begins with one more. An answer beyond the end leaves all to learn
-  return answer && answer[0] < last
-    ? { ids, from: answer[0], to: Math.min(answer[1], last) }
-    : { ids, from: 0, to: last };
+  const rows = cutRows(joinDocuments([encode(tokenizer, text)], { eosId, bosId: tokenizer.bosId }), contextLength);
+  const answer = loss === "answer" && rows.rowCount === 1 ? answerIn(tokenizer, text, answers) : undefined;
+  return Array.from({ length: rows.rowCount }, (_, i) => {
+    const ids = rows.row(i);
+    const last = ids.length - 1;
+    // Token i of the text is target i, as the row begins with one more
+    return answer ? { ids, from: answer[0], to: Math.min(answer[1], last) } : { ids, from: 0, to: last };
+  });
 }
 
 function lessonOf(document: string, rows: readonly Row[], repeated: boolean, options: LessonOptions): Lesson {
@@ -100,22 +101,15 @@ function saidWays({ prompt, target, rephrased = [] }: StatedFact): string[] {
 const unique = (texts: readonly string[]): string[] => [...new Set(texts.map((text) => text.trim()))];
 
 /** A lesson for each chunk of a text, which is all the wording there is. */
-function lessonsOfText(name: string, text: string, options: LessonOptions): Lesson[] {
-  const { tokenizer, eosId, contextLength } = options;
-  const chunks = cutRows(joinDocuments([encode(tokenizer, text)], { eosId, bosId: tokenizer.bosId }), contextLength);
-  return Array.from({ length: chunks.rowCount }, (_, i) => {
-    const ids = chunks.row(i);
-    return lessonOf(name, [{ ids, from: 0, to: ids.length - 1 }], false, options);
-  });
-}
+const lessonsOfText = (name: string, text: string, options: LessonOptions): Lesson[] =>
+  rowsOf(text, [], options).map((row) => lessonOf(name, [row], false, options));
 
 /** The lesson of a fact, all the ways in which it is asked for; a text that goes on from its beginning, by chunks. */
 export function lessonsOfFact(fact: StatedFact, name: string, options: LessonOptions): Lesson[] {
   const said = [...new Set(saidWays(fact))];
   const isText = said.length === 1 && fact.prompt.form === "completion";
-  if (isText && encode(options.tokenizer, said[0]).length >= options.contextLength)
-    return lessonsOfText(name, said[0], options);
-  const rows = said.map((text) => rowOf(text, [fact.target], options));
+  const rows = said.flatMap((text) => rowsOf(text, [fact.target], options));
+  if (isText && rows.length > 1) return lessonsOfText(name, said[0], options);
   return [lessonOf(name, rows, said.length < 1 + (fact.rephrased?.length ?? 0), options)];
 }
 
@@ -125,7 +119,7 @@ export function lessonsOf({ id, text, facts = [], restated = [] }: Document, opt
   const given = restated.length > 0 ? restated : facts.length > 0 ? [text, ...facts.flatMap(saidWays)] : [];
   const wordings = unique(given).filter((one) => one !== "");
   if (wordings.length > 0) {
-    const rows = wordings.map((one) => rowOf(`${one}\n`, answers, options));
+    const rows = wordings.flatMap((one) => rowsOf(`${one}\n`, answers, options));
     return [lessonOf(id, rows, given.length > 1 && wordings.length === 1, options)];
   }
   if (text.trim() === "")
