@@ -352,3 +352,20 @@ describe("refused", () => {
     await method.dispose();
   });
 });
+
+it("takes back what nobody listens to any more", async () => {
+  const method = await create({ repeats: 4 });
+  for await (const event of method.observe(documents(1))) if (event.type === "step" && event.step === 2) break;
+  expect(digest(await tableOf(method))).toBe(own);
+  await method.dispose();
+});
+
+it("learns long wordings whole, a row for each part", () => {
+  const options = { tokenizer: base.tokenizer, eosId: 0, contextLength: 16, batchSize: 64, loss: "full" } as const;
+  const [lesson, ...others] = lessonsOf(documents(1)[0], options);
+  expect(others).toEqual([]);
+  const { targetCount, rows: B } = lesson.batchAt(0);
+  const tokens = words(1).map((text) => base.tokenizer.encode(`${text}\n`, { addSpecialTokens: false }).length + 1);
+  expect(targetCount).toBe(tokens.reduce((sum, one) => sum + one, 0));
+  expect(B).toBe(tokens.reduce((sum, one) => sum + Math.ceil(one / 16), 0));
+});

@@ -179,14 +179,14 @@ export const sparseMemory = defineMethod({
     async function* learn(
       documents: readonly Document[],
       receipt: string,
-      signal?: AbortSignal,
+      { signal, again = false }: { signal?: AbortSignal; again?: boolean } = {},
     ): AsyncGenerator<MethodEvent, Learned & { flops: number }> {
       const lessons = lessonsOfAll(documents);
       for (const { document, repeated } of lessons) {
         if (repeated)
           yield { type: "note", message: `${document}: all its wordings are the same; give different ones, or one` };
       }
-      await countOwn(lessons);
+      if (!again) await countOwn(lessons);
       let flops = 0;
       const onBatch = (batch: { ids: Int32Array; rows: number }): unknown => (flops += flopsAt(batch, batch.rows));
       const learned = yield* learner.learn(lessons, { background, seed: seed + next, signal, onBatch });
@@ -204,7 +204,7 @@ export const sparseMemory = defineMethod({
     ): AsyncGenerator<MethodEvent> {
       const started = performance.now();
       const id = receiptId("sparse-memory", hashOf([writes, seed, given, contentsOf(documents)]));
-      const learned = yield* learn(documents, id, signal);
+      const learned = yield* learn(documents, id, { signal });
       if (learned.done) {
         writes++;
         observed = observed.slice(-given.keep);
@@ -221,7 +221,7 @@ export const sparseMemory = defineMethod({
           finalLoss: learned.loss,
           stopped: learned.done ? "done" : "interrupted",
           flops: learned.flops,
-          slots: [...learned.write.slots],
+          slots: learned.done ? [...learned.write.slots] : [],
         },
       };
     }
@@ -252,8 +252,8 @@ export const sparseMemory = defineMethod({
       try {
         for (const { documents, receipt } of later) {
           // Its events are of no interest here
-          const again = learn(documents, receipt);
-          while (!(await again.next()).done);
+          const events = learn(documents, receipt, { again: true });
+          while (!(await events.next()).done);
         }
       } catch (error) {
         store.remove(observed.filter((one) => !before.includes(one)).map(({ write }) => store.placed(write)));

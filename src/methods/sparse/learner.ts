@@ -39,7 +39,7 @@ export interface LearnOptions {
 }
 
 export interface Learned {
-  /** The slots that changed, and their rows now. */
+  /** The slots that changed, and their rows then. */
   readonly write: RowWrite;
   readonly steps: number;
   readonly tokens: number;
@@ -139,20 +139,12 @@ export function createLearner(options: LearnerOptions): Learner {
       const { touch, undo, write } = begin();
       const total = lessons.length * repeats;
       let [made, tokens, loss] = [0, 0, 0];
+      let done = false;
+      const learned = (): Learned => ({ write: write(), steps: made, tokens, loss, done, undo });
       try {
         for (const lesson of lessons) {
           for (let number = 0; number < repeats; number++) {
-            if (learning.signal?.aborted) {
-              undo();
-              return {
-                write: { slots: new Int32Array(), rows: new Float32Array() },
-                steps: made,
-                tokens,
-                loss,
-                done: false,
-                undo,
-              };
-            }
+            if (learning.signal?.aborted) return learned();
             const started = performance.now();
             const seed = randomStream(learning.seed, "sparse-memory", made).uint32();
             const one = await step(lesson, number, { ...learning, seed }, touch);
@@ -163,11 +155,12 @@ export function createLearner(options: LearnerOptions): Learner {
             yield { type: "step", step: made, steps: total, tokens, loss, learningRate, tokensPerSecond };
           }
         }
-      } catch (error) {
-        undo();
-        throw error;
+        done = true;
+        return learned();
+      } finally {
+        // Stopped, failed, or no longer listened to
+        if (!done) undo();
       }
-      return { write: write(), steps: made, tokens, loss, done: true, undo };
     },
   };
 }
