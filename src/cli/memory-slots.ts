@@ -49,7 +49,9 @@ export function slotsOfWrites(
   });
   if (write === undefined) {
     const all = new Set(writes.flatMap(({ slots }) => slots));
-    print(`${writes.length} ${writes.length === 1 ? "write" : "writes"}, ${all.size} different slots of ${identity.slots ?? "a memory"}`);
+    print(
+      `${writes.length} ${writes.length === 1 ? "write" : "writes"}, ${all.size} different slots of ${identity.slots ?? "a memory"}`,
+    );
   }
   return { writes };
 }

@@ -80,7 +80,7 @@ export interface FactMemory extends Pick<Memory, "ledger" | "forget" | "revert" 
   close(): Promise<void>;
 }
 
-export interface Replayed {
+interface Replayed {
   readonly changed: readonly Changed[];
   /** What was written anew: the id that it had, and the one that it has. */
   readonly again: readonly { readonly before: string; readonly after: string }[];

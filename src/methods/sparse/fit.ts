@@ -20,7 +20,7 @@ const options = z.object({
 });
 
 /** Of all that batches read, the part that the most read slots have: hubs are slots that everything reads. */
-export function hubShare({ frequencies }: Background, part: number): number {
+function hubShare({ frequencies }: Background, part: number): number {
   const sorted = Float64Array.from(frequencies).sort().reverse();
   const sum = (of: Float64Array): number => of.reduce((total, one) => total + one, 0);
   return sum(sorted.subarray(0, Math.max(1, Math.round(part * sorted.length)))) / sum(sorted);

@@ -29,7 +29,7 @@ export interface LearnerOptions {
   readonly repeats: number;
 }
 
-export interface LearnOptions {
+interface LearnOptions {
   readonly background: Background;
   /** Of random rankings. */
   readonly seed: number;

@@ -35,7 +35,7 @@ export interface WrittenOptions {
 const TRIES = 40;
 
 /** Different ways to say a fact in training forms: sentences, and questions with their answers. */
-export function wordingsOf(
+function wordingsOf(
   fact: Fact,
   { count, asked }: { readonly count: number /** Share of questions. */; readonly asked: number },
   random: Random,
