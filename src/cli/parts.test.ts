@@ -135,7 +135,7 @@ describe("flags of methods", () => {
     expect(help).toContain("(lora: 8)");
     expect(help).toMatch(/--epochs <n> .*one observation \(default: 4\)\n/);
     expect(help).toMatch(/--activation <name> .*: gelu, gelu_python, .*tanh \(adapter: gelu\)\n/);
-    expect(help).toMatch(/--optimizer <sgd\|adam\|adamw> +update rule \(default: adamw\)\n/);
+    expect(help).toMatch(/--schedule <constant\|cosine\|linear> +course of the learning rate \(default: cosine\)\n/);
   });
   test("tasks have theirs beside those of methods and of the command, which keep their names", () => {
     const command = new Command("eval").exitOverride().configureOutput({ getOutHelpWidth: () => 4000 });

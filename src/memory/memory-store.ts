@@ -29,6 +29,11 @@ export interface MemoryStore {
   replay(facts: readonly PlacedFact[]): void;
   /** Takes facts out again; key and value as they were added. */
   remove(facts: readonly PlacedFact[]): void;
+  /**
+   * Of a memory in which later writes are learned on top of earlier ones: the facts that are in, others than these, and
+   * stand on one of them. While there are any, these can not come or go as if they had never been.
+   */
+  standOn?(facts: readonly PlacedFact[]): readonly number[];
   /** A copy of the state. */
   snapshot(): MemoryState;
   /** Takes on a snapshot of a memory of the same options, or throws. */

@@ -23,6 +23,10 @@ export interface EncodeOptions {
   readonly signal?: AbortSignal;
   /** Facts done so far, and those there are in all. */
   readonly onProgress?: (done: number, total: number) => void;
+  /** Of what is written all the same, and yet not as it should be. */
+  readonly onNote?: (message: string) => void;
+  /** Numbers of facts that go when these come, for memories in which a write stands on what is there. */
+  readonly without?: readonly number[];
 }
 
 /** What a question would read. */
@@ -40,6 +44,8 @@ export interface FactFace {
   readonly identity: FactIdentity;
   /** The memory that the method reads. Given to a ledger it is the ledger's: `observe` would write past it. */
   readonly store: MemoryStore;
+  /** Bytes of a fact in all, where they are more than the ledger's own limit. */
+  readonly mostBytes?: number;
   /** Facts as bytes. Throws where one can not be written: too long, or an answer that the base can not say. */
   encode(facts: readonly StatedFact[], options?: EncodeOptions): Promise<EncodedFact[]>;
   look(queries: readonly Query[]): Promise<FactReading[]>;
@@ -53,7 +59,7 @@ export interface MemoryOptionNames {
   readonly kept: readonly string[];
   /** Options that name what is hashed in its identity, such as a module: a memory remembers them. */
   readonly named: readonly string[];
-  /** Options of reading: a memory remembers those it was made with, and a call may have others. */
+  /** Options of reading, or of writing: a memory remembers those it was made with, and a call may have others. */
   readonly reading?: readonly string[];
 }
 
@@ -61,6 +67,10 @@ export interface MemoryOptionNames {
 export interface FactsDefinition extends MemoryOptionNames {
   /** The empty memory of an identity: forgetting and taking back need no more. */
   store(identity: FactIdentity): MemoryStore;
+  /** Can a whole text be a fact, which goes on from its beginning? */
+  readonly texts?: boolean;
+  /** Slots of a memory layer that a write changed, by its key, where that is what a write is. */
+  slots?(key: Uint8Array): readonly number[];
 }
 
 /** Options as an identity has them. */

@@ -14,6 +14,7 @@ import { none } from "./none.ts";
 import { rag } from "./rag.ts";
 import { replay } from "./replay.ts";
 import { separate } from "./separate.ts";
+import { sparseMemory } from "./sparse-memory.ts";
 
 export const methods: Readonly<Record<string, MethodDefinition>> = {
   none,
@@ -28,6 +29,7 @@ export const methods: Readonly<Record<string, MethodDefinition>> = {
   replay,
   larimar,
   "bank-compression": bankCompression,
+  "sparse-memory": sparseMemory,
 };
 
 export function methodNamed(name: string): MethodDefinition {

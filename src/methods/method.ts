@@ -17,6 +17,8 @@ export interface Document {
   readonly time?: number;
   /** What it states, one by one, for methods that write single facts. */
   readonly facts?: readonly StatedFact[];
+  /** The same in other words each, for methods that learn from several wordings at once; `text` says no more than they. */
+  readonly restated?: readonly string[];
 }
 
 /** A fact: what completes a prompt. */
@@ -66,6 +68,8 @@ export interface Receipt {
   readonly flops?: number;
   /** What became of each document, from methods that do not keep all of them. */
   readonly became?: readonly Fate[];
+  /** Slots of a memory layer that were changed, in rising order, from methods that change no other weights. */
+  readonly slots?: readonly number[];
 }
 
 /** What became of one document: the method's word for it, what it is now a part of, and what went for it. */

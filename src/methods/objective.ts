@@ -2,12 +2,13 @@
  * The training objective of language models: one compiled program that gives the loss of a batch and its gradients
  * towards the trainable weights. Weights are read in place, so an update by the host is seen by the next run.
  */
-import type { ModelDefinition } from "../models/model.ts";
+import type { ForwardOutputs, ModelDefinition } from "../models/model.ts";
 import { type Modification, paramsOf, weightInputs } from "../nn/params.ts";
 import type { RowSum } from "../nn/row-sum.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { float32Host, type HostTensor, int32Host } from "../tensor/dtype.ts";
 import { crossEntropy, input, mul, reshape, rows, sum } from "../tensor/functions.ts";
+import type { Tensor } from "../tensor/graph.ts";
 import type { Batch, Counted } from "./batches.ts";
 import { createGradients } from "./gradients.ts";
 import { shardCount } from "./shards.ts";
@@ -55,16 +56,32 @@ export interface Objective<B extends Counted = Batch> {
   dispose(): Promise<void>;
 }
 
-/** Build the graph of the loss. */
-function buildGraph({ definition, config, weights, modification, batchSize: B, contextLength: T }: ObjectiveOptions) {
+type GraphOptions = Pick<
+  ObjectiveOptions,
+  "definition" | "config" | "weights" | "modification" | "batchSize" | "contextLength"
+>;
+
+/** The graph of the loss of `ids` and `targets` [B, T], each token weighed by its `share`; and what they read. */
+export function lossGraph({
+  definition,
+  config,
+  weights,
+  modification,
+  batchSize: B,
+  contextLength: T,
+}: GraphOptions): {
+  readonly inputs: Record<string, Tensor>;
+  readonly loss: Tensor;
+  readonly reads: ForwardOutputs["reads"];
+} {
   const inputs = weightInputs(Object.fromEntries(Object.entries(weights).map(([name, { shape }]) => [name, shape])));
   const p = paramsOf(inputs, modification);
-  const { final } = definition.forward(p, config, { ids: input("ids", "int32", [B, T]) });
+  const { final, reads } = definition.forward(p, config, { ids: input("ids", "int32", [B, T]) });
   const losses = crossEntropy(
     definition.logits(p, config, rows(final)),
     reshape(input("targets", "int32", [B, T]), [B * T]),
   );
-  return { inputs, loss: sum(mul(losses, reshape(input("share", "float32", [B, T]), [B * T]))) };
+  return { inputs, reads, loss: sum(mul(losses, reshape(input("share", "float32", [B, T]), [B * T]))) };
 }
 
 export async function createObjective(options: ObjectiveOptions): Promise<Objective> {
@@ -79,7 +96,7 @@ export async function createObjective(options: ObjectiveOptions): Promise<Object
     dispose,
   } = await createGradients({
     runtime,
-    ...buildGraph({ ...options, batchSize: B / workers }),
+    ...lossGraph({ ...options, batchSize: B / workers }),
     workers,
     weights,
     trainable,
@@ -90,7 +107,7 @@ export async function createObjective(options: ObjectiveOptions): Promise<Object
   const shorter = new Map<number, ReturnType<typeof resized>>();
   const programFor = async (length: number): Promise<{ add: typeof add }> => {
     if (length === contextLength) return { add };
-    const made = shorter.get(length) ?? resized(buildGraph({ ...options, contextLength: length }));
+    const made = shorter.get(length) ?? resized(lossGraph({ ...options, contextLength: length }));
     shorter.set(length, made);
     return made;
   };

@@ -4,6 +4,7 @@
  * Which method it is shows nowhere here: everything goes through its face for facts (methods/fact-face.ts).
  */
 import { UserError } from "../errors.ts";
+import { subjectOf } from "../memory/subject.ts";
 import { type EncodeOptions, factFaceOf } from "../methods/fact-face.ts";
 import type { AnswerOptions, Method, Query, StatedFact } from "../methods/method.ts";
 import { queryOf } from "../methods/prompt.ts";
@@ -18,6 +19,7 @@ import {
   type WriteReceipt,
 } from "./ledger-fact.ts";
 import { type Memory, type MemoryOptions, openMemory, type Written } from "./ledger-memory.ts";
+import type { Changed } from "./ledger-plans.ts";
 import { probePrompts } from "./probe-prompts.ts";
 
 /** What an edit is doing. */
@@ -33,6 +35,8 @@ export interface EditOptions {
   /** Before the write: nothing is written. After it: what is not measured yet stays without a receipt. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (stage: EditStage, done: number, total: number) => void;
+  /** Of facts that are written all the same, and yet not as they should be. */
+  readonly onNote?: (message: string) => void;
 }
 
 export interface Edited extends Written {
@@ -67,8 +71,19 @@ export interface FactMemory extends Pick<Memory, "ledger" | "forget" | "revert" 
   /** Writes facts, all or none; one about the same prompt takes the place of the old one. */
   edit(facts: readonly FactText[], options?: EditOptions): Promise<Edited[]>;
   ask(question: string, options?: Pick<AnswerOptions, "maxTokens" | "signal">): Promise<Asked>;
+  /**
+   * Takes a live fact out, with all that was written after it, and writes the latter anew in the same order: what a
+   * memory of writes that stand on each other is without it. They get other ids.
+   */
+  replayWithout(id: string, options?: Pick<EditOptions, "signal" | "onProgress">): Promise<Replayed>;
   /** Saves the state if enough has changed, and closes the ledger. The method stays. */
   close(): Promise<void>;
+}
+
+interface Replayed {
+  readonly changed: readonly Changed[];
+  /** What was written anew: the id that it had, and the one that it has. */
+  readonly again: readonly { readonly before: string; readonly after: string }[];
 }
 
 /** A prompt ends as a question or is gone on with (prompt.ts); so do the other ways to say it. */
@@ -90,11 +105,12 @@ export async function encodeFacts(
 ): Promise<NewFact[]> {
   const isAlone = nameOf === undefined && facts.length === 1;
   const name = nameOf ?? ((i: number) => (isAlone ? "the fact" : `fact ${i + 1}`));
-  for (const [i, fact] of facts.entries()) checkText(fact, isAlone ? "" : name(i));
+  const { encode, mostBytes: limit } = factFaceOf(method);
+  for (const [i, fact] of facts.entries()) checkText(fact, isAlone ? "" : name(i), limit);
   checkList(facts, name);
-  const encoded = await factFaceOf(method).encode(facts.map(statedOf), { nameOf: name, ...encoding });
+  const encoded = await encode(facts.map(statedOf), { nameOf: name, ...encoding });
   const made = facts.map((fact, i) => ({ ...fact, source: fact.source ?? source, ...encoded[i] }));
-  for (const [i, fact] of made.entries()) checkFact(fact, { where: isAlone ? "" : name(i) });
+  for (const [i, fact] of made.entries()) checkFact(fact, { where: isAlone ? "" : name(i), limit });
   return made;
 }
 
@@ -164,8 +180,12 @@ export async function openFactMemory(
   options: Omit<MemoryOptions, "identity" | "store"> = {},
 ): Promise<FactMemory> {
   const face = factFaceOf(method);
-  const memory = await openMemory(folder, { ...options, identity: face.identity, store: face.store });
+  const { identity, store, mostBytes: limit } = face;
+  const memory = await openMemory(folder, { ...(limit !== undefined && { limit }), ...options, identity, store });
   const { ledger } = memory;
+  /** The live fact that one of this prompt would take the place of. */
+  const liveAbout = (prompt: unknown): Fact | undefined =>
+    typeof prompt === "string" ? ledger.rows.liveAbout(subjectOf(prompt)) : undefined;
 
   return {
     memory,
@@ -176,11 +196,15 @@ export async function openFactMemory(
     stats: memory.stats,
 
     async edit(facts, editing = {}) {
-      const { receipt = true, source, nameOf, signal, onProgress } = editing;
+      const { receipt = true, source, nameOf, signal, onProgress, onNote } = editing;
       const at = (stage: EditStage) => (done: number, total: number) => onProgress?.(stage, done, total);
       ledger.db.requireWritable();
       const started = performance.now();
-      const made = await encodeFacts(method, facts, { source, nameOf, signal, onProgress: at("encoding") });
+      // A write may stand on what is there without those whose place it takes
+      memory.refresh();
+      const without = facts.flatMap(({ prompt }) => liveAbout(prompt)?.fact ?? []);
+      const encoding = { source, nameOf, signal, onNote, without, onProgress: at("encoding") };
+      const made = await encodeFacts(method, facts, encoding);
       if (made.length === 0) return [];
       const stated = facts.map(statedOf);
       memory.refresh();
@@ -242,6 +266,29 @@ export async function openFactMemory(
         read: inScope && nearest ? [nearest] : [],
         nearest,
       };
+    },
+
+    async replayWithout(id, { signal, onProgress } = {}) {
+      ledger.db.requireWritable();
+      memory.refresh();
+      const fact = ledger.resolve(id, "revert");
+      if (fact.status !== "live") {
+        throw new UserError(`revert: expected a live fact to replay without, got ${fact.id}, which is ${fact.status}`);
+      }
+      const later = ledger.rows
+        .live()
+        .filter((number) => number > fact.fact)
+        .flatMap((number) => ledger.rows.byNumber(number) ?? []);
+      const texts = later.map(({ prompt, target, rephrasings, source }) => ({ prompt, target, rephrasings, source }));
+      // Learned before anything is taken out: what fails or stops leaves the memory as it was
+      const made = await encodeFacts(method, texts, {
+        signal,
+        without: [fact, ...later].map(({ fact: number }) => number),
+        onProgress: (done, total) => onProgress?.("encoding", done, total),
+      });
+      const changed = await memory.forget(fact.id, ...later.map((one) => one.id));
+      const written = await memory.writeAll(made);
+      return { changed, again: later.map((one, i) => ({ before: one.id, after: written[i].id })) };
     },
 
     close: memory.close,

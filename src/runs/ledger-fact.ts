@@ -98,15 +98,15 @@ const textBytes = ({ prompt, target, rephrasings = [], source = "" }: FactText):
   [prompt, target, source, ...rephrasings].reduce((sum, text) => sum + Buffer.byteLength(text), 0);
 
 /** Refuses a fact without a prompt or a target, or of more text than any fact may have. `where` names it: "line 3". */
-export function checkText(fact: FactText, where = ""): void {
+export function checkText(fact: FactText, where = "", limit = factBytes): void {
   const { prompt, target, rephrasings = [] } = fact;
   const at = where === "" ? "" : ` in ${where}`;
   const checked = (text: unknown): string => (typeof text === "string" ? text : "");
   // First of all, because what is far too long takes long to look at
   const bytes = textBytes({ prompt: checked(prompt), target: checked(target), rephrasings: rephrasings.map(checked) });
-  if (bytes > factBytes) {
+  if (bytes > limit) {
     throw new UserError(
-      `write: expected a fact of at most ${factBytes} bytes, got ${bytes} of text alone${at}; shorten the prompt, the ` +
+      `write: expected a fact of at most ${limit} bytes, got ${bytes} of text alone${at}; shorten the prompt, the ` +
         "target or the rephrasings",
     );
   }
@@ -138,7 +138,7 @@ export function checkText(fact: FactText, where = ""): void {
 
 /** As `checkText`, and refuses a fact that is too long. */
 export function checkFact(fact: NewFact, { where = "", limit = factBytes }: { where?: string; limit?: number } = {}) {
-  checkText(fact, where);
+  checkText(fact, where, limit);
   const [text, vectors] = [textBytes(fact), fact.key.length + fact.value.length];
   if (text + vectors <= limit) return;
   throw new UserError(

@@ -17,6 +17,7 @@ import {
   planForget,
   planRevert,
   planRevertTo,
+  type Steps,
   steps,
 } from "./ledger-plans.ts";
 import { latestSnapshotFile, loadSnapshot, saveSnapshot } from "./ledger-snapshots.ts";
@@ -137,9 +138,24 @@ async function withLedger(ledger: Ledger, store: MemoryStore, snapshotEvery: num
     await save().catch((error: unknown) => void notes.push(error instanceof Error ? error.message : String(error)));
   };
 
-  const carry = async (plan: () => Plan): Promise<Changed[]> => {
+  /** Refuses to change facts that later ones stand on, where the memory is one in which they do. */
+  const requireFree = (caller: string, { gone, come }: Steps): void => {
+    const moved = [...gone, ...come].map(({ number }) => rows.placed(number));
+    const above = store.standOn?.(moved) ?? [];
+    if (above.length === 0) return;
+    const names = above.slice(0, 3).map((number) => rows.byNumber(number)?.id ?? "");
+    const more = above.length > names.length ? ` and ${above.length - names.length} more` : "";
+    const own = rows.byNumber(moved[0].fact)?.id ?? "";
+    throw new UserError(
+      `${caller}: expected writes that no later one stands on, got ${own} under ${names.join(", ")}${more}; ` +
+        `\`mneme revert ${own} --replay\` takes it out and learns again what came after it`,
+    );
+  };
+
+  const carry = async (caller: string, plan: () => Plan): Promise<Changed[]> => {
     const changed = mirror.change((change) => {
       const planned = steps(rows, plan());
+      requireFree(caller, planned);
       change.remove(planned.gone.map(({ number }) => number));
       const places = change.apply(planned.come.map(({ number }) => rows.placed(number)));
       const placeOf = new Map(planned.come.map(({ number }, i) => [number, places[i]]));
@@ -195,9 +211,9 @@ async function withLedger(ledger: Ledger, store: MemoryStore, snapshotEvery: num
     write: async (fact) => (await writeFacts([fact], () => "fact 1"))[0],
     writeAll: (facts, { nameOf = (i: number) => `fact ${i + 1}` } = {}) => writeFacts(facts, nameOf),
 
-    forget: (...ids) => carry(() => planForget(ledger, ids)),
-    revert: (id) => carry(() => planRevert(ledger, id)),
-    revertTo: (moment) => carry(() => planRevertTo(ledger, moment)),
+    forget: (...ids) => carry("forget", () => planForget(ledger, ids)),
+    revert: (id) => carry("revert", () => planRevert(ledger, id)),
+    revertTo: (moment) => carry("revert", () => planRevertTo(ledger, moment)),
 
     setReceipt: (id, receipt) => memory.setReceipts(new Map([[id, receipt]])),
 

@@ -33,6 +33,8 @@ export interface TextModelOptions {
   layers?: number;
   /** One table for input and output; gpt2 always has one. */
   tied?: boolean;
+  /** A memory layer, as config.json says it. */
+  memory?: Readonly<Record<string, unknown>>;
   /** Tokens in all, 258 or more: two special tokens, 256 bytes, merges. */
   vocabulary?: number;
 }
@@ -87,6 +89,7 @@ async function writeTextModel(folder: string, options: TextModelOptions = {}): P
   await json("tokenizer_config.json", { tokenizer_class: "PreTrainedTokenizerFast", eos_token: "<end>", ...bos });
   const config = {
     ...configOf(options),
+    ...(options.memory && { memory: options.memory }),
     vocab_size: Object.keys(tokenizer.model.vocab).length,
     bos_token_id: null,
     eos_token_id: 0,

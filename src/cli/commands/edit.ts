@@ -102,9 +102,10 @@ export async function run(command: Command, session: Session): Promise<Record<st
   const started = performance.now();
   const onProgress = (label: EditStage, done: number, total: number): void =>
     progress.update({ label, done, total, brief: total < 100 });
+  const onNote = (note: string): void => progress.line(note);
   const { edited, model } = await withMemory(command, session, {
     facts: async (memory, { model }) => ({
-      edited: await memory.edit(facts, { receipt: flags.receipt, source, nameOf, signal, onProgress }),
+      edited: await memory.edit(facts, { receipt: flags.receipt, source, nameOf, signal, onProgress, onNote }),
       model,
     }),
     beforeMaking: (method) => encodeFacts(method, facts, { nameOf, signal }),

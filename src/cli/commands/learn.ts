@@ -1,6 +1,6 @@
 /**
  * `mneme learn`: learns texts as one observation and writes what came of it as a model or adapter folder; methods that
- * keep documents take them into a memory instead (learn-documents.ts).
+ * keep what they learn in a memory take it there instead (learn-documents.ts).
  * While it works, everything is in a folder `learning` below --out, from which --resume goes on; it goes at the end.
  */
 import { readdir, rename, rmdir } from "node:fs/promises";
@@ -69,16 +69,20 @@ function isForMemory(command: Command, { method, out, memory, resume }: Flags): 
   const namesMemory = command.getOptionValueSource("memory") === "cli";
   const name = method?.[0] ?? (namesMemory ? describeMemory(memory).identity.method : undefined);
   if (name === undefined) return false;
-  const { documents } = methodNamed(name);
-  const wrong = documents ? out !== undefined || resume !== undefined : namesMemory;
+  const { documents, facts } = methodNamed(name);
+  const namesFolder = out !== undefined || resume !== undefined;
+  // A method that changes weights and writes facts can do either
+  if (facts?.texts && !(namesMemory && namesFolder)) return !namesFolder;
+  const keeps = documents !== undefined;
+  const wrong = keeps || facts?.texts ? namesFolder : namesMemory;
   if (wrong) {
-    const [expected, got] = documents ? ["--memory", out === undefined ? "--resume" : "--out"] : ["--out", "--memory"];
+    const [expected, got] = keeps ? ["--memory", out === undefined ? "--resume" : "--out"] : ["--out", "--memory"];
     throw new UserError(
-      `learn: expected ${expected} with ${name}, which ${documents ? "keeps documents in a memory" : "writes a folder"}, ` +
+      `learn: expected ${expected} with ${name}, which ${keeps ? "keeps documents in a memory" : "writes a folder"}, ` +
         `got ${got}; leave it out`,
     );
   }
-  return documents !== undefined;
+  return keeps;
 }
 
 function configOf(command: Command, { model, method: chosen, out, seed }: Flags): { out: string; config: LearnConfig } {

@@ -18,12 +18,14 @@ import {
   withLedger,
   withMemoryMethod,
 } from "../memory-flags.ts";
+import { slotsOfWrites } from "../memory-slots.ts";
 import { table } from "../output.ts";
 import type { Session } from "../session.ts";
 
 interface Flags extends MethodMemoryFlags {
   readonly probe?: string;
   readonly verify?: boolean;
+  readonly write?: string;
 }
 
 export function define(command: Command): void {
@@ -32,12 +34,14 @@ export function define(command: Command): void {
       new Argument(
         "<action>",
         "export: write all that was written and its history to a file; import: take it from one into a new memory; " +
-          "stats: numbers; recover: mend the bank of documents from the ledger",
-      ).choices(["export", "import", "stats", "recover"]),
+          "stats: numbers; recover: mend the bank of documents from the ledger; slots: what a write changed in a model's " +
+          "memory layer",
+      ).choices(["export", "import", "stats", "recover", "slots"]),
     )
     .argument("[file]", "of export and import")
     .option("--verify", "stats: check the history and compute the state anew")
     .option("--probe <probes.jsonl>", "stats of documents: what the memory is worth on questions with their answers");
+  command.option("--write <id>", "slots: of this write alone");
   addMethodMemoryFlags(command);
 }
 
@@ -161,6 +165,7 @@ export async function run(command: Command, session: Session): Promise<Record<st
     import: () => imported(file as string, command, flags, session),
     stats: () => stats(command, flags, session),
     recover: () => recover(flags, session),
+    slots: () => withLedger(flags, (ledger) => slotsOfWrites(ledger, flags.write, session)),
   };
   return { command: "memory", action, memory: flags.memory, ...(await actions[action]()) };
 }

@@ -15,6 +15,7 @@ import { worldContext } from "./world-context.ts";
 import { worldDocuments } from "./world-documents.ts";
 import { worldDrift } from "./world-drift.ts";
 import { worldEdits } from "./world-edits.ts";
+import { worldFacts } from "./world-facts.ts";
 import { worldForgetting } from "./world-forgetting.ts";
 import { worldSequence } from "./world-sequence.ts";
 import { worldTopics } from "./world-topics.ts";
@@ -34,6 +35,7 @@ export const tasks: Readonly<Record<string, TaskDefinition>> = {
   "world-drift": worldDrift,
   "world-edits": worldEdits,
   "world-sequence": worldSequence,
+  "world-facts": worldFacts,
   "world-forgetting": worldForgetting,
   "world-context": worldContext,
   "world-base": worldBase,

@@ -9,7 +9,7 @@ import { randomStream } from "../../tensor/random.ts";
 import type { Task } from "../task.ts";
 import { defineTask, drawnByWorld } from "./definition.ts";
 import { type AskedDocument, documentStream, publishedCount, streamOptions } from "./document-stream.ts";
-import { questionOf } from "./world/render.ts";
+import { biography, questionOf } from "./world/render.ts";
 import {
   answerRoom,
   askedOf,
@@ -41,6 +41,12 @@ const options = z.object({
     .max(5)
     .default(0)
     .describe("facts that each document brings along as questions in training forms, those not asked about first"),
+  restatements: z
+    .int()
+    .min(0)
+    .max(64)
+    .default(0)
+    .describe("other tellings of each document that it brings along, learned together with it"),
   ...streamOptions,
   known: z.int().positive().default(150).describe("questions about the known world"),
 });
@@ -84,12 +90,19 @@ function worldDocumentsTask(given: Options): Task {
     const chosen = [...others, ...asked].slice(0, given.brought);
     return { facts: chosen.map((fact) => statedAs(fact, questionOf(fact, trainVoice(bringing)), 0, bringing)) };
   };
+  const telling = trainVoice(randomStream(given.world, "world-documents", "restated"));
+  const restate = (text: string, facts: readonly Fact[]): Pick<Document, "text" | "restated"> => {
+    if (given.restatements === 0) return { text };
+    const restated = [text, ...Array.from({ length: given.restatements }, () => biography(facts, telling))];
+    return { text: restated.join("\n"), restated };
+  };
   const asked = told(given).map(({ document, told: facts }): AskedDocument => {
     const chosen = sample(facts, given.questions, random);
     const questions = chosen.map((fact) => {
       return { ...askedOf(questionOf(fact, voice)), id: `${document.id}/${fact.relation.id}` };
     });
-    return { document: { ...document, ...bring(facts, chosen) }, questions };
+    const restated = restate(document.text, facts);
+    return { document: { ...document, ...restated, ...bring(facts, chosen) }, questions };
   });
   const task = documentStream(asked, {
     ...given,

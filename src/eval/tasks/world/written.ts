@@ -27,6 +27,30 @@ export interface WrittenOptions {
   /** Sentences of each fact, beside its question and answer. */
   readonly statements: number;
   readonly rephrasings: number;
+  /** In place of those: so many different wordings of each fact, of which this share asks for it. */
+  readonly wordings?: { readonly count: number; readonly asked: number };
+}
+
+/** Draws tried for each different wording, before there are taken to be no more. */
+const TRIES = 40;
+
+/** Different ways to say a fact in training forms: sentences, and questions with their answers. */
+function wordingsOf(
+  fact: Fact,
+  { count, asked }: { readonly count: number /** Share of questions. */; readonly asked: number },
+  random: Random,
+): string[] {
+  const voice = trainVoice(random);
+  const draw = (most: number, say: () => string): string[] => {
+    const said = new Set<string>();
+    for (let tries = 0; said.size < most && tries < TRIES * most; tries++) said.add(say());
+    return [...said];
+  };
+  const questions = draw(Math.round(asked * count), () => {
+    const { text, answer } = questionOf(fact, voice);
+    return answeredQuestion(text, answer).trimEnd();
+  });
+  return random.shuffle([...questions, ...draw(count - questions.length, () => sentence(fact, voice))]);
 }
 
 /** Facts per person, a little less than there are. */
@@ -34,7 +58,7 @@ const FACTS_PER_PERSON = 5;
 const LEAST_PEOPLE = 60;
 
 /** `count` different facts in random order, and draws for whatever is asked beside them. */
-export function writtenFacts({ world: seed, count, statements, rephrasings }: WrittenOptions): {
+export function writtenFacts({ world: seed, count, statements, rephrasings, wordings }: WrittenOptions): {
   facts: WrittenFact[];
   random: Random;
 } {
@@ -47,10 +71,12 @@ export function writtenFacts({ world: seed, count, statements, rephrasings }: Wr
   const facts = chosen.map((fact): WrittenFact => {
     const given = questionOf(fact, voice);
     const told = Array.from({ length: statements }, () => `${sentence(fact, voice)}\n`);
+    const restated = wordings && wordingsOf(fact, wordings, random);
     const document = {
       id: fact.id,
-      text: [...told, answeredQuestion(given.text, given.answer)].join(""),
+      text: restated ? `${restated.join("\n")}\n` : [...told, answeredQuestion(given.text, given.answer)].join(""),
       facts: [statedAs(fact, given, rephrasings, random)],
+      ...(restated && { restated }),
     };
     const asked = (kind: string, question: WorldQuestion): AskedQuestion => {
       return { ...askedOf(question), id: `${fact.id}?${kind}`, kind };
