@@ -96,7 +96,7 @@ describe("a fit", () => {
       checkpoint,
       signal: controller.signal,
       onEvent: (event) => {
-        if (event.type === "note" && /^the steps are done/.test(event.message)) controller.abort();
+        if (event.type === "note" && event.message.startsWith("the steps are done")) controller.abort();
       },
     });
     await expect(stopped).rejects.toMatchObject({ name: "AbortError" });
