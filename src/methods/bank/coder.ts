@@ -26,6 +26,50 @@ interface Beams {
   readonly indices: Uint32Array;
 }
 
+interface Extensions {
+  readonly depth: number;
+  /** Codes that were found for each sum, and sums that are kept of them. */
+  readonly best: number;
+  readonly count: number;
+  /** [N, beams, best]: nearness of the codes, and the codes. */
+  readonly values: Float32Array;
+  readonly indices: Int32Array;
+}
+
+/** The best sums one code longer. Plain loops and local names: a million choices a second pass here. */
+function extended(beams: Beams, { codes, width }: Codes, { depth, best, count, values, indices }: Extensions): Beams {
+  const { rest: before, errors: errorsBefore, indices: chosen } = beams;
+  const N = errorsBefore.length / beams.count;
+  const rest = new Float32Array(N * count * width);
+  const errors = new Float64Array(N * count);
+  const longer = new Uint32Array(N * count * (depth + 1));
+  const ways = beams.count * best;
+  const reached = new Float64Array(ways);
+  for (let n = 0; n < N; n++) {
+    const from = n * beams.count;
+    for (let way = 0; way < ways; way++)
+      reached[way] = errorsBefore[from + Math.floor(way / best)] - 2 * values[from * best + way];
+    for (let to = n * count; to < (n + 1) * count; to++) {
+      let way = 0;
+      for (let other = 1; other < ways; other++) if (reached[other] < reached[way]) way = other;
+      reached[way] = Number.POSITIVE_INFINITY;
+      const parent = from + Math.floor(way / best);
+      const code = indices[from * best + way];
+      for (let i = 0; i < depth; i++) longer[to * (depth + 1) + i] = chosen[parent * depth + i];
+      longer[to * (depth + 1) + depth] = code;
+      const [own, whole, part] = [to * width, parent * width, code * width];
+      let error = 0;
+      for (let i = 0; i < width; i++) {
+        const left = before[whole + i] - codes[part + i];
+        rest[own + i] = left;
+        error += left * left;
+      }
+      errors[to] = error;
+    }
+  }
+  return { count, rest, errors, indices: longer };
+}
+
 export function createCoder(runtime: Runtime, { beams: most = 4 }: { readonly beams?: number } = {}): Coder {
   /** The best codes of each vector, by how many are wanted. */
   const searches = new Map<number, CodeSearch>();
@@ -60,38 +104,7 @@ export function createCoder(runtime: Runtime, { beams: most = 4 }: { readonly be
     const best = Math.min(kept, codes.length / width);
     const count = Math.min(kept, beams.count * best);
     const found = await bestOf(beams.rest, book, best);
-    const N = beams.errors.length / beams.count;
-    const next: Beams = {
-      count,
-      rest: new Float32Array(N * count * width),
-      errors: new Float64Array(N * count),
-      indices: new Uint32Array(N * count * (depth + 1)),
-    };
-    // A million of these choices a second: no objects made for each
-    const ways = beams.count * best;
-    const reached = new Float64Array(ways);
-    for (let n = 0; n < N; n++) {
-      const from = n * beams.count;
-      for (let way = 0; way < ways; way++)
-        reached[way] = beams.errors[from + Math.floor(way / best)] - 2 * found.values[from * best + way];
-      for (let to = n * count; to < (n + 1) * count; to++) {
-        let way = 0;
-        for (let other = 1; other < ways; other++) if (reached[other] < reached[way]) way = other;
-        reached[way] = Number.POSITIVE_INFINITY;
-        const parent = from + Math.floor(way / best);
-        const code = found.indices[from * best + way];
-        for (let i = 0; i < depth; i++) next.indices[to * (depth + 1) + i] = beams.indices[parent * depth + i];
-        next.indices[to * (depth + 1) + depth] = code;
-        let error = 0;
-        for (let i = 0; i < width; i++) {
-          const left = beams.rest[parent * width + i] - codes[code * width + i];
-          next.rest[to * width + i] = left;
-          error += left * left;
-        }
-        next.errors[to] = error;
-      }
-    }
-    return next;
+    return extended(beams, book, { depth, best, count, ...found });
   };
 
   return {
