@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { jsonOf, mneme } from "../../tests/support/cli.ts";
+import { commandsIn, jsonOf, mneme } from "../../tests/support/cli.ts";
 import { textModel } from "../../tests/support/text-model.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mneme-documents-"));
@@ -37,19 +37,8 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const run = (...args: string[]) => mneme(args, { cwd: folder, preload });
-async function done(...args: string[]): Promise<Record<string, unknown>> {
-  const result = await run(...args, "--json");
-  expect(result.code, result.stderr).toBe(0);
-  return jsonOf(result);
-}
-/** Expects exit code 2 and one line on stderr. */
-async function refuses(args: readonly string[], message: RegExp): Promise<void> {
-  const { code, stderr } = await run(...args);
-  expect(stderr).toMatch(message);
-  expect(stderr.trimEnd().split("\n")).toHaveLength(1);
-  expect(code).toBe(2);
-}
+const { run, done: doneAs, refuses } = commandsIn(folder, { preload });
+const done = (...args: string[]): Promise<Record<string, unknown>> => doneAs(...args, "--json");
 interface Learned {
   readonly id: string;
   readonly document: string;

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { jsonOf, mneme } from "../../tests/support/cli.ts";
+import { commandsIn } from "../../tests/support/cli.ts";
 import { writeRandomModule } from "../../tests/support/larimar-module.ts";
 import { textModel } from "../../tests/support/text-model.ts";
 import { createRuntime } from "../runtime/runtime.ts";
@@ -22,20 +22,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const run = (...args: string[]) => mneme(args, { cwd: folder });
-/** The result of a command that is to succeed. */
-async function done(...args: string[]): Promise<Record<string, unknown>> {
-  const result = await run(...args);
-  expect(result.code, result.stderr).toBe(0);
-  return jsonOf(result);
-}
-/** Expects exit code 2 and one line on stderr. */
-async function refuses(args: readonly string[], message: RegExp): Promise<void> {
-  const { code, stderr } = await run(...args);
-  expect(stderr).toMatch(message);
-  expect(stderr.trimEnd().split("\n")).toHaveLength(1);
-  expect(code).toBe(2);
-}
+const { run, done, refuses } = commandsIn(folder);
 
 interface Fact {
   readonly id: string;

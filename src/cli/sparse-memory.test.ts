@@ -3,7 +3,7 @@ import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { jsonOf, mneme } from "../../tests/support/cli.ts";
+import { commandsIn } from "../../tests/support/cli.ts";
 import { smallTexts, textModel } from "../../tests/support/text-model.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "mneme-sparse-"));
@@ -19,18 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const run = (...args: string[]) => mneme(args, { cwd: folder });
-async function done(...args: string[]): Promise<Record<string, unknown>> {
-  const result = await run(...args);
-  expect(result.code, result.stderr).toBe(0);
-  return jsonOf(result);
-}
-async function refuses(args: readonly string[], message: RegExp): Promise<void> {
-  const { code, stderr } = await run(...args);
-  expect(stderr).toMatch(message);
-  expect(stderr.trimEnd().split("\n")).toHaveLength(1);
-  expect(code).toBe(2);
-}
+const { done, refuses } = commandsIn(folder);
 interface Written {
   readonly id: string;
 }

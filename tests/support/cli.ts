@@ -1,5 +1,6 @@
 /** The real command line as a child process. */
 import { spawn } from "node:child_process";
+import { expect } from "vitest";
 import { moduleUrl, scriptArguments } from "./script.ts";
 
 export interface CliResult {
@@ -61,4 +62,25 @@ export function jsonOf({ stdout, stderr }: CliResult): Record<string, unknown> {
   if (lines.length !== 2 || lines[1] !== "")
     throw new Error(`expected one line, got ${JSON.stringify(stdout)}; stderr: ${stderr}`);
   return JSON.parse(lines[0]) as Record<string, unknown>;
+}
+
+/** Commands that run in a folder. */
+export function commandsIn(cwd: string, options: Omit<CliOptions, "cwd"> = {}) {
+  const run = (...args: string[]): Promise<CliResult> => mneme(args, { ...options, cwd });
+  return {
+    run,
+    /** The result of a command with --json that is to succeed. */
+    async done(...args: string[]): Promise<Record<string, unknown>> {
+      const result = await run(...args);
+      expect(result.code, result.stderr).toBe(0);
+      return jsonOf(result);
+    },
+    /** Expects exit code 2 and one line on stderr. */
+    async refuses(args: readonly string[], message: RegExp): Promise<void> {
+      const { code, stderr } = await run(...args);
+      expect(stderr).toMatch(message);
+      expect(stderr.trimEnd().split("\n")).toHaveLength(1);
+      expect(code).toBe(2);
+    },
+  };
 }
